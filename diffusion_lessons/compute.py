@@ -1,0 +1,126 @@
+"""The one place that chooses device, number format and memory layout, by measuring them."""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how networks run.
+
+    ``dtype`` is what convolutions and matrix products are done in (through autocast, the weights
+    stay float32); ``memory_format`` is how pictures lie in memory.
+    """
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    memory_format: torch.memory_format = torch.contiguous_format
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context in which a network should be called."""
+        if self.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Move a network to the device, its convolution weights in the chosen layout."""
+        model.to(self.device)
+        return model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+
+    def as_dict(self) -> dict[str, str]:
+        """The choice in words, for checkpoints and reports."""
+        return {
+            "device": self.device.type,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "memory_format": str(self.memory_format).removeprefix("torch."),
+        }
+
+    @classmethod
+    def from_dict(cls, words: dict[str, str]) -> "Compute":
+        """Undo `as_dict`."""
+        return cls(
+            torch.device(words["device"]),
+            getattr(torch, words["dtype"]),
+            getattr(torch, words["memory_format"]),
+        )
+
+
+class Fast(nn.Module):
+    """A network that runs as ``compute`` says and answers in its input's own dtype."""
+
+    def __init__(self, model: nn.Module, compute: Compute) -> None:
+        super().__init__()
+        self.model, self.compute = compute.place(model), compute
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=self.compute.memory_format)
+        with self.compute.autocast():
+            out: Tensor = self.model(x, *args, **kwargs)
+        return out.to(x.dtype)
+
+
+def fast(model: nn.Module, compute: Compute | None = None) -> nn.Module:
+    """The same network, moved to the fastest device and run in its fastest number format."""
+    return Fast(model, compute or fastest())
+
+
+def best_device() -> torch.device:
+    """CUDA before Apple's MPS before the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@lru_cache
+def fastest(device: torch.device | None = None) -> Compute:
+    """Time a small convolution there and back in each format and layout; keep the quickest.
+
+    Plain float32 is kept unless another choice is at least 1.2 times as fast, so that noise does
+    not decide. Costs well under a second, once a process.
+    """
+    choices = measure(device or best_device())
+    plain = next(iter(choices))
+    quickest = min(choices, key=lambda choice: choices[choice])
+    return quickest if choices[plain] > 1.2 * choices[quickest] else plain
+
+
+@lru_cache
+def measure(device: torch.device) -> dict[Compute, float]:
+    """Seconds that one training pass through a convolution takes under each choice."""
+    dtypes = [torch.float32, torch.bfloat16]
+    layouts = [torch.contiguous_format, torch.channels_last]
+    choices = [
+        Compute(device, dtype, layout) for dtype, layout in itertools.product(dtypes, layouts)
+    ]
+    seconds = {}
+    for choice in choices:
+        try:
+            seconds[choice] = min(_passes(choice))
+        except RuntimeError:  # this device cannot do it
+            continue
+    if not seconds:
+        raise RuntimeError(f"device {device} cannot run a convolution at all")
+    return seconds
+
+
+def _passes(choice: Compute, repeats: int = 4) -> Iterator[float]:
+    with torch.random.fork_rng():  # weights are drawn here: leave the caller's numbers alone
+        layer = choice.place(nn.Conv2d(64, 64, 3, padding=1))
+        x = torch.randn(32, 64, 14, 14).to(choice.device)
+    x = x.contiguous(memory_format=choice.memory_format)
+    for _ in range(repeats):
+        start = time.perf_counter()
+        with choice.autocast():
+            loss = layer(x).float().square().mean()
+        loss.backward()
+        loss.item()  # waits for a GPU
+        yield time.perf_counter() - start

@@ -1,0 +1,26 @@
+"""How a network is told the time."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class TimeEmbedding(nn.Module):
+    """Integer times [B] -> features [B, width]: sines and cosines, then a small MLP.
+
+    The waves' lengths run geometrically from 2 pi to 2 pi ``longest`` time steps (Vaswani et al.,
+    arXiv 1706.03762, section 3.5; used for diffusion by DDPM, appendix B).
+    """
+
+    frequency: Tensor
+
+    def __init__(self, width: int, waves: int = 32, longest: float = 10_000.0) -> None:
+        super().__init__()
+        frequency = torch.exp(-math.log(longest) * torch.arange(waves) / waves)
+        self.register_buffer("frequency", frequency, persistent=False)
+        self.mlp = nn.Sequential(nn.Linear(2 * waves, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, t: Tensor) -> Tensor:
+        angle = t.float()[:, None] * self.frequency  # [B] -> [B, waves]
+        return self.mlp(torch.cat([angle.sin(), angle.cos()], dim=1))

@@ -1,0 +1,28 @@
+"""The network for points in the plane."""
+
+import torch
+from torch import Tensor, nn
+
+from .embedding import TimeEmbedding
+
+
+class MLP(nn.Module):
+    """Predicts the noise in points [B, dim] at times [B]; residual layers of ``width`` units."""
+
+    def __init__(self, dim: int = 2, width: int = 128, layers: int = 3) -> None:
+        super().__init__()
+        self.config = {"dim": dim, "width": width, "layers": layers}
+        self.time = TimeEmbedding(width)
+        self.input = nn.Linear(dim, width)
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU())
+            for _ in range(layers)
+        )
+        self.output = nn.Linear(width, dim)
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        time = self.time(t)  # [B] -> [B, width]
+        h = self.input(x_t)  # [B, dim] -> [B, width]
+        for layer in self.layers:
+            h = h + layer(h + time)
+        return self.output(torch.nn.functional.silu(h))

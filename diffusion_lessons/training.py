@@ -1,0 +1,393 @@
+"""Losses, and training as a generator: the caller's for-loop plots, samples and stops."""
+
+import copy
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .compute import Compute, fastest
+from .gaussian import forward, randn_like
+from .schedule import NoiseSchedule, widest_float
+
+Loss = Callable[[nn.Module, Any, torch.Generator], Tensor]
+"""(model, batch, generator) -> the number to make small"""
+
+
+def noise_prediction_loss(
+    model: nn.Module,
+    x_0: Tensor,
+    schedule: NoiseSchedule,
+    generator: torch.Generator | None = None,
+    label: Tensor | None = None,
+    drop_label: float = 0.1,
+) -> Tensor:
+    """L_simple (DDPM eq. 14): mean squared error of the predicted noise at random times 1..T.
+
+    With labels [B] the model is called ``model(x_t, t, label)``, and a share ``drop_label`` of them
+    is replaced by the null label ``model.classes``, so that the network also learns "any class".
+    """
+    device = generator.device if generator is not None else x_0.device
+    t = random_times(len(x_0), schedule.T, generator).to(x_0.device)
+    q = forward(x_0, 0, t, schedule)
+    noise = randn_like(x_0, generator)
+    x_t = q.mean + q.std * noise
+    if label is None:
+        return (model(x_t, t) - noise).square().mean()
+    drop = torch.rand(len(x_0), generator=generator, device=device).to(x_0.device) < drop_label
+    label = label.masked_fill(drop, int(model.classes))  # type: ignore[arg-type]
+    return (model(x_t, t, label) - noise).square().mean()
+
+
+def random_times(n: int, T: int, generator: torch.Generator | None = None) -> Tensor:
+    """n times in 1..T, each uniform, int64 [n]: one random offset, then evenly spaced.
+
+    Every batch then meets all noise levels, and its loss varies less than with n independent draws
+    (Kingma et al., arXiv 2107.00630, appendix I.1).
+    """
+    device = generator.device if generator is not None else torch.device("cpu")
+    dtype = widest_float(device)
+    offset = torch.rand((), generator=generator, device=device, dtype=dtype)
+    u = (offset + torch.arange(n, device=device, dtype=dtype) / n) % 1
+    return 1 + (u * T).long().clamp(max=T - 1)
+
+
+def shuffled(*tensors: Tensor, batch_size: int = 64, seed: int = 0) -> Callable[[int], Any]:
+    """Endless batches of rows: a function from the step's number to a tuple of tensors.
+
+    Each pass over the data has an order of its own, which depends on the seed and the pass alone,
+    so that a run which resumes at step n sees the batches it would have seen. Raises ValueError if
+    the tensors differ in length or are shorter than one batch.
+    """
+    n = len(tensors[0])
+    if any(len(tensor) != n for tensor in tensors):
+        raise ValueError(f"tensors of different lengths: {[len(tensor) for tensor in tensors]}")
+    if not 1 <= batch_size <= n:
+        raise ValueError(f"batch_size must lie in 1..{n}, got {batch_size}")
+    per_pass = n // batch_size
+    order: dict[int, Tensor] = {}
+
+    def batch(step: int) -> tuple[Tensor, ...]:
+        number, i = divmod(step, per_pass)
+        if number not in order:
+            order.clear()
+            g = step_generator(seed, number)
+            order[number] = torch.randperm(n, generator=g).to(tensors[0].device)
+        rows = order[number][i * batch_size : (i + 1) * batch_size]
+        return tuple(tensor[rows] for tensor in tensors)
+
+    return batch
+
+
+def step_generator(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Random numbers that belong to one step of one run, whatever happened before it."""
+    generator = torch.Generator(device)
+    return generator.manual_seed((seed * 1_000_003 + step) % 2**63)
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose every update is made orthogonal (Jordan et al. 2024), so that a weight matrix
+    learns in all directions at one pace. A convolution counts as the matrix [out, in*height*width].
+
+    The same update as ``torch.optim.Muon`` without weight decay, but matrices of one shape go
+    through the iteration together: with the small matrices of this course four times as fast.
+    """
+
+    def __init__(self, weights: list[Tensor], lr: float = 0.02, momentum: float = 0.95) -> None:
+        super().__init__(weights, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            lr, momentum = group["lr"], group["momentum"]
+            by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                gradient = weight.grad.flatten(1)
+                state = self.state[weight]
+                if not state:
+                    state["momentum"] = torch.zeros_like(gradient)
+                average = state["momentum"].lerp_(gradient, 1 - momentum)
+                direction = gradient.lerp(average, momentum)  # Nesterov: look one step ahead
+                by_shape.setdefault(direction.shape, []).append((weight, direction))
+            for (rows, columns), members in by_shape.items():
+                updates = orthogonalize(torch.stack([direction for _, direction in members]))
+                rate = lr * max(1.0, rows / columns) ** 0.5
+                for (weight, _), update in zip(members, updates, strict=True):
+                    weight.sub_(update.view(weight.shape), alpha=rate)
+
+
+def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
+    """Matrices [N, R, C] -> about the nearest with singular values 1, in bfloat16.
+
+    A Newton-Schulz iteration: an odd polynomial of each matrix that moves its singular values
+    into 0.7..1.2 and leaves its singular vectors alone.
+    """
+    wide = matrices.shape[1] <= matrices.shape[2]
+    X = matrices if wide else matrices.mT
+    X = X.bfloat16()
+    X = X / X.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(iterations):
+        A = X @ X.mT
+        B = torch.baddbmm(A, A, A, beta=-4.7750, alpha=2.0315)
+        X = torch.baddbmm(X, B, X, beta=3.4445)
+    return X if wide else X.mT
+
+
+class MuonAdamW:
+    """`Muon` for the inner weights of convolutions and linear layers, AdamW for everything else.
+
+    Embeddings, norms, biases and the layers named ``input``, ``output`` and
+    ``time`` are AdamW's.
+    """
+
+    def __init__(self, model: nn.Module, lr: float = 0.02, adamw_lr: float = 2e-3) -> None:
+        inner = [
+            module.weight
+            for name, module in model.named_modules()
+            if isinstance(module, nn.Conv2d | nn.Linear)
+            and name.split(".")[0] not in ("input", "output", "time")
+        ]
+        chosen = {id(weight) for weight in inner}
+        rest = [weight for weight in model.parameters() if id(weight) not in chosen]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(rest, lr=adamw_lr, betas=(0.9, 0.99), weight_decay=0.0, foreach=True)
+        ]
+        if inner:
+            self.optimizers.append(Muon(inner, lr))
+        self._lr = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
+
+    def zero_grad(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+
+    def step(self, factor: float) -> None:
+        """One update with the learning rates multiplied by ``factor``."""
+        for optimizer, lr in zip(self.optimizers, self._lr, strict=True):
+            optimizer.param_groups[0]["lr"] = lr * factor
+            optimizer.step()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The optimisers' memory, for a checkpoint."""
+        found: dict[str, Tensor] = {}
+        for i, optimizer in enumerate(self.optimizers):
+            for j, state in optimizer.state_dict()["state"].items():
+                found |= {f"{i}.{j}.{key}": torch.as_tensor(value) for key, value in state.items()}
+        return found
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Undo `tensors`."""
+        for i, optimizer in enumerate(self.optimizers):
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in tensors.items():
+                number, j, key = name.split(".")
+                if int(number) == i:
+                    state.setdefault(int(j), {})[key] = tensor
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+class EMA:
+    """A running average of a network's weights, which samples better than the weights themselves.
+
+    The average forgets with ``decay`` a step, faster at first: min(decay, (1 + n) / (10 + n)).
+    """
+
+    def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay must lie in 0..1 and below 1, got {decay}")
+        self.decay = decay
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move the average towards the network's weights, ``step`` updates having been made."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
+        for average, now in zip(self.model.buffers(), model.buffers(), strict=True):
+            average.copy_(now)
+
+
+class TrainStep(NamedTuple):
+    """What `train` tells after each update."""
+
+    step: int  # updates made so far
+    loss: Tensor  # of this step's batch, a scalar on the training device
+    seconds: float  # spent training, over all runs
+    progress: float  # 0..1
+    model: nn.Module  # the averaged network: sample from this one
+
+
+def train(
+    model: nn.Module,
+    loss: Loss,
+    batches: Callable[[int], Any],
+    *,
+    steps: int | None = None,
+    seconds: float | None = None,
+    optimizer: Callable[[nn.Module], MuonAdamW] = MuonAdamW,
+    warmup: int = 20,
+    ema: float = 0.999,
+    seed: int = 0,
+    compute: Compute | None = None,
+    checkpoint: Path | str | None = None,
+    save_every: int = 1000,
+) -> Iterator[TrainStep]:
+    """Train a network for a number of steps, or for a number of seconds; yield after each update.
+
+    ``loss(model, batch, generator)`` is called with ``batches(step)`` and random numbers of the
+    step's own. The learning rate rises over ``warmup`` steps, then falls in a line to zero at the
+    end; time the caller spends between steps is not counted. With ``steps`` the result depends on
+    the seed alone (on a CPU, bit for bit). With ``checkpoint`` the whole state is written there
+    every ``save_every`` steps and at the end; a run goes on from it, and one that was finished
+    yields its last step again.
+    Raises ValueError unless exactly one of steps and seconds is given and above 0, and
+    FloatingPointError if the loss is no longer a finite number.
+    """
+    if (steps is None) == (seconds is None):
+        raise ValueError("give either steps or seconds")
+    budget = steps if steps is not None else seconds
+    assert budget is not None
+    if not 0 < budget < math.inf:
+        raise ValueError(f"the training budget must be above 0, got {budget}")
+    saved = None
+    if checkpoint is not None and Path(checkpoint).exists():
+        saved = _read_state(checkpoint)
+        compute = compute or Compute.from_dict(saved[0]["compute"])
+    compute = compute or fastest()
+    compute.place(model)
+    update = optimizer(model)
+    average = EMA(model, ema)
+    step, spent = 0, 0.0
+    if saved is not None:
+        assert checkpoint is not None
+        step, spent, last_loss = _load_state(saved, checkpoint, model, average, update)
+        if step >= budget if steps is not None else spent >= budget:
+            yield TrainStep(step, torch.tensor(last_loss), spent, 1.0, average.model)
+    model.train()
+    devices = [torch.cuda.current_device()] if compute.device.type == "cuda" else []
+    while (progress := (step / steps if steps is not None else spent / budget)) < 1:
+        start = time.perf_counter()
+        generator = step_generator(seed, step, compute.device)
+        update.zero_grad()
+        with torch.random.fork_rng(devices):  # dropout draws from torch's own generator
+            torch.manual_seed(generator.initial_seed() ^ 0x5EED)  # other numbers than the noise
+            with compute.autocast():
+                value = loss(model, batches(step), generator)
+        value.backward()
+        update.step(min(1.0, (step + 1) / max(1, warmup)) * (1 - progress))
+        average.update(model, step)
+        step += 1
+        spent += time.perf_counter() - start
+        done = min(1.0, step / steps if steps is not None else spent / budget)
+        save = checkpoint is not None and (step % save_every == 0 or done == 1)
+        if (save or done == 1 or step % 100 == 0) and not math.isfinite(value.item()):
+            raise FloatingPointError(f"the loss is {value.item()} at step {step}: lower the rate")
+        if save:
+            assert checkpoint is not None
+            told = {"step": step, "seconds": spent, "loss": value.item()}
+            _save_state(checkpoint, model, average, update, told | {"compute": compute.as_dict()})
+        yield TrainStep(step, value.detach(), spent, done, average.model)
+
+
+def watch(run: Iterator[TrainStep], label: str = "training") -> Iterator[TrainStep]:
+    """The same steps, with a progress bar that shows the loss (in a notebook or a terminal)."""
+    from tqdm.auto import tqdm
+
+    layout = "{desc} {percentage:3.0f}% {bar} {elapsed}<{remaining}{postfix}"
+    shown, smooth = 0, math.nan
+    with tqdm(total=100, desc=label, bar_format=layout, leave=False) as bar:
+        for step in run:
+            if int(100 * step.progress) > shown:
+                value = step.loss.item()
+                smooth = value if math.isnan(smooth) else 0.8 * smooth + 0.2 * value
+                bar.set_postfix_str(f"step {step.step}, loss {smooth:.4f}", refresh=False)
+                bar.update(int(100 * step.progress) - shown)
+                shown = int(100 * step.progress)
+            yield step
+
+
+def _save_state(
+    path: Path | str,
+    model: nn.Module,
+    average: EMA,
+    update: MuonAdamW,
+    metadata: dict[str, Any],
+) -> None:
+    parts = {"model": model.state_dict(), "ema": average.model.state_dict()}
+    parts["optimizer"] = update.tensors()
+    tensors = {
+        f"{part}/{key}": value.detach().contiguous().cpu().clone()
+        for part, state in parts.items()
+        for key, value in state.items()
+    }
+    metadata = metadata | {"sha256": _digest(tensors, metadata)}
+    # Written aside and renamed: a run killed here leaves the last whole file in its place.
+    unfinished = Path(f"{path}.part")
+    save_file(tensors, unfinished, metadata={"training": json.dumps(metadata)})
+    with open(unfinished, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
+def _digest(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> str:
+    rest = {key: value for key, value in metadata.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
+    for name in sorted(tensors):
+        x = tensors[name]
+        digest.update(f"{name} {x.dtype} {list(x.shape)}".encode())
+        digest.update(x.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read_state(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Metadata and tensors of a checkpoint whose checksum is right."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata: dict[str, Any] = json.loads(file.metadata()["training"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata["sha256"] != _digest(tensors, metadata):
+            raise ValueError("the checksum is wrong")
+    except Exception as error:
+        raise ValueError(
+            f"{path} is not a whole training state; delete it to start the training anew"
+        ) from error
+    return metadata, tensors
+
+
+def read_metadata(path: Path | str) -> dict[str, Any]:
+    """Step, seconds, loss and compute of a training state. ValueError if the file is damaged."""
+    return _read_state(path)[0]
+
+
+def _load_state(
+    state: tuple[dict[str, Any], dict[str, Tensor]],
+    path: Path | str,
+    model: nn.Module,
+    average: EMA,
+    update: MuonAdamW,
+) -> tuple[int, float, float]:
+    metadata, tensors = state
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
+    for name, tensor in tensors.items():
+        part, key = name.split("/", 1)
+        parts[part][key] = tensor
+    try:
+        model.load_state_dict(parts["model"])
+        average.model.load_state_dict(parts["ema"])
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} holds the training of another network; delete it or choose another path"
+        ) from error
+    update.load_tensors(parts["optimizer"])
+    return metadata["step"], metadata["seconds"], metadata["loss"]
