@@ -5,7 +5,7 @@ that predicts noise, a guided one, a clipped one and a GAN's generator all becom
 `sample` serves them all.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -40,6 +40,18 @@ class Step(NamedTuple):
     t: int
     x: Tensor
     x0_hat: Tensor
+
+
+def thin(steps: Sequence[Step], count: int) -> list[Step]:
+    """At most ``count`` of the steps, evenly spread, the first and the last among them.
+
+    Raises ValueError if count is below 2.
+    """
+    if count < 2:
+        raise ValueError(f"count must be at least 2, got {count}")
+    if len(steps) <= count:
+        return list(steps)
+    return [steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count)]
 
 
 StepRule = Callable[[Tensor, Tensor, int, int, NoiseSchedule], Gaussian]

@@ -13,7 +13,7 @@ import diffusion_lessons
 PACKAGE = Path(diffusion_lessons.__file__).parent
 
 MATH = {"schedule", "gaussian", "sampling", "guidance", "exact"}
-PICTURES = {"schedule", "gaussian", "sampling", "data", "exact", "viz", "widgets"}
+PICTURES = {"schedule", "gaussian", "sampling", "data", "exact", "palette", "viz", "widgets"}
 
 # What each module may import of the package, `models` and `widgets` standing for all their
 # modules. Modules that are not listed may import all but `recipes` and `cli`.

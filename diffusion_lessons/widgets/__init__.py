@@ -1,0 +1,12 @@
+"""Interactive pictures for the lessons: anywidget classes that answer in the browser itself.
+
+Everything that follows from the sliders alone is computed in the page, so it works the same with a
+kernel, without one, and in a published book.
+"""
+
+from .forward import ForwardExplorer
+from .posterior import PosteriorExplorer
+from .schedule import ScheduleExplorer
+from .trajectory import TrajectoryPlayer
+
+__all__ = ["ForwardExplorer", "PosteriorExplorer", "ScheduleExplorer", "TrajectoryPlayer"]

@@ -1,0 +1,147 @@
+"""What all widgets share on the Python side: their module text, their fallback picture, checks."""
+
+import base64
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import numpy as np
+import torch
+import traitlets
+from numpy.typing import NDArray
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+HERE = Path(__file__).parent
+
+# Neutral colours of kit.css in its light theme.
+INK, SOFT, LINE = "#22272e", "#5c6570", "#e2e6ea"
+
+
+def module_text(name: str) -> str:
+    """One ES module without imports: the shared kit followed by the widget's own file."""
+    return f"{(HERE / 'kit.js').read_text('utf-8')}\n{(HERE / name).read_text('utf-8')}"
+
+
+class Explorer(anywidget.AnyWidget):
+    """A widget that carries a PNG of its current state for viewers that run no JavaScript."""
+
+    _css = (HERE / "kit.css").read_text("utf-8")
+
+    def figure(self) -> "Figure":
+        """The current state as a matplotlib figure."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return None
+        data, metadata = bundle
+        picture = io.BytesIO()
+        self.figure().savefig(picture, format="png", dpi=80)
+        png = base64.b64encode(picture.getvalue()).decode()
+        return {**data, "text/plain": repr(self), "image/png": png}, metadata
+
+
+def as_bytes() -> Any:
+    """A synced trait of raw bytes; the browser's answer arrives as a memoryview."""
+    return traitlets.Bytes(b"").tag(sync=True, from_json=lambda value, widget: bytes(value or b""))
+
+
+def pack(x: Tensor | NDArray[Any], dtype: str) -> bytes:
+    """Numbers as little-endian bytes, the order that every browser reads."""
+    return np.ascontiguousarray(torch.as_tensor(x).detach().cpu().numpy(), dtype=dtype).tobytes()
+
+
+def unpack(content: bytes, dtype: str) -> NDArray[Any]:
+    """Undoes `pack`, flat."""
+    return np.frombuffer(content, dtype=dtype)
+
+
+def check_pictures(images: Any, name: str = "images", most: int = 12) -> Tensor:
+    """Grey pictures float [N, 1, H, W] in -1..1 (or [N, H, W]) -> float32 [N, H, W]."""
+    x = as_float(images, name)
+    if x.ndim == 4 and x.shape[1] == 1:
+        x = x[:, 0]
+    if x.ndim != 3 or not 1 <= len(x) <= most or not all(1 <= n <= 64 for n in x.shape[1:]):
+        raise ValueError(
+            f"{name} must be 1 to {most} grey pictures [N, 1, H, W] of at most 64 x 64 pixels, "
+            f"got shape {list(torch.as_tensor(images).shape)}"
+        )
+    if x.abs().max() > 1.001:
+        raise ValueError(
+            f"{name} must lie in -1..1, got {x.min():.3g} to {x.max():.3g} "
+            "(to_unit turns bytes into that range)"
+        )
+    return x
+
+
+def check_points(points: Any, name: str = "points", most: int = 4000) -> Tensor:
+    """Points of the plane -> float32 [M, 2]."""
+    x = as_float(points, name)
+    if x.ndim != 2 or x.shape[1] != 2 or not 1 <= len(x) <= most:
+        raise ValueError(
+            f"{name} must be 1 to {most} points of the plane [M, 2], got shape {list(x.shape)}"
+        )
+    return x
+
+
+def as_float(x: Any, name: str) -> Tensor:
+    """Finite float32 numbers on the CPU."""
+    try:
+        tensor = torch.as_tensor(x).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} must be a tensor or an array: {error}") from error
+    if not tensor.is_floating_point():
+        raise ValueError(f"{name} must hold floats, got {tensor.dtype} (to_unit makes pictures so)")
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"{name} must be finite, but holds NaN or infinity")
+    return tensor.float()
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a value outside low..high, NaN included."""
+    if not (math.isfinite(value) and low <= value <= high):
+        raise ValueError(f"{name} must lie in {low}..{high}, got {value}")
+
+
+def ring(size: int = 28) -> Tensor:
+    """A soft ring, rather like a zero: the picture when none is given. [1, size, size]"""
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, size)] * 2, indexing="ij")
+    distance = (torch.hypot(x / 0.75, y) - 0.62).abs()
+    return (1 - 2 * ((distance - 0.06) / 0.16).clamp(0, 1))[None]
+
+
+# ------------------------------------------------------------------ pieces of fallback pictures
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """A figure that needs no display and leaves pyplot's global state alone."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def draw_picture(axes: "Axes", picture: Tensor, title: str, colour: str) -> None:
+    """A grey picture in -1..1, values outside clipped."""
+    axes.imshow(picture.numpy(), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+    axes.set_title(title, color=colour, fontsize=10)
+    axes.set_axis_off()
+
+
+def draw_axes(axes: "Axes", x_label: str, title: str) -> None:
+    """Quiet axes: a base line, faint horizontal lines, a label in words."""
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.grid(axis="y", color=LINE)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=SOFT, labelsize=8, left=False)
+    axes.set_xlabel(x_label, color=INK, fontsize=9)
+    axes.set_title(title, loc="left", color=INK, fontsize=10)

@@ -1,0 +1,210 @@
+"""A real browser and a real JupyterLab for the tests in this folder.
+
+Chromium is the system's (`chromium` on the path, or the environment variable CHROMIUM), so nothing
+is downloaded. Without one, or without pytest-playwright, the tests are skipped and say so; on CI
+they fail instead. WIDGET_SHOTS=folder makes them leave screenshots there.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+TOKEN = "loopback-only"
+NAMES = ["chromium", "chromium-browser", "google-chrome", "chrome"]
+
+
+def unavailable(reason: str) -> Any:
+    """Skip, but never silently on CI."""
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must run the browser tests: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium."""
+    chosen = os.environ.get("CHROMIUM")
+    path = chosen or next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None or not Path(path).exists():
+        unavailable(f"no Chromium found ({chosen or 'none on the path'}); set CHROMIUM to its path")
+    try:
+        import pytest_playwright  # noqa: F401
+    except ImportError:
+        unavailable("pytest-playwright is not installed: pip install '.[browser]'")
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(chromium: str) -> dict[str, Any]:
+    """Overrides pytest-playwright's own: the system's Chromium, no outside services."""
+    arguments = ["--no-first-run", "--disable-background-networking", "--disable-component-update"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        arguments.append("--no-sandbox")  # Chromium refuses to start as root with it
+    return {"executable_path": chromium, "args": arguments}
+
+
+class Watch:
+    """What must not happen on a page: errors, requests that leave the machine, missing files."""
+
+    def __init__(self, context: Any) -> None:
+        self.problems: list[str] = []
+        context.route("**/*", self._route)
+        context.on("page", self._page)
+
+    def _route(self, route: Any) -> None:
+        url = urlsplit(route.request.url)
+        if url.scheme in ("data", "blob") or url.hostname in ("127.0.0.1", "localhost"):
+            route.continue_()
+        else:
+            self.problems.append(f"outside request: {route.request.url}")
+            route.abort()
+
+    def _page(self, page: Any) -> None:
+        page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
+        page.on("response", self._response)
+
+    def _response(self, response: Any) -> None:
+        if 400 <= response.status < 500:
+            self.problems.append(f"{response.status}: {response.url}")
+
+
+@pytest.fixture(scope="module")
+def watched(chromium: str, request: pytest.FixtureRequest) -> Iterator[tuple[Any, Watch]]:
+    """A page and the watch on it; the module's tests share them."""
+    # Asked for only now: without pytest-playwright there is no such fixture, and `chromium` skips.
+    browser = request.getfixturevalue("browser")
+    context = browser.new_context(viewport={"width": 1240, "height": 1000})
+    watch = Watch(context)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    yield page, watch
+    context.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A JupyterLab on a free loopback port, with settings of its own: (address, its folder)."""
+    home = tmp_path_factory.mktemp("jupyter")
+    root = home / "notebooks"
+    root.mkdir()
+    folders = [
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_DATA_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "JUPYTERLAB_SETTINGS_DIR",
+        "JUPYTERLAB_WORKSPACES_DIR",
+        "IPYTHONDIR",
+    ]
+    package = str(Path(__file__).parents[2])
+    env = os.environ | {name: str(home / name.lower()) for name in folders}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    port = free_port()
+    command = [
+        *[sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"],
+        *[f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"],
+        *[f"--ServerApp.root_dir={root}", "--expose-app-in-browser"],
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.news_url=None",
+    ]
+    with (home / "log").open("w") as log:
+        server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        until = time.monotonic() + 90
+        while True:
+            if server.poll() is not None or time.monotonic() > until:
+                pytest.fail(f"JupyterLab did not start:\n{(home / 'log').read_text()[-2000:]}")
+            try:
+                urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=2).close()
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        yield address, root
+    finally:
+        server.terminate()  # it ends its kernels too
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+class Lab:
+    """One notebook, open in JupyterLab."""
+
+    def __init__(self, page: Any, address: str, notebook: str) -> None:
+        self.page = page
+        page.goto(f"{address}/lab/tree/{notebook}?token={TOKEN}&reset")
+        page.wait_for_function(
+            """() => {
+                const session = window.jupyterapp?.shell.currentWidget?.sessionContext;
+                const kernel = session?.session?.kernel;
+                return session?.isReady && kernel?.status === "idle"
+                    && kernel.connectionStatus === "connected";
+            }"""
+        )
+
+    def command(self, name: str, **options: Any) -> None:
+        """Start one of JupyterLab's commands. It is not awaited: some never come back."""
+        self.page.evaluate(
+            "([name, options]) => { void window.jupyterapp.commands.execute(name, options); }",
+            [name, options],
+        )
+
+    def python(self, expression: str, code: str = "") -> Any:
+        """Run code in the kernel, then the value of an expression, as text."""
+        return self.page.evaluate(
+            """async ([code, expression]) => {
+                const context = window.jupyterapp.shell.currentWidget.sessionContext;
+                const request = { code, user_expressions: { value: expression }, silent: false,
+                    store_history: false };
+                const reply = await context.session.kernel.requestExecute(request).done;
+                return reply.content.user_expressions?.value?.data?.["text/plain"]
+                    ?? JSON.stringify(reply.content);
+            }""",
+            [code, expression],
+        )
+
+    def wait_for_python(self, expression: str, wanted: str) -> None:
+        """Until the kernel has heard of a change in the page."""
+        until = time.monotonic() + 10
+        while (found := self.python(expression)) != wanted:
+            assert time.monotonic() < until, f"{expression} is {found}, not {wanted}"
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def open_notebook(watched: tuple[Any, Watch], lab_server: tuple[str, Path]) -> Any:
+    """``open_notebook(name, cells)`` writes a notebook of code cells, opens it and runs it all."""
+    import nbformat
+
+    address, root = lab_server
+    page, _ = watched
+
+    def opened(name: str, cells: list[str]) -> Lab:
+        notebook = nbformat.v4.new_notebook()
+        notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook.metadata.kernelspec = kernel
+        nbformat.write(notebook, root / name)
+        lab = Lab(page, address, name)
+        lab.command("notebook:run-all-cells")
+        return lab
+
+    return opened
