@@ -1,10 +1,9 @@
 """The one place that chooses device, number format and memory layout, by measuring them."""
 
 import contextlib
-import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,12 +16,14 @@ class Compute:
     """Where and how networks run.
 
     ``dtype`` is what convolutions and matrix products are done in (through autocast, the weights
-    stay float32); ``memory_format`` is how pictures lie in memory.
+    stay float32); ``memory_format`` is how pictures lie in memory; ``threads`` is how many of the
+    processor's cores torch uses (None leaves that alone).
     """
 
     device: torch.device
     dtype: torch.dtype = torch.float32
     memory_format: torch.memory_format = torch.contiguous_format
+    threads: int | None = None
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The context in which a network should be called."""
@@ -31,25 +32,32 @@ class Compute:
         return torch.autocast(self.device.type, self.dtype)
 
     def place(self, model: nn.Module) -> nn.Module:
-        """Move a network to the device, its convolution weights in the chosen layout."""
+        """Move a network to the device, its convolution weights in the chosen layout.
+
+        Also gives torch the chosen number of threads.
+        """
+        if self.threads is not None and self.threads != torch.get_num_threads():
+            torch.set_num_threads(self.threads)
         model.to(self.device)
         return model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, Any]:
         """The choice in words, for checkpoints and reports."""
         return {
             "device": self.device.type,
             "dtype": str(self.dtype).removeprefix("torch."),
             "memory_format": str(self.memory_format).removeprefix("torch."),
+            "threads": self.threads,
         }
 
     @classmethod
-    def from_dict(cls, words: dict[str, str]) -> "Compute":
+    def from_dict(cls, words: dict[str, Any]) -> "Compute":
         """Undo `as_dict`."""
         return cls(
             torch.device(words["device"]),
             getattr(torch, words["dtype"]),
             getattr(torch, words["memory_format"]),
+            words["threads"],
         )
 
 
@@ -82,25 +90,37 @@ def best_device() -> torch.device:
 
 @lru_cache
 def fastest(device: torch.device | None = None) -> Compute:
-    """Time a small convolution there and back in each format and layout; keep the quickest.
+    """Time a small convolution there and back in each way; keep the quickest.
 
-    Plain float32 is kept unless another choice is at least 1.2 times as fast, so that noise does
-    not decide. Costs well under a second, once a process.
+    So that noise does not decide, a near tie between layouts goes to channels-last, which larger
+    networks like better, and float32 and all cores stay unless something else is 1.2 times as
+    fast. Costs well under a second, once a process.
     """
-    choices = measure(device or best_device())
-    plain = next(iter(choices))
-    quickest = min(choices, key=lambda choice: choices[choice])
-    return quickest if choices[plain] > 1.2 * choices[quickest] else plain
+    seconds = measure(device or best_device())
+
+    def best(choices: list[Compute]) -> Compute:
+        handicap = {torch.channels_last: 1.0, torch.contiguous_format: 1.2}
+        return min(choices, key=lambda choice: seconds[choice] * handicap[choice.memory_format])
+
+    usual = next(iter(seconds)).threads
+    chosen = best([c for c in seconds if c.dtype == torch.float32 and c.threads == usual])
+    for quicker in (best([c for c in seconds if c.threads == usual]), best(list(seconds))):
+        if seconds[chosen] > 1.2 * seconds[quicker]:
+            chosen = quicker
+    return chosen
 
 
 @lru_cache
 def measure(device: torch.device) -> dict[Compute, float]:
-    """Seconds that one training pass through a convolution takes under each choice."""
+    """Seconds that one training pass through a convolution takes in each way; float32 first.
+
+    On a CPU the quickest format is timed with half of the threads as well, and with half of those.
+    Raises RuntimeError if the device cannot run a convolution.
+    """
+    usual = torch.get_num_threads() if device.type == "cpu" else None
     dtypes = [torch.float32, torch.bfloat16]
     layouts = [torch.contiguous_format, torch.channels_last]
-    choices = [
-        Compute(device, dtype, layout) for dtype, layout in itertools.product(dtypes, layouts)
-    ]
+    choices = [Compute(device, dtype, layout, usual) for dtype in dtypes for layout in layouts]
     seconds = {}
     for choice in choices:
         try:
@@ -108,7 +128,13 @@ def measure(device: torch.device) -> dict[Compute, float]:
         except RuntimeError:  # this device cannot do it
             continue
     if not seconds:
-        raise RuntimeError(f"device {device} cannot run a convolution at all")
+        raise RuntimeError(f"device {device} cannot run a convolution")
+    quickest = min(seconds, key=lambda choice: seconds[choice])
+    for threads in {usual // 2, usual // 4} - {0} if usual else {}:
+        fewer = replace(quickest, threads=threads)
+        seconds[fewer] = min(_passes(fewer))
+    if usual:
+        torch.set_num_threads(usual)
     return seconds
 
 

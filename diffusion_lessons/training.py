@@ -109,22 +109,25 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]
-            by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                gradient = weight.grad.flatten(1)
-                state = self.state[weight]
-                if not state:
-                    state["momentum"] = torch.zeros_like(gradient)
-                average = state["momentum"].lerp_(gradient, 1 - momentum)
-                direction = gradient.lerp(average, momentum)  # Nesterov: look one step ahead
-                by_shape.setdefault(direction.shape, []).append((weight, direction))
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
+            gradients = [weight.grad.flatten(1) for weight in weights]
+            for weight, gradient in zip(weights, gradients, strict=True):
+                if not self.state[weight]:
+                    self.state[weight]["momentum"] = torch.zeros_like(gradient)
+            averages = [self.state[weight]["momentum"] for weight in weights]
+            torch._foreach_lerp_(averages, gradients, 1 - momentum)
+            # Nesterov's momentum: look one step ahead.
+            directions = torch._foreach_lerp(gradients, averages, momentum)
+            by_shape: dict[torch.Size, list[int]] = {}
+            for i, direction in enumerate(directions):
+                by_shape.setdefault(direction.shape, []).append(i)
             for (rows, columns), members in by_shape.items():
-                updates = orthogonalize(torch.stack([direction for _, direction in members]))
+                updates = orthogonalize(torch.stack([directions[i] for i in members]))
                 rate = lr * max(1.0, rows / columns) ** 0.5
-                for (weight, _), update in zip(members, updates, strict=True):
-                    weight.sub_(update.view(weight.shape), alpha=rate)
+                for i, update in zip(members, updates, strict=True):
+                    weights[i].sub_(update.view(weights[i].shape), alpha=rate)
 
 
 def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
@@ -240,6 +243,7 @@ def train(
     ema: float = 0.999,
     seed: int = 0,
     compute: Compute | None = None,
+    compile: Callable[[nn.Module], Any] | None = None,
     checkpoint: Path | str | None = None,
     save_every: int = 1000,
 ) -> Iterator[TrainStep]:
@@ -248,7 +252,8 @@ def train(
     ``loss(model, batch, generator)`` is called with ``batches(step)`` and random numbers of the
     step's own. The learning rate rises over ``warmup`` steps, then falls in a line to zero at the
     end; time the caller spends between steps is not counted. With ``steps`` the result depends on
-    the seed alone (on a CPU, bit for bit). With ``checkpoint`` the whole state is written there
+    the seed alone (on a CPU, bit for bit). ``compile`` may be torch.compile: a slow start, then
+    quicker steps where the compiler helps. With ``checkpoint`` the whole state is written there
     every ``save_every`` steps and at the end; a run goes on from it, and one that was finished
     yields its last step again.
     Raises ValueError unless exactly one of steps and seconds is given and above 0, and
@@ -275,6 +280,7 @@ def train(
         if step >= budget if steps is not None else spent >= budget:
             yield TrainStep(step, torch.tensor(last_loss), spent, 1.0, average.model)
     model.train()
+    network = model if compile is None else compile(model)
     devices = [torch.cuda.current_device()] if compute.device.type == "cuda" else []
     while (progress := (step / steps if steps is not None else spent / budget)) < 1:
         start = time.perf_counter()
@@ -283,7 +289,7 @@ def train(
         with torch.random.fork_rng(devices):  # dropout draws from torch's own generator
             torch.manual_seed(generator.initial_seed() ^ 0x5EED)  # other numbers than the noise
             with compute.autocast():
-                value = loss(model, batches(step), generator)
+                value = loss(network, batches(step), generator)
         value.backward()
         update.step(min(1.0, (step + 1) / max(1, warmup)) * (1 - progress))
         average.update(model, step)

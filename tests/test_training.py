@@ -524,6 +524,19 @@ def test_a_run_in_seconds_ends(tmp_path):
     assert (again.step, again.seconds) == (found[-1].step, found[-1].seconds)
 
 
+def test_the_loss_is_computed_with_the_compiled_network():
+    seen = []
+
+    def compile(model):
+        seen.append(model)
+        return lambda x_t, t: 0 * model(x_t, t)  # any other network will do
+
+    model, steps = points_run(steps=2, compile=compile)
+    losses, _, _ = finish(steps)
+    assert seen == [model]
+    assert losses == pytest.approx([1, 1], abs=0.3)  # of answering 0: the variance of the noise
+
+
 class Recorder(MuonAdamW):
     """An optimiser that remembers the factors of its learning rate."""
 
