@@ -1,0 +1,57 @@
+# make lab    opens JupyterLab at the first lesson (sets everything up the first time)
+# make test   the same set-up, then everything CI runs
+
+PYTHON ?= python3
+PORT ?= 8888
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: lab test lint types unit nbval notebooks clean
+
+lab: $(VENV)/.lab
+	@$(BIN)/diffusion-lessons lab --port $(PORT)
+
+test: lint types unit nbval
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+unit: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+# Every cell of every lesson runs; outputs may differ, errors may not.
+nbval: $(VENV)/.test
+	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=600 -p no:cacheprovider notebooks
+
+# Execute the lessons' .md into the .ipynb that people open: make notebooks LESSONS=02_ddpm
+LESSONS ?=
+notebooks: $(VENV)/.test
+	$(BIN)/python notebooks/execute.py $(LESSONS)
+
+clean:
+	rm -rf $(VENV) runs
+
+# pip is slow to find out that there is nothing to do: it is asked again only when these change.
+$(VENV)/.lab: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing what the course needs into $(VENV) (some minutes, once)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing what the tests need into $(VENV) (some minutes, once)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,oracles,browser]'
+	@touch $@ $(VENV)/.lab
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "No $(PYTHON) found. Install Python 3.11 or newer, or name yours: make lab PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$$($(PYTHON) --version) is too old: 3.11 or newer is needed. Name another: make lab PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "Python's venv module is missing. On Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

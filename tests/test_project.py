@@ -1,0 +1,136 @@
+"""The house is in order: notebooks, requirements and files say the same thing everywhere."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.md"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+
+
+def test_conda_asks_for_the_same_versions_as_pip():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    wanted = {f"python{PROJECT['requires-python']}", "pip"}
+    for requirement in PROJECT["dependencies"]:
+        name, bound = re.fullmatch(r"([\w-]+)(>=[\d.]+)", requirement).groups()
+        wanted.add(CONDA_NAMES.get(name, name) + bound)
+    assert {line for line in conda if isinstance(line, str)} == wanted
+
+
+def test_every_requirement_has_a_lower_bound_and_an_exact_pin():
+    pins = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if not line.startswith("#")
+    )
+    pins = {name.lower().replace("_", "-"): pin for name, pin in pins.items()}
+    extras = PROJECT["optional-dependencies"]
+    for requirement in PROJECT["dependencies"] + extras["dev"] + extras["oracles"]:
+        name, bound = requirement.split(">=")
+        assert tuple(map(int, bound.split("."))) <= tuple(
+            int(part) for part in pins[name.lower()].split(".")
+        )
+
+
+@pytest.mark.parametrize("source", LESSONS, ids=lambda path: path.stem)
+def test_each_lesson_is_executed_and_in_step_with_its_source(source: Path):
+    path = source.with_suffix(".ipynb")
+    edited, executed = jupytext.read(source), nbformat.read(path, as_version=4)
+    assert [(c.cell_type, c.source) for c in executed.cells] == [
+        (c.cell_type, c.source) for c in edited.cells
+    ], f"run: make notebooks LESSONS={source.stem}"
+    assert path.stat().st_size <= 2e6
+    for cell in executed.cells:
+        assert "execution" not in cell.metadata  # times of execution
+        if cell.cell_type == "code":
+            assert cell.execution_count
+            assert not [out for out in cell.outputs if out.output_type == "error"]
+
+
+@pytest.mark.parametrize("source", LESSONS, ids=lambda path: path.stem)
+def test_each_lesson_keeps_the_form(source: Path):
+    notebook = jupytext.read(source)
+    text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    for part in [
+        "**Afterwards you can**",
+        "**Time:**",
+        "## In short",
+        "## Exercises",
+        "## Sources",
+    ]:
+        assert part in text
+    exercises = re.findall(r"^\*\*(\d)\. \w", text, re.MULTILINE)
+    assert exercises == list("1234")[: len(exercises)]
+    assert len(exercises) >= 3
+    assert text.count("<details>") == len(exercises)  # a solution for each
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= 20
+            assert "sys.path" not in cell.source
+            assert "import *" not in cell.source
+
+
+def test_links_between_lessons_lead_somewhere():
+    for source in [*LESSONS, ROOT / "README.md"]:
+        for target in re.findall(r"\]\((?!http|#)([^)#]+)", source.read_text()):
+            assert (source.parent / target).exists(), f"{source.name} links to {target}"
+
+
+def test_the_wheel_holds_data_networks_and_widgets(tmp_path: Path):
+    import sys
+    import zipfile
+
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "--no-build-isolation"]
+    command += ["-w", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    package = ROOT / "diffusion_lessons"
+    kinds = ["*.py", "*.js", "*.css", "assets/*"]
+    expected = {str(f.relative_to(ROOT)) for kind in kinds for f in package.rglob(kind)}
+    assert expected <= names
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ({"version": 1}, "is too old: 3.11 or newer is needed"),
+        ({"version": 0, "venv": 1}, "sudo apt install python3-venv"),
+    ],
+)
+def test_make_says_what_to_do_about_a_python_that_will_not_do(
+    answers: dict[str, int], message: str, tmp_path: Path
+):
+    python = tmp_path / "python"
+    python.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        f"  *version_info*) exit {answers['version']};;\n"
+        f"  *'import venv'*) exit {answers.get('venv', 0)};;\n"
+        "  *) echo Python 3.9.2;;\n"
+        "esac\n"
+    )
+    python.chmod(0o755)
+    found = make("lab", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}")
+    assert found.returncode
+    assert message in found.stdout
+    assert "Traceback" not in found.stdout + found.stderr
+
+
+def test_make_says_what_to_do_without_python(tmp_path: Path):
+    found = make("lab", "PYTHON=no-such-python", f"VENV={tmp_path / 'venv'}")
+    assert found.returncode
+    assert "No no-such-python found" in found.stdout
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
