@@ -41,6 +41,16 @@ class Compute:
         model.to(self.device)
         return model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
+    def move(self, value: Any) -> Any:
+        """Tensors, alone or in a tuple, moved to the device, pictures in the chosen layout."""
+        if isinstance(value, tuple):
+            return tuple(self.move(part) for part in value)
+        if not isinstance(value, Tensor):
+            return value
+        if value.ndim == 4:
+            return value.to(self.device, memory_format=self.memory_format)
+        return value.to(self.device)
+
     def as_dict(self) -> dict[str, Any]:
         """The choice in words, for checkpoints and reports."""
         return {
@@ -62,18 +72,21 @@ class Compute:
 
 
 class Fast(nn.Module):
-    """A network that runs as ``compute`` says and answers in its input's own dtype."""
+    """A network that runs as ``compute`` says and answers where and how it was asked.
+
+    Inputs may lie on any device; the output has the first input's device and dtype.
+    """
 
     def __init__(self, model: nn.Module, compute: Compute) -> None:
         super().__init__()
         self.model, self.compute = compute.place(model), compute
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if x.ndim == 4:
-            x = x.contiguous(memory_format=self.compute.memory_format)
+        there = self.compute.move((x, *args))
+        named = {name: self.compute.move(value) for name, value in kwargs.items()}
         with self.compute.autocast():
-            out: Tensor = self.model(x, *args, **kwargs)
-        return out.to(x.dtype)
+            out: Tensor = self.model(*there, **named)
+        return out.to(x.device, x.dtype)
 
 
 def fast(model: nn.Module, compute: Compute | None = None) -> nn.Module:

@@ -249,13 +249,13 @@ def train(
 ) -> Iterator[TrainStep]:
     """Train a network for a number of steps, or for a number of seconds; yield after each update.
 
-    ``loss(model, batch, generator)`` is called with ``batches(step)`` and random numbers of the
-    step's own. The learning rate rises over ``warmup`` steps, then falls in a line to zero at the
-    end; time the caller spends between steps is not counted. With ``steps`` the result depends on
-    the seed alone (on a CPU, bit for bit). ``compile`` may be torch.compile: a slow start, then
-    quicker steps where the compiler helps. With ``checkpoint`` the whole state is written there
-    every ``save_every`` steps and at the end; a run goes on from it, and one that was finished
-    yields its last step again.
+    ``loss(model, batch, generator)`` is called with ``batches(step)``, moved to the device, and
+    random numbers of the step's own. The learning rate rises over ``warmup`` steps, then falls in
+    a line to zero at the end; time the caller spends between steps is not counted. With ``steps``
+    the result depends on the seed alone (on a CPU, bit for bit). ``compile`` may be torch.compile:
+    a slow start, then quicker steps where the compiler helps. With ``checkpoint`` the whole state
+    is written there every ``save_every`` steps and at the end; a run goes on from it, and one that
+    was finished yields its last step again.
     Raises ValueError unless exactly one of steps and seconds is given and above 0, and
     FloatingPointError if the loss is no longer a finite number.
     """
@@ -289,7 +289,7 @@ def train(
         with torch.random.fork_rng(devices):  # dropout draws from torch's own generator
             torch.manual_seed(generator.initial_seed() ^ 0x5EED)  # other numbers than the noise
             with compute.autocast():
-                value = loss(network, batches(step), generator)
+                value = loss(network, compute.move(batches(step)), generator)
         value.backward()
         update.step(min(1.0, (step + 1) / max(1, warmup)) * (1 - progress))
         average.update(model, step)

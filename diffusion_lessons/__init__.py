@@ -1,0 +1,87 @@
+"""Diffusion Lessons: a course on diffusion models whose every formula runs.
+
+``import diffusion_lessons`` loads torch and numpy only. The modules, in the order in which they
+build on each other: `schedule`, `gaussian`, `sampling`, `exact`, `training`, `metrics`, `data`,
+`checkpoints`, `recipes`; `viz` and `widgets` draw.
+"""
+
+from .checkpoints import load_pretrained
+from .data import cifar10, digits, fashion, moons, spiral, to_bytes, to_unit
+from .exact import GaussianMixture, grid_mixture, ring_mixture
+from .gaussian import (
+    Gaussian,
+    discretized_log_likelihood,
+    forward,
+    forward_variance,
+    kl_divergence,
+    noise_to_x0,
+    posterior,
+    posterior_variance,
+    x0_to_noise,
+)
+from .metrics import class_accuracy, frechet_distance, mode_counts
+from .sampling import (
+    Step,
+    ddim_step,
+    ddpm_step,
+    elbo_terms,
+    from_noise_model,
+    sample,
+    thin,
+)
+from .schedule import (
+    NoiseSchedule,
+    cosine_schedule,
+    linear_schedule,
+    quadratic,
+    uniform,
+    vp_schedule,
+)
+from .training import EMA, TrainStep, noise_prediction_loss, shuffled, train, watch
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EMA",
+    "Gaussian",
+    "GaussianMixture",
+    "NoiseSchedule",
+    "Step",
+    "TrainStep",
+    "cifar10",
+    "class_accuracy",
+    "cosine_schedule",
+    "ddim_step",
+    "ddpm_step",
+    "digits",
+    "discretized_log_likelihood",
+    "elbo_terms",
+    "fashion",
+    "forward",
+    "forward_variance",
+    "frechet_distance",
+    "from_noise_model",
+    "grid_mixture",
+    "kl_divergence",
+    "linear_schedule",
+    "load_pretrained",
+    "mode_counts",
+    "moons",
+    "noise_prediction_loss",
+    "noise_to_x0",
+    "posterior",
+    "posterior_variance",
+    "quadratic",
+    "ring_mixture",
+    "sample",
+    "shuffled",
+    "spiral",
+    "thin",
+    "to_bytes",
+    "to_unit",
+    "train",
+    "uniform",
+    "vp_schedule",
+    "watch",
+    "x0_to_noise",
+]

@@ -1,0 +1,230 @@
+"""The command ``diffusion-lessons``: train, sample, evaluate, lab, doctor."""
+
+import argparse
+import json
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import __version__, checkpoints
+from .compute import best_device, fastest, measure
+from .evaluation import evaluate, evaluate_classifier, generate
+from .models.classifier import Classifier
+from .models.unet import UNet
+from .recipes import RECIPES
+from .schedule import linear_schedule
+from .training import read_metadata, watch
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"diffusion-lessons: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="diffusion-lessons", description="Train, sample and measure the course's networks."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="run a recipe; an unfinished run goes on")
+    train.add_argument("recipe", choices=sorted(RECIPES))
+    train.add_argument("--out", type=Path, default=Path("runs"), help="folder (default: runs)")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--steps", type=_positive, help="updates (default: the recipe's)")
+    train.add_argument("--compile", action="store_true", help="torch.compile; for GPUs")
+    train.set_defaults(run=_train)
+
+    network = "a pretrained network's name, or a .safetensors file"
+    sample = commands.add_parser("sample", help="make digits and write them as one PNG")
+    sample.add_argument("network", nargs="?", default="digits-ddpm", help=network)
+    sample.add_argument("--out", type=Path, default=Path("samples.png"))
+    sample.add_argument("--each", type=_positive, default=8, help="pictures of each digit")
+    sample.set_defaults(run=_sample)
+
+    measured = commands.add_parser("evaluate", help="measure a network; prints JSON")
+    measured.add_argument("network", help=network)
+    measured.add_argument("--samples", type=_positive, default=10_000)
+    measured.add_argument("--write", action="store_true", help="add the result to its card")
+    measured.set_defaults(run=_evaluate)
+
+    for command in (sample, measured):
+        command.add_argument("--steps", type=_positive, default=50, help="network calls a picture")
+        command.add_argument("--eta", type=float, default=0.0, help="0 is DDIM, 1 is DDPM")
+        command.add_argument("--seed", type=int, default=0)
+
+    lab = commands.add_parser("lab", help="open JupyterLab at the first lesson")
+    lab.add_argument("--folder", type=Path, default=Path("notebooks"))
+    lab.add_argument("--port", type=_positive, default=8888)
+    lab.add_argument("--no-browser", action="store_true")
+    lab.set_defaults(run=_lab)
+
+    commands.add_parser(
+        "doctor", help="what is this machine, what is slow on it and why"
+    ).set_defaults(run=_doctor)
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _train(options: argparse.Namespace) -> None:
+    state = options.out / f"{options.recipe}.training"
+    target = options.out / f"{options.recipe}.safetensors"
+    options.out.mkdir(parents=True, exist_ok=True)
+    wanted: dict[str, Any] = {"seed": options.seed, "checkpoint": state}
+    command = f"diffusion-lessons train {options.recipe} --seed {options.seed}"
+    if options.steps is not None:
+        wanted["steps"] = options.steps
+        command += f" --steps {options.steps}"
+    if options.compile:
+        wanted["compile"] = torch.compile
+        command += " --compile"
+    *_, step = watch(RECIPES[options.recipe](**wanted), options.recipe)
+    card = {
+        "command": command,
+        "steps": step.step,
+        "seconds": round(step.seconds),
+        "compute": read_metadata(state)["compute"],
+        "machine": checkpoints.machine(),
+    }
+    checkpoints.save(target, step.model, card)
+    print(f"{target}: {step.step} steps in {step.seconds:.0f} s")
+
+
+def _path(network: str) -> Path:
+    path = Path(network)
+    return path if path.suffix == ".safetensors" else checkpoints.pretrained_path(network)
+
+
+def _digit_network(path: Path) -> UNet:
+    model = checkpoints.load(path)
+    if not isinstance(model, UNet):
+        raise ValueError(f"{path} holds a {type(model).__name__}; this needs a network for digits")
+    return model
+
+
+def _sample(options: argparse.Namespace) -> None:
+    from .viz import save_grid
+
+    model = _digit_network(_path(options.network))
+    labels = torch.arange(model.classes).repeat_interleave(options.each)
+    schedule = linear_schedule()
+    images = generate(model, labels, schedule, options.steps, options.eta, options.seed)
+    save_grid(options.out, torch.cat(list(images)), columns=options.each)
+    print(options.out)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    path = _path(options.network)
+    model = checkpoints.load(path)
+    command = f"diffusion-lessons evaluate {options.network}"
+    if isinstance(model, Classifier):
+        result = evaluate_classifier(model)
+    else:
+        command += f" --samples {options.samples} --steps {options.steps} --eta {options.eta}"
+        command += f" --seed {options.seed}"
+        result = evaluate(
+            _digit_network(path),
+            linear_schedule(),
+            options.samples,
+            options.steps,
+            options.eta,
+            options.seed,
+        )
+    result |= {"command": command, "machine": checkpoints.machine()}
+    if options.write:
+        card = checkpoints.read_card(path)
+        others = [m for m in card.get("measured", []) if m["command"] != command]
+        checkpoints.write_card(path, card | {"measured": [*others, result]})
+    print(json.dumps(result, indent=2))
+
+
+def _lab(options: argparse.Namespace) -> None:
+    lessons = sorted(options.folder.glob("[0-9]*.ipynb"))
+    if not lessons:
+        raise ValueError(f"no lessons in {options.folder}: run this in a clone of the course")
+    if find_spec("jupyterlab") is None:
+        raise ValueError("JupyterLab is not installed: pip install jupyterlab")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", options.port))
+        except OSError as error:
+            raise ValueError(
+                f"port {options.port} is busy (is the course open already?); "
+                "choose another: make lab PORT=8889"
+            ) from error
+    command = [sys.executable, "-m", "jupyterlab", str(lessons[0])]
+    command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={options.port}"]
+    command += ["--ServerApp.port_retries=0"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    if options.no_browser:
+        command.append("--no-browser")
+    os.execv(sys.executable, command)  # JupyterLab takes this process over: Ctrl-C goes to it
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    about = checkpoints.machine()
+    print(f"diffusion-lessons {__version__}")
+    for name in ("torch", "numpy", "jupyterlab", "ipywidgets", "anywidget", "matplotlib"):
+        try:
+            print(f"  {name} {version(name)}")
+        except PackageNotFoundError:
+            print(f"  {name} is missing: pip install {name}")
+    print(f"Python {about['python']}, {about['processor']}")
+    device = best_device()
+    print(
+        f"Device {about['gpu'] or device.type}, {about['threads']} threads, {about['cores']} cores"
+    )
+    print("A small convolution, there and back:")
+    seconds = measure(device)
+    for choice, time in sorted(seconds.items(), key=lambda item: item[1]):
+        mark = "<- used" if choice == fastest() else ""
+        words = choice.as_dict()
+        threads = f", {words['threads']} threads" if words["threads"] else ""
+        print(f"  {time * 1e3:7.2f} ms  {words['dtype']}, {words['memory_format']}{threads} {mark}")
+    for line in _slow(about, device):
+        print(line)
+    for name in checkpoints.pretrained_names():
+        checkpoints.load_pretrained(name)
+        print(f"Network {name}: whole")
+
+
+def _slow(about: dict[str, Any], device: torch.device) -> list[str]:
+    lines = []
+    if device.type == "cpu":
+        lines.append("No GPU: live training takes its minute on the CPU, as the lessons expect.")
+        if fastest().dtype == torch.float32:
+            lines.append(
+                "This processor is not faster in bfloat16 (no AMX or AVX512-BF16 units), so live "
+                "training sees fewer pictures in its minute, and samples are rougher."
+            )
+    if about["threads"] < (about["cores"] or 1) // 2:
+        lines.append(
+            f"Only {about['threads']} of {about['cores']} cores are used: "
+            "unset OMP_NUM_THREADS or raise it."
+        )
+    return lines

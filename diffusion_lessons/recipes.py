@@ -1,0 +1,86 @@
+"""Named training runs, one function each: what `diffusion-lessons train NAME` does.
+
+Every function returns the steps of `training.train`, whose last one holds the finished network.
+Extra arguments (``steps``, ``seed``, ``checkpoint``, ``compute``, ...) go to `train`.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .compute import Compute, best_device
+from .data import digits, moons, to_unit
+from .models.classifier import Classifier
+from .models.mlp import MLP
+from .models.unet import UNet
+from .schedule import linear_schedule
+from .training import TrainStep, noise_prediction_loss, shuffled, train
+
+Recipe = Callable[..., Iterator[TrainStep]]
+
+
+def digits_ddpm(seed: int = 0, steps: int = 10_000, **options: Any) -> Iterator[TrainStep]:
+    """A class-conditional DDPM for MNIST under the linear schedule, 21 passes over the data."""
+    torch.manual_seed(seed)  # the first weights
+    model = UNet(channels=48, blocks=1)
+    return train_on_digits(model, seed=seed, steps=steps, batch_size=128, ema=0.999, **options)
+
+
+def train_on_digits(
+    model: nn.Module, seed: int = 0, batch_size: int = 64, ema: float = 0.99, **options: Any
+) -> Iterator[TrainStep]:
+    """Teach a network to predict the noise in MNIST digits under the linear schedule of DDPM."""
+    schedule = linear_schedule()
+    images, labels = (tensor.to(_device(options)) for tensor in digits())
+    batches = shuffled(images, labels, batch_size=batch_size, seed=seed)
+
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
+        images, labels = batch
+        return noise_prediction_loss(model, to_unit(images), schedule, g, labels)
+
+    return train(model, loss, batches, seed=seed, ema=ema, **options)
+
+
+def digits_classifier(seed: int = 0, steps: int = 3000, **options: Any) -> Iterator[TrainStep]:
+    """The classifier in whose features samples are judged; trained on slightly shifted digits."""
+    torch.manual_seed(seed)
+    images, labels = (tensor.to(_device(options)) for tensor in digits())
+    batches = shuffled(images, labels, batch_size=128, seed=seed)
+
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
+        images, labels = batch
+        shift = torch.randint(-2, 3, (2,), generator=g, device=g.device).tolist()
+        logits = model(to_unit(images).roll(shift, (2, 3)))
+        return F.cross_entropy(logits.float(), labels)
+
+    return train(Classifier(), loss, batches, seed=seed, ema=0.99, steps=steps, **options)
+
+
+def moons_ddpm(seed: int = 0, steps: int = 3000, **options: Any) -> Iterator[TrainStep]:
+    """A DDPM for the two moons, in the plane."""
+    torch.manual_seed(seed)
+    schedule = linear_schedule()
+    # Tiny layers gain nothing from a GPU or from bfloat16, so this one stays where it is.
+    options.setdefault("compute", Compute(torch.device("cpu")))
+    points, _ = moons(100_000, torch.Generator().manual_seed(seed))
+
+    def loss(model: nn.Module, batch: tuple[Tensor], g: torch.Generator) -> Tensor:
+        return noise_prediction_loss(model, batch[0], schedule, g)
+
+    batches = shuffled(points, batch_size=512, seed=seed)
+    return train(MLP(), loss, batches, seed=seed, ema=0.99, steps=steps, **options)
+
+
+def _device(options: dict[str, Any]) -> torch.device:
+    compute: Compute | None = options.get("compute")
+    return compute.device if compute else best_device()
+
+
+RECIPES: dict[str, Recipe] = {
+    "digits-ddpm": digits_ddpm,
+    "digits-classifier": digits_classifier,
+    "moons-ddpm": moons_ddpm,
+}

@@ -1,0 +1,123 @@
+"""Recipes run, resume and save; the command says what it does and refuses the rest."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+import torch
+
+from diffusion_lessons import checkpoints, cli, from_noise_model, linear_schedule, moons, sample
+from diffusion_lessons.recipes import RECIPES
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_takes_a_step_and_can_be_saved(name: str, tmp_path: Path):
+    *_, last = RECIPES[name](steps=2)
+    assert last.step == 2
+    assert last.loss.isfinite()
+    checkpoints.save(tmp_path / "x.safetensors", last.model)
+
+
+def test_train_writes_a_network_with_its_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = ["train", "moons-ddpm", "--steps", "20", "--out", str(tmp_path), "--seed", "3"]
+    assert cli.main(arguments) == 0
+    card = checkpoints.read_card(tmp_path / "moons-ddpm.safetensors")
+    assert card["command"] == "diffusion-lessons train moons-ddpm --seed 3 --steps 20"
+    assert card["steps"] == 20
+    network = (tmp_path / "moons-ddpm.safetensors").read_bytes()
+    (tmp_path / "moons-ddpm.safetensors").unlink()
+    assert cli.main(arguments) == 0  # a finished run only writes its network again
+    assert (tmp_path / "moons-ddpm.safetensors").read_bytes() == network
+    assert "20 steps" in capsys.readouterr().out
+
+
+def test_sample_writes_a_grid(tmp_path: Path):
+    target = tmp_path / "grid.png"
+    assert cli.main(["sample", "--each", "2", "--steps", "2", "--out", str(target)]) == 0
+    picture = matplotlib.image.imread(target)
+    assert picture.shape[:2] == (10 * 28 * 2, 2 * 28 * 2)  # ten rows of two, each pixel doubled
+
+
+def test_evaluate_prints_json(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["evaluate", "digits-ddpm", "--samples", "50", "--steps", "2"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["samples"] == 50
+    assert found["command"].startswith("diffusion-lessons evaluate digits-ddpm --samples 50")
+
+
+def test_evaluate_can_write_into_the_card(tmp_path: Path):
+    path = tmp_path / "classifier.safetensors"
+    checkpoints.save(path, checkpoints.load_pretrained("digits-classifier"))
+    for _ in range(2):  # the same measurement again replaces the first
+        assert cli.main(["evaluate", str(path), "--write"]) == 0
+    (measured,) = checkpoints.read_card(path)["measured"]
+    assert measured["accuracy"] >= 0.985
+
+
+def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    for word in ["torch", "jupyterlab", "threads", "<- used", "digits-ddpm: whole"]:
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample", "nothing"], "no pretrained network 'nothing'"),
+        (["sample", "digits-classifier"], "this needs a network for digits"),
+        (["sample", "--steps", "5000"], "steps must lie in 1..1000"),
+        (["sample", "--eta", "2", "--steps", "2"], "eta must lie in 0..1"),
+        (["evaluate", "digits-ddpm", "--samples", "20000"], "count must lie in"),
+        (["evaluate", "gone.safetensors"], "gone.json"),
+        (["lab", "--folder", "nowhere"], "no lessons in nowhere"),
+    ],
+)
+def test_mistakes_get_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    if arguments[0] == "sample":
+        arguments = [*arguments, "--out", str(tmp_path / "x.png")]
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["train", "nothing"], [], ["sample", "--steps", "0"]])
+def test_the_parser_refuses_what_it_does_not_know(arguments: list[str]):
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+
+
+def test_a_busy_port_gets_one_line(capsys: pytest.CaptureFixture[str]):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert cli.main(["lab", "--folder", "notebooks", "--port", port, "--no-browser"]) == 2
+    assert f"port {port} is busy" in capsys.readouterr().err
+
+
+def test_the_module_is_the_command():
+    command = [sys.executable, "-m", "diffusion_lessons", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == cli.__version__
+
+
+def test_the_shipped_moons_look_like_moons():
+    model, schedule = checkpoints.load_pretrained("moons-ddpm"), linear_schedule()
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(2000, 2, generator=generator)
+    *_, last = sample(from_noise_model(model, schedule), start, schedule, 100, generator=generator)
+    data, _ = moons(20_000, generator)
+    # Near the data everywhere: the distance to the nearest real point is small for nearly all.
+    near = torch.cdist(last.x, data).min(1).values
+    assert (near < 0.1).double().mean() > 0.95
+    # And nothing left out: nearly every real point has a sample near it.
+    assert (torch.cdist(data[:2000], last.x).min(1).values < 0.2).double().mean() > 0.97
