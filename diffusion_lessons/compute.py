@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -134,14 +133,15 @@ def measure(device: torch.device) -> dict[Compute, float]:
     dtypes = [torch.float32, torch.bfloat16]
     layouts = [torch.contiguous_format, torch.channels_last]
     choices = [Compute(device, dtype, layout, usual) for dtype in dtypes for layout in layouts]
-    seconds = {}
+    seconds: dict[Compute, float] = {}
+    reason: RuntimeError | None = None
     for choice in choices:
         try:
             seconds[choice] = min(_passes(choice))
-        except RuntimeError:  # this device cannot do it
-            continue
+        except RuntimeError as error:  # this device cannot do it this way
+            reason = error
     if not seconds:
-        raise RuntimeError(f"device {device} cannot run a convolution")
+        raise RuntimeError(f"device {device} cannot run a convolution") from reason
     quickest = min(seconds, key=lambda choice: seconds[choice])
     for threads in {usual // 2, usual // 4} - {0} if usual else {}:
         fewer = replace(quickest, threads=threads)
@@ -151,15 +151,19 @@ def measure(device: torch.device) -> dict[Compute, float]:
     return seconds
 
 
-def _passes(choice: Compute, repeats: int = 4) -> Iterator[float]:
-    with torch.random.fork_rng():  # weights are drawn here: leave the caller's numbers alone
+def _passes(choice: Compute, repeats: int = 4) -> list[float]:
+    """Seconds of each of some training passes, the first of which warms up."""
+    seconds = []
+    # Weights are drawn here: leave the caller's random numbers alone. And gradients are needed,
+    # whoever asks, and whatever they have switched off.
+    with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
         layer = choice.place(nn.Conv2d(64, 64, 3, padding=1))
-        x = torch.randn(32, 64, 14, 14).to(choice.device)
-    x = x.contiguous(memory_format=choice.memory_format)
-    for _ in range(repeats):
-        start = time.perf_counter()
-        with choice.autocast():
-            loss = layer(x).float().square().mean()
-        loss.backward()
-        loss.item()  # waits for a GPU
-        yield time.perf_counter() - start
+        x = choice.move(torch.randn(32, 64, 14, 14))
+        for _ in range(repeats):
+            start = time.perf_counter()
+            with choice.autocast():
+                loss = layer(x).float().square().mean()
+            loss.backward()
+            loss.item()  # waits for a GPU
+            seconds.append(time.perf_counter() - start)
+    return seconds

@@ -46,6 +46,12 @@ def test_choosing_leaves_random_numbers_and_threads_alone():
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_choosing_works_where_gradients_are_switched_off(off):
+    with off():
+        assert measure.__wrapped__(CPU)
+
+
 def choose(monkeypatch: pytest.MonkeyPatch, seconds: dict[Compute, float]) -> Compute:
     monkeypatch.setattr(module, "measure", lambda device: seconds)
     return fastest.__wrapped__(CPU)
@@ -78,7 +84,7 @@ def test_a_format_the_device_cannot_do_is_left_out(monkeypatch: pytest.MonkeyPat
     def passes(choice: Compute, repeats: int = 4):
         if choice.dtype == torch.bfloat16:
             raise RuntimeError("not implemented for 'BFloat16'")
-        yield 1.0
+        return [1.0]
 
     monkeypatch.setattr(module, "_passes", passes)
     assert {choice.dtype for choice in measure.__wrapped__(CPU)} == {torch.float32}
