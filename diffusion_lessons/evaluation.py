@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .checkpoints import load_pretrained
 from .compute import Compute, fast, fastest
-from .data import Images, digits, to_unit
+from .data import digits, to_unit
 from .metrics import class_accuracy, frechet_distance
 from .models.classifier import Classifier
 from .models.unet import UNet
@@ -72,20 +72,22 @@ def accuracy(found: Tensor, labels: Tensor) -> float:
 def reference(count: int, seed: int = 0) -> tuple[Tensor, Tensor, float]:
     """Real test digits to compare ``count`` samples with: features, labels, and the floor.
 
-    The floor is the Frechet distance of as many training digits to the same test digits: what
-    samples as good as real ones would get. Raises ValueError unless count is in 2..10,000.
+    The floor is the Frechet distance of as many training digits, of the very same classes, to the
+    same test digits: what samples as good as real ones would get. Raises ValueError unless count
+    is in 2..10,000.
     """
-    test = digits(train=False)
+    test, train = digits(train=False), digits()
     if not 2 <= count <= len(test.labels):
         raise ValueError(f"count must lie in 2..{len(test.labels)}, got {count}")
     generator = torch.Generator().manual_seed(seed)
-
-    def some(images: Images) -> tuple[Tensor, Tensor]:
-        rows = torch.randperm(len(images.labels), generator=generator)[:count]
-        return features(to_unit(images.images[rows])), images.labels[rows]
-
-    found, labels = some(test)
-    return found, labels, frechet_distance(some(digits())[0], found)
+    rows = torch.randperm(len(test.labels), generator=generator)[:count]
+    found, labels = features(to_unit(test.images[rows])), test.labels[rows]
+    like = []  # rows of training digits, class by class as many as were drawn above
+    for label, number in zip(*labels.unique(return_counts=True), strict=True):
+        candidates = (train.labels == label).nonzero()[:, 0]
+        like.append(candidates[torch.randperm(len(candidates), generator=generator)[:number]])
+    floor = frechet_distance(features(to_unit(train.images[torch.cat(like)])), found)
+    return found, labels, floor
 
 
 def evaluate(

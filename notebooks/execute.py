@@ -30,10 +30,18 @@ def execute(source: Path) -> Path:
     ).execute()
     for i, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{i}"  # the same at every run, so that changes stay readable
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if not is_progress_bar(out)]
     notebook.metadata.pop("language_info", None)  # names the Python of whoever ran it
     target = source.with_suffix(".ipynb")
     nbformat.write(notebook, target)
     return target
+
+
+def is_progress_bar(output: nbformat.NotebookNode) -> bool:
+    """tqdm's bar in a notebook, whose text would stay when the bar itself has gone."""
+    data = output.get("data", {})
+    return "application/vnd.jupyter.widget-view+json" in data and "image/png" not in data
 
 
 if __name__ == "__main__":
