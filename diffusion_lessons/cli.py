@@ -15,8 +15,9 @@ import torch
 
 from . import __version__, checkpoints
 from .compute import best_device, fastest, measure
-from .evaluation import evaluate, evaluate_classifier, generate
+from .evaluation import evaluate, evaluate_classifier, evaluate_points, generate
 from .models.classifier import Classifier
+from .models.mlp import MLP
 from .models.unet import UNet
 from .recipes import RECIPES
 from .schedule import linear_schedule
@@ -145,14 +146,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     else:
         command += f" --samples {options.samples} --steps {options.steps} --eta {options.eta}"
         command += f" --seed {options.seed}"
-        result = evaluate(
-            _digit_network(path),
-            linear_schedule(),
-            options.samples,
-            options.steps,
-            options.eta,
-            options.seed,
-        )
+        how = (linear_schedule(), options.samples, options.steps, options.eta, options.seed)
+        if isinstance(model, MLP):
+            result = evaluate_points(model, *how)
+        else:
+            result = evaluate(_digit_network(path), *how)
     result |= {"command": command, "machine": checkpoints.machine()}
     if options.write:
         card = checkpoints.read_card(path)

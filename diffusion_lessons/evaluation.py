@@ -1,4 +1,4 @@
-"""Measuring a digit network: make samples, let the classifier judge them."""
+"""Measuring networks: make samples, let the classifier judge digits, the plane judge points."""
 
 import time
 from collections.abc import Iterator
@@ -10,9 +10,10 @@ from torch import Tensor
 
 from .checkpoints import load_pretrained
 from .compute import Compute, fast, fastest
-from .data import digits, to_unit
+from .data import digits, moons, to_unit
 from .metrics import class_accuracy, frechet_distance
 from .models.classifier import Classifier
+from .models.mlp import MLP
 from .models.unet import UNet
 from .sampling import ddim_step, from_noise_model, sample
 from .schedule import NoiseSchedule
@@ -133,3 +134,34 @@ def evaluate_classifier(model: Classifier) -> dict[str, Any]:
     with torch.no_grad():
         logits = torch.cat([model(to_unit(part)) for part in test.images.split(1000)])
     return {"test_digits": len(test.labels), "accuracy": class_accuracy(logits, test.labels)}
+
+
+def evaluate_points(
+    model: MLP,
+    schedule: NoiseSchedule,
+    count: int = 10_000,
+    steps: int = 100,
+    eta: float = 1.0,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Sample ``count`` points from a network for the moons, and measure them.
+
+    Returns the Frechet distance to as many real points, in the plane itself, its floor, and the
+    share of samples within 0.1 of one of 20,000 real points.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    real, more = moons(count, generator)[0], moons(20_000, generator)[0]
+    start = torch.randn(count, 2, generator=generator)
+    rule = partial(ddim_step, eta=eta)
+    denoiser = from_noise_model(model, schedule)
+    *_, last = sample(denoiser, start, schedule, steps, rule, generator)
+    nearest = torch.cat([torch.cdist(part, more).min(1).values for part in last.x.split(1000)])
+    return {
+        "samples": count,
+        "steps": steps,
+        "eta": eta,
+        "seed": seed,
+        "frechet_distance": round(frechet_distance(last.x, real), 5),
+        "frechet_floor": round(frechet_distance(more[:count], real), 5),
+        "near_data": round((nearest < 0.1).double().mean().item(), 4),
+    }
