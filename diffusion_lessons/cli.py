@@ -174,7 +174,13 @@ def _lab(options: argparse.Namespace) -> None:
                 f"port {options.port} is busy (is the course open already?); "
                 "choose another: make lab PORT=8889"
             ) from error
-    command = [sys.executable, "-m", "jupyterlab", str(lessons[0])]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={options.folder.resolve()}",
+    ]
+    command += [f"--LabApp.default_url=/lab/tree/{lessons[0].name}"]  # printed, and opened
     command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={options.port}"]
     command += ["--ServerApp.port_retries=0"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
