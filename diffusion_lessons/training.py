@@ -99,7 +99,7 @@ class Muon(torch.optim.Optimizer):
     learns in all directions at one pace. A convolution counts as the matrix [out, in*height*width].
 
     The same update as ``torch.optim.Muon`` without weight decay, but matrices of one shape go
-    through the iteration together: with the small matrices of this course four times as fast.
+    through the iteration together, which on two CPU cores made it three to seven times as fast.
     """
 
     def __init__(self, weights: list[Tensor], lr: float = 0.02, momentum: float = 0.95) -> None:
