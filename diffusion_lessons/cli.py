@@ -50,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, default=Path("runs"), help="folder (default: runs)")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--steps", type=_positive, help="updates (default: the recipe's)")
+    train.add_argument(
+        "--start", metavar="NETWORK", help="go on from this digit network's weights, in a new run"
+    )
     train.add_argument("--compile", action="store_true", help="torch.compile; for GPUs")
     train.set_defaults(run=_train)
 
@@ -99,6 +102,16 @@ def _train(options: argparse.Namespace) -> None:
     if options.steps is not None:
         wanted["steps"] = options.steps
         command += f" --steps {options.steps}"
+    origin = {}
+    if options.start is not None:
+        if options.recipe != "digits-ddpm":
+            raise ValueError(f"--start is for digits-ddpm, not for {options.recipe}")
+        path = _path(options.start)
+        wanted["start"] = _digit_network(path)
+        earlier = checkpoints.read_card(path)
+        kept = ("command", "steps", "seconds", "sha256", "start")
+        origin = {"start": {key: earlier[key] for key in kept if key in earlier}}
+        command += f" --start {options.start}"
     if options.compile:
         wanted["compile"] = torch.compile
         command += " --compile"
@@ -109,7 +122,7 @@ def _train(options: argparse.Namespace) -> None:
         "seconds": round(step.seconds),
         "compute": read_metadata(state)["compute"],
         "machine": checkpoints.machine(),
-    }
+    } | origin
     checkpoints.save(target, step.model, card)
     print(f"{target}: {step.step} steps in {step.seconds:.0f} s")
 

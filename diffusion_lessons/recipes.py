@@ -4,7 +4,9 @@ Every function returns the steps of `training.train`, whose last one holds the f
 Extra arguments (``steps``, ``seed``, ``checkpoint``, ``compute``, ...) go to `train`.
 """
 
+import copy
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,15 +19,24 @@ from .models.classifier import Classifier
 from .models.mlp import MLP
 from .models.unet import UNet
 from .schedule import linear_schedule
-from .training import TrainStep, noise_prediction_loss, shuffled, train
+from .training import MuonAdamW, TrainStep, noise_prediction_loss, shuffled, train
 
 Recipe = Callable[..., Iterator[TrainStep]]
 
 
-def digits_ddpm(seed: int = 0, steps: int = 10_000, **options: Any) -> Iterator[TrainStep]:
-    """A class-conditional DDPM for MNIST under the linear schedule, 21 passes over the data."""
+def digits_ddpm(
+    seed: int = 0, steps: int = 10_000, start: nn.Module | None = None, **options: Any
+) -> Iterator[TrainStep]:
+    """A class-conditional DDPM for MNIST under the linear schedule, 21 passes over the data.
+
+    With ``start``, a network that is trained already, training goes on from its weights at half
+    the learning rate; with the same seed it would see the same batches again.
+    """
     torch.manual_seed(seed)  # the first weights
     model = UNet(channels=48, blocks=1)
+    if start is not None:
+        model = copy.deepcopy(start).requires_grad_()  # type: ignore[assignment]
+        options.setdefault("optimizer", partial(MuonAdamW, lr=0.01, adamw_lr=1e-3))
     return train_on_digits(model, seed=seed, steps=steps, batch_size=128, ema=0.999, **options)
 
 

@@ -34,6 +34,21 @@ def test_train_writes_a_network_with_its_card(tmp_path: Path, capsys: pytest.Cap
     assert "20 steps" in capsys.readouterr().out
 
 
+def test_train_goes_on_from_a_network_and_says_so(tmp_path: Path):
+    arguments = ["train", "digits-ddpm", "--steps", "1", "--seed", "7", "--out", str(tmp_path)]
+    assert cli.main([*arguments, "--start", "digits-ddpm"]) == 0
+    path = tmp_path / "digits-ddpm.safetensors"
+    card, shipped = checkpoints.read_card(path), checkpoints.read_card(cli._path("digits-ddpm"))
+    assert card["command"].endswith("--steps 1 --start digits-ddpm")
+    assert card["start"]["sha256"] == shipped["sha256"]
+    old, new = checkpoints.load_pretrained("digits-ddpm"), checkpoints.load(path)
+    moved = [
+        ((a - b).norm() / a.norm()).item()
+        for a, b in zip(old.parameters(), new.parameters(), strict=True)
+    ]
+    assert 0 < max(moved) < 0.1  # the first step, warming up, moves the weights but little
+
+
 def test_sample_writes_a_grid(tmp_path: Path):
     target = tmp_path / "grid.png"
     assert cli.main(["sample", "--each", "2", "--steps", "2", "--out", str(target)]) == 0
@@ -73,6 +88,7 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
         (["sample", "--eta", "2", "--steps", "2"], "eta must lie in 0..1"),
         (["evaluate", "digits-ddpm", "--samples", "20000"], "count must lie in"),
         (["evaluate", "gone.safetensors"], "gone.json"),
+        (["train", "moons-ddpm", "--start", "digits-ddpm"], "--start is for digits-ddpm"),
         (["lab", "--folder", "nowhere"], "no lessons in nowhere"),
     ],
 )
