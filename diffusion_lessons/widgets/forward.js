@@ -33,23 +33,14 @@ function render({ model, el }) {
     paint,
   });
 
-  const play = player({
-    get: () => model.get("t"),
-    set: (t) => view.set({ t }),
-    last: () => T,
-    seconds: () => 6,
-  });
-  const time = slider({
+  const time = timeline({
+    view,
     name: "t",
     label: "time",
     symbol: "t",
-    min: 0,
     max: T,
+    seconds: () => 6,
     show: (t) => `${t} of ${T}`,
-    onInput: (t) => {
-      play.stop();
-      view.set({ t });
-    },
   });
   const choice = pictureChoice({
     count,
@@ -117,7 +108,7 @@ function render({ model, el }) {
     panels.append(cloud.element);
   }
   view.root.append(
-    h("div", { class: "dl-time" }, play.element, time.element),
+    time.element,
     h("div", { class: "dl-row" }, choice.element, again),
     sum,
     panels,
@@ -210,10 +201,7 @@ function render({ model, el }) {
     describe(cloud.canvas, `${points.length / 2} points in the plane at time ${t} of ${T}`);
   }
 
-  return () => {
-    play.stop();
-    view.end();
-  };
+  return view.end;
 }
 
 export default { render };

@@ -247,43 +247,110 @@ function button(text, onClick, attributes = {}) {
 
 const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-// A play / pause button that walks a value up to `last()`. Nothing ever starts by itself, and for
-// readers who asked for less motion it moves in a few calm jumps.
-function player({ get, set, last, seconds }) {
-  const element = button("", () => (running ? stop() : start()), { "data-name": "play" });
+const HOLD = 4; // seconds for which a film that plays by itself rests on its last picture
+
+// A play / pause button that walks a value from `first` to `last()`. Nothing starts by itself, and
+// for readers who asked for less motion it moves in a few calm jumps. With `auto` it plays over and
+// over, until paused, while `root` is on the screen; for those readers it then waits at its end.
+function player({ root, get, set, first, last, seconds, auto = false }) {
+  const element = button("", () => (playing ? stop() : start()), { "data-name": "play" });
+  let playing = false;
   let running = 0;
-  const face = (playing) => {
+  let seen = !auto;
+  const face = () => {
     element.replaceChildren(
       h("span", { class: playing ? "dl-icon-pause" : "dl-icon-play", "aria-hidden": "true" }),
       playing ? "Pause" : "Play",
     );
   };
-  function stop() {
+  function run() {
     cancelAnimationFrame(running);
-    running = 0;
-    face(false);
-  }
-  function start() {
-    const from = get() >= last() ? 0 : get();
-    const pause = reducedMotion() ? 700 : 0;
+    if (!playing || !seen) return;
+    let from = get() >= last() ? first : get();
     let begun = null;
     let shown = -Infinity;
+    const pause = reducedMotion() ? 700 : 0;
     const tick = (now) => {
       begun ??= now;
-      const value = Math.min(from + ((now - begun) / 1000 / seconds()) * last(), last());
+      const gone = (now - begun) / 1000;
+      const speed = Math.max(last() - first, 1) / seconds();
+      const value = Math.min(from + gone * speed, last());
       const done = value >= last();
       if (done || now - shown >= pause) {
         shown = now;
-        set(Math.round(value));
+        if (Math.round(value) !== get()) set(Math.round(value));
       }
-      if (done) stop();
-      else running = requestAnimationFrame(tick);
+      if (done && !(auto && !pause)) return stop();
+      if (done && gone > HOLD + (last() - from) / speed) [from, begun] = [first, now];
+      running = requestAnimationFrame(tick);
     };
-    face(true);
     running = requestAnimationFrame(tick);
   }
-  face(false);
-  return { element, stop };
+  function stop() {
+    playing = false;
+    run();
+    face();
+  }
+  function start() {
+    playing = true;
+    run();
+    face();
+  }
+  face();
+  if (!auto) return { element, stop, end: stop };
+
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const choose = () => {
+    if (!still.matches) return start();
+    stop();
+    set(last());
+  };
+  // A hidden page runs no animation frames; one that is scrolled away does.
+  const sight = new IntersectionObserver(([entry]) => {
+    seen = entry.isIntersecting;
+    run();
+  });
+  sight.observe(root);
+  still.addEventListener("change", choose);
+  choose();
+  return {
+    element,
+    stop,
+    end() {
+      stop();
+      sight.disconnect();
+      still.removeEventListener("change", choose);
+    },
+  };
+}
+
+// Time: a play button and the slider that it moves. `get` and `set` are those of the model's `name`
+// unless said otherwise. A film that plays by itself has nothing to tell Python.
+function timeline({ view, name, min = 0, seconds, auto, get, set, ...rest }) {
+  get ??= () => view.get(name);
+  set ??= (value, how) => view.set({ [name]: value }, how);
+  const time = slider({
+    name,
+    min,
+    ...rest,
+    onInput(value) {
+      play.stop();
+      set(value);
+    },
+  });
+  const last = () => Number(time.input.max);
+  const play = player({
+    root: view.root,
+    get,
+    set: (value) => set(value, { quietly: auto }),
+    first: min,
+    last,
+    seconds,
+    auto,
+  });
+  view.atEnd(play.end);
+  const element = h("div", { class: "dl-time" }, play.element, time.element);
+  return { ...time, element, stop: play.stop };
 }
 
 // One of several pictures, chosen with radio buttons that look like the pictures.
@@ -353,7 +420,8 @@ function isDark(element) {
 }
 
 // The root element, one repaint a frame at most, and everything that must end with the view.
-// `paint(colours)` reads the model and brings the whole view up to date.
+// `paint(colours)` reads the model and brings the whole view up to date; `watch` names the traits
+// that it shows.
 function stage({ model, el, label, watch, paint }) {
   const root = h("div", { class: "dl-widget", role: "group", "aria-label": label });
   root.dataset.live = isLive(model);
@@ -406,14 +474,19 @@ function stage({ model, el, label, watch, paint }) {
   scheme.addEventListener("change", restyle);
   for (const name of watch) model.on(`change:${name}`, repaint);
   el.append(root);
+  const endings = [];
   return {
     root,
     repaint,
-    set(values) {
+    get: (name) => model.get(name),
+    // `quietly` changes this page alone, without telling Python.
+    set(values, { quietly = false } = {}) {
       for (const [name, value] of Object.entries(values)) model.set(name, value);
-      save(model);
+      if (!quietly) save(model);
     },
+    atEnd: (ending) => endings.push(ending),
     end() {
+      for (const ending of endings) ending();
       cancelAnimationFrame(queued);
       for (const observer of [size, theme]) observer.disconnect();
       document.removeEventListener("load", restyle, true);

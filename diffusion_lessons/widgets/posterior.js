@@ -28,12 +28,6 @@ function render({ model, el }) {
     paint,
   });
 
-  const play = player({
-    get: () => model.get("t"),
-    set: (t) => view.set({ t: Math.max(t, 2) }),
-    last: () => T,
-    seconds: () => 7,
-  });
   const number = (name, label, symbol) =>
     slider({
       name,
@@ -48,17 +42,15 @@ function render({ model, el }) {
     });
   const clean = number("x_0", "clean value", "x_0");
   const noisy = number("x_t", "noisy value", "x_t");
-  const time = slider({
+  const time = timeline({
+    view,
     name: "t",
     label: "time",
     symbol: "t",
     min: 2,
     max: T,
+    seconds: () => 7,
     show: (t) => `${t} of ${T}`,
-    onInput: (t) => {
-      play.stop();
-      view.set({ t });
-    },
   });
   const earlier = () => Math.max(1, model.get("t") - model.get("stride"));
   const stride = slider({
@@ -80,7 +72,7 @@ function render({ model, el }) {
   chart.canvas.classList.add("dl-wide");
   const result = h("p", { class: "dl-note", "data-part": "mean" });
   view.root.append(
-    h("div", { class: "dl-time" }, play.element, time.element),
+    time.element,
     h("div", { class: "dl-below dl-controls" }, stride.element, clean.element, noisy.element),
     h("div", { class: "dl-panels" }, chart.element),
     result,
@@ -166,10 +158,7 @@ function render({ model, el }) {
     );
   }
 
-  return () => {
-    play.stop();
-    view.end();
-  };
+  return view.end;
 }
 
 export { threeBells };

@@ -20,23 +20,14 @@ function render({ model, el }) {
     paint,
   });
 
-  const play = player({
-    get: () => model.get("t"),
-    set: (t) => view.set({ t }),
-    last: () => model.get("T"),
-    seconds: () => 6,
-  });
-  const time = slider({
+  const time = timeline({
+    view,
     name: "t",
     label: "time",
     symbol: "t",
-    min: 0,
     max: model.get("T"),
+    seconds: () => 6,
     show: (t) => `${t} of ${model.get("T")}`,
-    onInput: (t) => {
-      play.stop();
-      view.set({ t });
-    },
   });
   const kind = select({
     name: "kind",
@@ -50,7 +41,7 @@ function render({ model, el }) {
     symbol: "T",
     values: niceValues(2, 4000, true),
     onInput: (T) => {
-      play.stop();
+      time.stop();
       // Stay at the same part of the way.
       view.set({ T, t: Math.round((model.get("t") / model.get("T")) * T) });
     },
@@ -97,7 +88,7 @@ function render({ model, el }) {
       final.element,
     ),
     h("div", { class: "dl-panels" }, beta.element, kept.element, ratio.element),
-    h("div", { class: "dl-below dl-time" }, play.element, time.element),
+    h("div", { class: "dl-below" }, time.element),
     h(
       "div",
       { class: "dl-row" },
@@ -229,10 +220,7 @@ function render({ model, el }) {
     );
   }
 
-  return () => {
-    play.stop();
-    view.end();
-  };
+  return view.end;
 }
 
 export default { render };

@@ -23,28 +23,27 @@ function render({ model, el }) {
 
   const view = stage({ model, el, label: "Sampling player", watch: ["frame", "t"], paint });
   const current = () => clamp(model.get("frame"), 0, last);
-  const jump = (frame) => view.set({ frame, t: times[frame] });
   const onTime = () => {
     const frame = nearestFrame(times, model.get("t"), current());
     if (frame !== current()) model.set("frame", frame);
   };
   model.on("change:t", onTime);
 
-  const play = player({ get: current, set: jump, last: () => last, seconds: () => 1 + last / 8 });
-  const scrub = slider({
+  const auto = model.get("autoplay");
+  const time = timeline({
+    view,
     name: "frame",
     label: falls ? "from noise to data, time" : "time",
     symbol: "t",
-    min: 0,
     max: last,
+    seconds: () => (auto ? 2 + last / 4 : 1 + last / 8),
     show: (frame) => `t = ${times[frame]}`,
     speak: (frame) => `time ${times[frame]}, frame ${frame + 1} of ${last + 1}`,
-    onInput: (frame) => {
-      play.stop();
-      jump(frame);
-    },
+    get: current,
+    set: (frame, how) => view.set({ frame, t: times[frame] }, how),
+    auto,
   });
-  view.root.append(h("div", { class: "dl-time" }, play.element, scrub.element));
+  view.root.append(time.element);
 
   const words = {
     x: [key("result", pictures ? "pictures" : "points"), " ", math("x_t"), " now"],
@@ -96,7 +95,7 @@ function render({ model, el }) {
 
   function paint(colours) {
     const frame = current();
-    scrub.sync(frame);
+    time.sync(frame);
     if (!film) return;
     const cut = (values, k) => values.subarray(k * size, (k + 1) * size);
     const [x, x0] = [cut(film.x, frame), cut(film.x0, frame)];
@@ -138,11 +137,8 @@ function render({ model, el }) {
     describe(spaces.x0.canvas, `the ${count} clean points expected ${when}`);
   }
 
-  return () => {
-    play.stop();
-    model.off("change:t", onTime);
-    view.end();
-  };
+  view.atEnd(() => model.off("change:t", onTime));
+  return view.end;
 }
 
 export { nearestFrame };

@@ -35,11 +35,13 @@ class TrajectoryPlayer(Explorer):
 
     ``steps`` are the `Step`s of ``sample(...)``, or others in the order in which they are to be
     seen: pictures [B, 1, H, W] (B at most 16, values outside -1..1 are clipped) or points [M, 2],
-    which also leave trails. ``labels`` are B
-    captions for pictures. At most ``frames`` steps are kept, evenly spread, first and last always
-    among them; fewer if the film would weigh more than 150 kB compressed (noise does not compress:
-    8 pictures of 28 x 28 fit in about 30 frames). Pictures are kept as bytes, points as 16-bit
-    integers.
+    which also leave trails. ``labels`` are B captions for pictures. At most ``frames`` steps are
+    kept, evenly spread, first and last always among them; fewer if the film would weigh more than
+    150 kB compressed (noise does not compress: 8 pictures of 28 x 28 fit in about 30 frames).
+    Pictures are kept as bytes, points as 16-bit integers.
+
+    With ``autoplay`` the film plays slowly by itself, over and over, while it is on the screen. It
+    can be paused, and who asked their system for less motion finds it standing at its end.
 
     Synced traits: ``frame`` (0 is the first), ``t`` (setting it jumps to the frame nearest in
     time, of several to the nearest to the one shown). ``times`` are the frames' times. Raises
@@ -52,6 +54,7 @@ class TrajectoryPlayer(Explorer):
     t = traitlets.Int(0).tag(sync=True)
     times = traitlets.List(traitlets.Int(), read_only=True).tag(sync=True)
     labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    autoplay = traitlets.Bool(False).tag(sync=True)
 
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [B, H, W] or [M, 2]
     _scale = traitlets.Float(1.0).tag(sync=True)  # of points: value / integer
@@ -62,6 +65,7 @@ class TrajectoryPlayer(Explorer):
         steps: Iterable[Step],
         labels: Sequence[object] | Tensor | None = None,
         frames: int = 40,
+        autoplay: bool = False,
     ) -> None:
         every = list(steps)
         _check_steps(every)
@@ -77,6 +81,7 @@ class TrajectoryPlayer(Explorer):
         kept, film, scale = _fit(every, frames)
         super().__init__(
             labels=captions,
+            autoplay=autoplay,
             _shape=[shape[0], *shape[2:]] if pictures else shape,
             _scale=scale,
             _film=film,

@@ -40,6 +40,7 @@ CELLS = [
     "pictures = TrajectoryPlayer(walk(images), labels=['a', 'b', 'c', 'd'])\npictures",
     "cloud = TrajectoryPlayer(walk(dots))\ncloud",
     "post = PosteriorExplorer()\npost",
+    "hero = TrajectoryPlayer(walk(images)[::6], autoplay=True)\nhero",
 ]
 LABELS = {
     "forward": "Forward noising explorer",
@@ -47,6 +48,7 @@ LABELS = {
     "pictures": "Sampling player",
     "cloud": "Sampling player",
     "post": "Posterior explorer",
+    "hero": "Sampling player",
 }
 # For each widget a slider, and a canvas that follows it.
 MOVING = {
@@ -82,7 +84,7 @@ class Page:
         self.page.set_viewport_size({"width": 1240, "height": 5200})  # every cell on the screen
         for name in LABELS:
             self.widget(name).wait_for()
-        for name in ("pictures", "cloud"):
+        for name in ("pictures", "cloud", "hero"):
             self.page.wait_for_function(
                 "element => element.dataset.ready", arg=self.widget(name).element_handle()
             )
@@ -295,6 +297,52 @@ def test_less_motion_means_a_few_jumps(notebook: Page) -> None:
     notebook.widget("pictures").get_by_role("button", name="Pause").click()
     notebook.page.emulate_media(reduced_motion="no-preference")
     assert 2 <= len(values) <= 4
+
+
+def test_autoplay_loops_pauses_and_rests_out_of_sight(notebook: Page) -> None:
+    slider = notebook.slider("hero", "frame")
+    until = "([input, test]) => new Function('v', `return ${test}`)(Number(input.value))"
+
+    def wait(test: str) -> None:
+        notebook.page.wait_for_function(until, arg=[slider.element_handle(), test])
+
+    for test in ("v > 3", "v === 10", "v < 3"):  # it moves, arrives, and begins again
+        wait(test)
+    root = notebook.widget("hero")
+    root.evaluate("e => Object.assign(e.style, { position: 'fixed', top: '-5000px' })")
+    notebook.page.wait_for_timeout(200)
+    resting = slider.input_value()
+    notebook.page.wait_for_timeout(800)
+    assert slider.input_value() == resting
+    root.evaluate("e => Object.assign(e.style, { position: '', top: '' })")
+    wait(f"v > {resting}")
+
+    root.get_by_role("button", name="Pause").click()
+    resting = slider.input_value()
+    notebook.page.wait_for_timeout(800)
+    assert slider.input_value() == resting
+    assert notebook.lab.python("hero.frame") == "0"  # what moves by itself is not told
+    slider.focus()
+    notebook.page.keyboard.press("Home")
+    notebook.page.keyboard.press("ArrowRight")
+    notebook.lab.wait_for_python("hero.frame", "1")
+
+
+def test_autoplay_stands_at_its_end_for_who_wants_less_motion(notebook: Page) -> None:
+    slider = notebook.slider("hero", "frame")
+    notebook.page.emulate_media(reduced_motion="reduce")
+    notebook.settle()
+    notebook.page.wait_for_timeout(900)
+    assert slider.input_value() == "10"
+    shown = notebook.greys("hero", "x-0")
+    assert (shown - notebook.greys("hero", "x0_hat-0")).abs().max() == 0  # the finished pictures
+    notebook.widget("hero").get_by_role("button", name="Play").click()
+    notebook.page.wait_for_function(
+        "input => 0 < Number(input.value) && Number(input.value) < 6", arg=slider.element_handle()
+    )
+    notebook.widget("hero").get_by_role("button", name="Pause").click()
+    notebook.page.emulate_media(reduced_motion="no-preference")
+    notebook.widget("hero").get_by_role("button", name="Pause").click()
 
 
 def test_jslink_joins_two_widgets(notebook: Page) -> None:
