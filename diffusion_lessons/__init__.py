@@ -22,11 +22,13 @@ from .gaussian import (
 from .metrics import class_accuracy, frechet_distance, mode_counts
 from .sampling import (
     Step,
+    ddim_invert,
     ddim_step,
     ddpm_step,
     elbo_terms,
     from_noise_model,
     sample,
+    slerp,
     thin,
 )
 from .schedule import (
@@ -51,6 +53,7 @@ __all__ = [
     "cifar10",
     "class_accuracy",
     "cosine_schedule",
+    "ddim_invert",
     "ddim_step",
     "ddpm_step",
     "digits",
@@ -75,6 +78,7 @@ __all__ = [
     "ring_mixture",
     "sample",
     "shuffled",
+    "slerp",
     "spiral",
     "thin",
     "to_bytes",

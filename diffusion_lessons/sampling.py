@@ -21,6 +21,7 @@ from .gaussian import (
     noise_to_x0,
     posterior,
     posterior_variance,
+    x0_to_noise,
 )
 from .schedule import NoiseSchedule
 
@@ -134,23 +135,87 @@ def sample(
     Options of a step rule go in with functools.partial: ``step=partial(ddim_step, eta=0.5)``.
     Raises ValueError for impossible steps or times, before the first step.
     """
+    visited = _visited(schedule, steps, times)
+    x = x_T
+    for t, s in pairwise(visited):
+        x0_hat = denoiser(x, t)
+        yield Step(t, x, x0_hat)
+        x = step(x, x0_hat, t, s, schedule).sample(generator)
+    yield Step(0, x, x)
+
+
+@torch.no_grad()
+def ddim_invert(
+    denoiser: Denoiser,
+    x_0: Tensor,
+    schedule: NoiseSchedule,
+    steps: int | None = None,
+    generator: torch.Generator | None = None,
+    times: list[int] | None = None,
+) -> Iterator[Step]:
+    """Walk pictures x_0 [B, ...] up to the noise from which DDIM with eta = 0 makes them.
+
+    Yields ``Step(t, x_t, x0_hat)`` at the times 0, 1 and then those of `sample` in reverse:
+    ``*_, top = ddim_invert(...)`` keeps the code, ``top.x``. ``steps``, ``times`` (falling) and
+    errors are those of `sample`; the denoiser is called once for each time above 1.
+
+    From 0 to 1 the step is `forward`'s own draw, noise of standard deviation sqrt(beta_1), far too
+    little to see: the walk down makes flat paper out of any noise, so none can be read off a
+    perfectly flat x_0, and the code would be too quiet. From 1 on nothing is random: a step from
+    s up to t is DDIM's eq. 12 with the two exchanged (its appendix D.1 encodes so). It uses the
+    noise that the denoiser sees at s, where the way down uses the one at t; this is Euler's method
+    for one differential equation, walked in either direction, and its error falls with the steps.
+    """
+    upward = [1, *(t for t in reversed(_visited(schedule, steps, times)) if t > 1)]
+    yield Step(0, x_0, x_0)
+    x, x0_hat = forward(x_0, 0, 1, schedule).sample(generator), x_0
+    for s, t in pairwise(upward):
+        x0_hat = denoiser(x, s)
+        yield Step(s, x, x0_hat)
+        noise = x0_to_noise(x, x0_hat, s, schedule)
+        a_t = schedule.at(t, x)
+        x = a_t.sqrt().to(x.dtype) * x0_hat + (1 - a_t).sqrt().to(x.dtype) * noise
+    yield Step(upward[-1], x, x0_hat)
+
+
+def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
+    """Spherical interpolation between noises a and b [B, ...]: a at share 0, b at share 1.
+
+    Each example is one vector; the way between two goes along the great circle, so that its length
+    stays that of noise (DDIM appendix D.5; Shoemake 1985). ``share`` is a number or a tensor that
+    broadcasts, 0..1. Vectors that point the same way are mixed in a straight line. Raises
+    ValueError for shapes that differ, and for vectors that point opposite ways: no great circle is
+    shorter than the others there.
+    """
+    if a.shape != b.shape or a.ndim < 2:
+        raise ValueError(f"a and b must have one shape [B, ...], got {a.shape} and {b.shape}")
+    lengths = a.flatten(1).norm(dim=1) * b.flatten(1).norm(dim=1)
+    cosine = (a * b).flatten(1).sum(1) / lengths
+    if (cosine < -1 + 1e-6).any():
+        raise ValueError("a and b point opposite ways: there is no shortest way between them")
+    angle = cosine.clamp(max=1).acos().view(-1, *[1] * (a.ndim - 1))
+    share = torch.as_tensor(share, dtype=a.dtype, device=a.device)
+    near = angle < 1e-4
+    safe = torch.where(near, torch.ones_like(angle), angle)
+    weight_a = torch.where(near, 1 - share, ((1 - share) * safe).sin() / safe.sin())
+    weight_b = torch.where(near, share, (share * safe).sin() / safe.sin())
+    return weight_a * a + weight_b * b
+
+
+def _visited(schedule: NoiseSchedule, steps: int | None, times: list[int] | None) -> list[int]:
+    """The times of a walk from noise to data, checked."""
     if times is None:
-        times = schedule.times(steps)
-    elif steps is not None:
+        return schedule.times(steps)
+    if steps is not None:
         raise ValueError("give steps or times, not both")
-    elif (
+    if (
         len(times) < 2
         or times[0] > schedule.T
         or times[-1] != 0
         or any(t <= s for t, s in pairwise(times))
     ):
         raise ValueError(f"times must fall strictly from at most {schedule.T} to 0, got {times}")
-    x = x_T
-    for t, s in pairwise(times):
-        x0_hat = denoiser(x, t)
-        yield Step(t, x, x0_hat)
-        x = step(x, x0_hat, t, s, schedule).sample(generator)
-    yield Step(0, x, x)
+    return times
 
 
 @torch.no_grad()

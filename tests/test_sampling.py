@@ -8,15 +8,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffusion_lessons.exact import GaussianMixture
-from diffusion_lessons.gaussian import forward, forward_variance, posterior
+from diffusion_lessons.checkpoints import load_pretrained
+from diffusion_lessons.exact import GaussianMixture, ring_mixture
+from diffusion_lessons.gaussian import forward, forward_variance, noise_to_x0, posterior
 from diffusion_lessons.models.unet import UNet
 from diffusion_lessons.sampling import (
     Step,
+    ddim_invert,
     ddim_step,
     ddpm_step,
     from_noise_model,
     sample,
+    slerp,
 )
 from diffusion_lessons.schedule import (
     NoiseSchedule,
@@ -328,12 +331,113 @@ def test_few_ddpm_steps_make_a_gaussian_too_narrow(schedule, steps, width):
     assert sampled_std(0.5, schedule, steps) == pytest.approx(width, abs=5e-4)
 
 
+@pytest.mark.parametrize(("steps", "width"), [(1000, 0.4985), (4, 0.218), (1, 0.0016)])
+def test_few_ddim_steps_do_so_too(steps, width):
+    found = sampled_std(0.5, linear_schedule(1000), steps, ddim_step)
+    assert found == pytest.approx(width, abs=5e-4)
+
+
 def test_the_width_without_a_sample_is_the_width_of_samples(generator):
     schedule = linear_schedule(1000)
     data = GaussianMixture(torch.zeros(1, 1), torch.tensor([0.5]), torch.ones(1))
     x_T = torch.randn(50_000, 1, generator=generator)
     *_, last = sample(data.denoiser(schedule), x_T, schedule, 4, generator=generator)
     assert last.x.std().item() == pytest.approx(sampled_std(0.5, schedule, 4), rel=0.02)
+
+
+# The way up
+
+
+def test_the_code_of_a_gaussian_is_the_gaussian_stretched(generator):
+    """For data N(0, c^2) the ODE keeps every point at the same quantile: x_T = x_0 / c."""
+    schedule = linear_schedule(1000)
+    data = GaussianMixture(double(0.0, 0.0).reshape(1, 2), double(0.5), double(1))
+    x_0, _ = data.sample(500, generator)
+    *_, top = ddim_invert(data.denoiser(schedule), x_0, schedule, 1000, generator)
+    assert top.t == 1000
+    # Of the error, 0.02 is the noise of standard deviation 0.01 in x_1, stretched.
+    torch.testing.assert_close(top.x, x_0 / 0.5, rtol=0.01, atol=0.08)
+    assert (top.x - x_0 / 0.5).std() < 0.025
+
+
+def test_up_and_down_again_errs_less_the_more_steps(generator):
+    schedule, mixture = linear_schedule(1000), ring_mixture(5, std=0.2)
+    denoiser = mixture.denoiser(schedule)
+    x_0 = mixture.sample(200, generator)[0].double()
+    errors = []
+    for steps in (10, 40, 160, 640):
+        *_, top = ddim_invert(denoiser, x_0, schedule, steps, generator)
+        *_, again = sample(denoiser, top.x, schedule, steps, ddim_step)
+        errors.append((again.x - x_0).square().mean().sqrt().item())
+    assert all(more > 1.6 * fewer for more, fewer in pairwise(errors[:3]))
+    assert errors[3] < 0.02  # of which the first step's own noise is 0.01
+
+
+def test_the_way_up_stops_where_the_way_down_does(generator):
+    schedule, calls = linear_schedule(1000), []
+
+    def denoiser(x, t):
+        calls.append(t)
+        return 0.5 * x
+
+    x_0 = torch.randn(3, 1, 4, 4, generator=generator)
+    steps = list(ddim_invert(denoiser, x_0, schedule, times=[900, 500, 20, 0]))
+    assert [step.t for step in steps] == [0, 1, 20, 500, 900]
+    assert calls == [1, 20, 500]
+    assert steps[0].x is x_0
+    assert (steps[1].x - x_0).abs().max() < 0.05
+    assert all(torch.equal(step.x0_hat, 0.5 * step.x) for step in steps[1:-1])
+
+
+def test_a_step_up_undoes_the_step_down_if_the_noise_is_the_same(generator):
+    """A denoiser that knows the noise is asked the same at both ends, so nothing is lost."""
+    schedule = linear_schedule(1000)
+    noise = torch.randn(4, 6, generator=generator, dtype=torch.float64)
+    x_1 = torch.randn(4, 6, generator=generator, dtype=torch.float64)
+
+    def denoiser(x_t, t):
+        return noise_to_x0(x_t, noise, t, schedule)
+
+    steps = list(ddim_invert(denoiser, x_1, schedule, 7, generator))
+    down = list(sample(denoiser, steps[-1].x, schedule, 7, ddim_step))
+    for up, there in zip(steps[2:], down[::-1][1:], strict=True):
+        assert up.t == there.t
+        torch.testing.assert_close(up.x, there.x, rtol=0, atol=1e-10)
+
+
+def test_slerp_ends_at_its_ends_and_keeps_the_length(generator):
+    a, b = torch.randn(2, 5, 1, 8, 8, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(slerp(a, b, 0), a)
+    torch.testing.assert_close(slerp(a, b, 1), b)
+    b = b * (a.flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1)).view(-1, 1, 1, 1)
+    for share in (0.1, 0.5, 0.8):
+        between = slerp(a, b, share).flatten(1)
+        torch.testing.assert_close(between.norm(dim=1), a.flatten(1).norm(dim=1))
+        # It divides the angle in proportion.
+        cosine = torch.cosine_similarity(between, a.flatten(1))
+        whole = torch.cosine_similarity(b.flatten(1), a.flatten(1)).acos()
+        torch.testing.assert_close(cosine.acos(), share * whole)
+
+
+def test_slerp_of_a_right_angle_and_of_no_angle():
+    a, b = double(1.0, 0.0)[None], double(0.0, 1.0)[None]
+    torch.testing.assert_close(slerp(a, b, 1 / 3), double(3**0.5 / 2, 0.5)[None])
+    torch.testing.assert_close(slerp(a, 3 * a, 0.5), 2 * a)
+    shares = double(0.0, 0.5).view(2, 1)  # a share for each
+    torch.testing.assert_close(slerp(a.expand(2, 2), b.expand(2, 2), shares)[0], a[0])
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        (torch.ones(2, 3), torch.ones(2, 4), "one shape"),
+        (torch.ones(3), torch.ones(3), "one shape"),
+        (torch.ones(1, 3), -2 * torch.ones(1, 3), "opposite"),
+    ],
+)
+def test_slerp_refuses_what_has_no_way_between(a, b, message):
+    with pytest.raises(ValueError, match=message):
+        slerp(a, b, 0.5)
 
 
 # Equivalence with diffusers
@@ -442,3 +546,30 @@ def test_ddim_walks_as_in_diffusers(steps, eta, clip):
     step = partial(ddim_step, eta=eta)
     ours = [s.x for s in sample(denoiser, x_T, schedule, steps, step, second)]
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [10, 50, 1000])
+def test_the_trained_network_draws_the_digits_that_diffusers_draws(steps):
+    """In float32, as people use it: diffusers with its own float32 coefficients, ours with ours."""
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = diffusers.DDIMScheduler(
+        T,
+        beta_start=1e-4,
+        beta_end=0.02,
+        timestep_spacing="trailing",
+        # "trailing" are T-1, T-1 - T/steps, ...: our T, T - T/steps, ... less one. "leading", its
+        # default, starts at T - T/steps: from less than pure noise. And what comes before its
+        # last timestep is clean, alpha_bar = 1, as our time 0.
+        set_alpha_to_one=True,
+        clip_sample=True,
+    )
+    scheduler.set_timesteps(steps)
+    schedule, label = linear_schedule(T), torch.tensor([3, 8])
+    network = partial(load_pretrained("digits-ddpm"), label=label)
+    x_T = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    options = {"use_clipped_model_output": True}
+    theirs = walk_of_diffusers(scheduler, network, x_T, scheduler.timesteps.tolist(), **options)
+    denoiser = from_noise_model(network, schedule, clip=1)
+    *_, last = sample(denoiser, x_T, schedule, steps, ddim_step)
+    assert last.x.std() > 0.3  # digits, not an empty page
+    torch.testing.assert_close(last.x, theirs[-1], rtol=0, atol=1e-4)
