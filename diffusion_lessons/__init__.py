@@ -19,7 +19,13 @@ from .gaussian import (
     posterior_variance,
     x0_to_noise,
 )
-from .metrics import class_accuracy, frechet_distance, mode_counts
+from .metrics import (
+    class_accuracy,
+    density_coverage,
+    frechet_distance,
+    mode_counts,
+    precision_recall,
+)
 from .sampling import (
     Step,
     ddim_invert,
@@ -56,6 +62,7 @@ __all__ = [
     "ddim_invert",
     "ddim_step",
     "ddpm_step",
+    "density_coverage",
     "digits",
     "discretized_log_likelihood",
     "elbo_terms",
@@ -74,6 +81,7 @@ __all__ = [
     "noise_to_x0",
     "posterior",
     "posterior_variance",
+    "precision_recall",
     "quadratic",
     "ring_mixture",
     "sample",

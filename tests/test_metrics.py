@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffusion_lessons.exact import grid_mixture
-from diffusion_lessons.metrics import class_accuracy, frechet_distance, mode_counts
+from diffusion_lessons.metrics import (
+    class_accuracy,
+    density_coverage,
+    frechet_distance,
+    mode_counts,
+    precision_recall,
+)
 
 
 def features(n, D, seed, dtype=torch.float64):
@@ -96,3 +102,81 @@ def test_mode_counts_has_a_zero_for_a_missed_mode():
     counts = mode_counts(torch.tensor([[0.1, 0.0], [0.8, 0.1], [1.1, -0.1]]), means)
     assert counts.tolist() == [1, 2, 0]
     assert counts.dtype == torch.int64
+
+
+# Precision, recall, density, coverage
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+@pytest.mark.parametrize(("n", "m"), [(300, 300), (2300, 400), (150, 1200)])
+def test_they_are_what_prdc_computes(n, m, k):
+    prdc = pytest.importorskip("prdc")
+    # Clustered features, so that no figure is 0 or 1.
+    real, fake = features(n, 8, 1), 0.8 * features(m, 8, 1) + 0.8 * features(m, 8, 2)
+    theirs = prdc.compute_prdc(real.numpy(), fake.numpy(), nearest_k=k)
+    ours = {
+        **precision_recall(real, fake, k)._asdict(),
+        **density_coverage(real, fake, k)._asdict(),
+    }
+    assert ours == pytest.approx(theirs, abs=1e-9)
+    assert 0 < ours["precision"] < 1
+
+
+def test_a_case_to_be_counted_by_hand():
+    """Real at 0, 1, 10: with k = 1 they reach 1, 1 and 9. Fake at 0.5, 8, 40 reach 7.5, 7.5, 32."""
+    real, fake = (torch.tensor(x)[:, None] for x in ([0.0, 1.0, 10.0], [0.5, 8.0, 40.0]))
+    assert precision_recall(real, fake, 1) == pytest.approx((2 / 3, 1.0))
+    # 0.5 lies in two balls, 8 in one (that of 10: 1 reaches only to 2), 40 in none.
+    assert density_coverage(real, fake, 1) == pytest.approx((3 / 3, 1.0))
+
+
+def test_fakes_that_left_modes_out_lose_recall_and_those_that_are_off_precision():
+    g = torch.Generator().manual_seed(0)
+    mixture = grid_mixture(3, std=0.05)
+    real, some = mixture.sample(900, g)[0], mixture.sample(900, g)
+    left_out = some[0][some[1] < 6]  # six of nine modes
+    precision, recall = precision_recall(real, left_out)
+    assert precision > 0.9
+    assert 0.55 < recall < 0.75
+    assert 0.55 < density_coverage(real, left_out).coverage < 0.75
+    off = torch.cat([some[0][:450], some[0][450:] + 0.25])  # half of them between the modes
+    assert 0.4 < precision_recall(real, off).precision < 0.6
+    assert precision_recall(real, off).recall > 0.9
+
+
+def test_of_two_real_sets_density_is_1_and_coverage_1_less_a_half_to_the_k():
+    real, fake = features(4000, 6, 1), features(8000, 6, 1)[4000:]
+    assert density_coverage(real, fake, 5).density == pytest.approx(1, abs=0.05)
+    assert density_coverage(real, fake, 2).coverage == pytest.approx(1 - 1 / 4, abs=0.03)
+
+
+@given(seed=st.integers(0, 1000), shift=st.floats(-1e3, 1e3), scale=st.floats(1e-2, 1e2))
+def test_moving_and_scaling_both_sets_changes_nothing(seed, shift, scale):
+    real, fake = features(40, 3, seed), features(30, 3, seed)[:, [0, 1, 2]] + 0.1
+    for metric in (precision_recall, density_coverage):
+        assert metric(scale * real + shift, scale * fake + shift) == metric(real, fake)
+
+
+def test_a_set_is_its_own_perfect_copy():
+    x = features(60, 4, 1)
+    assert precision_recall(x, x) == (1, 1)
+    assert density_coverage(x, x).coverage == 1
+    assert precision_recall(x, x + 1e6) == (0, 0)
+
+
+@pytest.mark.parametrize("metric", [precision_recall, density_coverage])
+@pytest.mark.parametrize(
+    ("real", "fake", "k", "message"),
+    [
+        (torch.ones(4), torch.ones(4, 2), 1, "real must be features"),
+        (torch.ones(4, 2), torch.ones(1, 2), 1, "fake must be features"),
+        (torch.ones(4, 2), torch.ones(4, 3), 1, "different width"),
+        (torch.ones(4, 2), torch.full((4, 2), math.nan), 1, "fake holds"),
+        (torch.ones(4, 2), torch.ones(4, 2), 0, "k must be"),
+        (torch.ones(4, 2), torch.ones(4, 2), 4, "k must be"),
+        (torch.ones(4, 2), torch.ones(4, 2), 1.5, "k must be"),
+    ],
+)
+def test_unfit_sets_are_refused(metric, real, fake, k, message):
+    with pytest.raises(ValueError, match=message):
+        metric(real, fake, k)
