@@ -15,7 +15,14 @@ import torch
 
 from . import __version__, checkpoints
 from .compute import best_device, fastest, measure
-from .evaluation import evaluate, evaluate_classifier, evaluate_points, generate
+from .evaluation import (
+    SPACINGS,
+    evaluate,
+    evaluate_all,
+    evaluate_classifier,
+    evaluate_points,
+    generate,
+)
 from .models.classifier import Classifier
 from .models.mlp import MLP
 from .models.unet import UNet
@@ -69,9 +76,18 @@ def _parser() -> argparse.ArgumentParser:
     measured.add_argument("--write", action="store_true", help="add the result to its card")
     measured.set_defaults(run=_evaluate)
 
-    for command in (sample, measured):
-        command.add_argument("--steps", type=_positive, default=50, help="network calls a picture")
-        command.add_argument("--eta", type=float, default=0.0, help="0 is DDIM, 1 is DDPM")
+    measured.add_argument(
+        "--out", type=Path, help="measure every combination of steps, eta and spacing into a table"
+    )
+
+    for command, several in ((sample, None), (measured, "+")):
+        command.add_argument(
+            "--steps", type=_positive, nargs=several, default=50, help="network calls a picture"
+        )
+        command.add_argument(
+            "--eta", type=float, nargs=several, default=0.0, help="0 is DDIM, 1 is DDPM"
+        )
+        command.add_argument("--spacing", choices=list(SPACINGS), nargs=several, default="uniform")
         command.add_argument("--seed", type=int, default=0)
 
     lab = commands.add_parser("lab", help="open JupyterLab at the first lesson")
@@ -145,7 +161,9 @@ def _sample(options: argparse.Namespace) -> None:
     model = _digit_network(_path(options.network))
     labels = torch.arange(model.classes).repeat_interleave(options.each)
     schedule = linear_schedule()
-    images = generate(model, labels, schedule, options.steps, options.eta, options.seed)
+    spacing = SPACINGS[options.spacing]
+    how = (schedule, options.steps, options.eta, options.seed)
+    images = generate(model, labels, *how, spacing=spacing)
     save_grid(options.out, torch.cat(list(images)), columns=options.each)
     print(options.out)
 
@@ -153,23 +171,68 @@ def _sample(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     path = _path(options.network)
     model = checkpoints.load(path)
+    # One of each unless told otherwise.
+    steps, etas, spacings = (
+        value if isinstance(value, list) else [value]
+        for value in (options.steps, options.eta, options.spacing)
+    )
+    if options.out is not None:
+        _evaluate_all(path, options, steps, etas, spacings)
+        return
+    if len(steps) * len(etas) * len(spacings) > 1:
+        raise ValueError("several steps, etas or spacings make a table: say where with --out FILE")
     command = f"diffusion-lessons evaluate {options.network}"
     if isinstance(model, Classifier):
         result = evaluate_classifier(model)
     else:
-        command += f" --samples {options.samples} --steps {options.steps} --eta {options.eta}"
+        command += f" --samples {options.samples} --steps {steps[0]} --eta {etas[0]}"
+        if spacings[0] != "uniform":
+            command += f" --spacing {spacings[0]}"
         command += f" --seed {options.seed}"
-        how = (linear_schedule(), options.samples, options.steps, options.eta, options.seed)
+        how = (linear_schedule(), options.samples, steps[0], etas[0], options.seed)
         if isinstance(model, MLP):
             result = evaluate_points(model, *how)
         else:
-            result = evaluate(_digit_network(path), *how)
+            result = evaluate(_digit_network(path), *how, spacing=spacings[0])
     result |= {"command": command, "machine": checkpoints.machine()}
     if options.write:
         card = checkpoints.read_card(path)
         others = [m for m in card.get("measured", []) if m["command"] != command]
         checkpoints.write_card(path, card | {"measured": [*others, result]})
     print(json.dumps(result, indent=2))
+
+
+def _evaluate_all(
+    path: Path,
+    options: argparse.Namespace,
+    steps: list[int],
+    etas: list[float],
+    spacings: list[str],
+) -> None:
+    if options.write:
+        raise ValueError("--write is for one measurement, --out for a table: give one of them")
+    about = {"network": path.stem, "sha256": checkpoints.read_card(path)["sha256"]}
+    model = _digit_network(path)
+    for row in evaluate_all(
+        model,
+        linear_schedule(),
+        options.out,
+        steps,
+        etas,
+        spacings,
+        options.samples,
+        options.seed,
+        about,
+        f"diffusion-lessons evaluate {options.network}",
+    ):
+        print(
+            f"{row['steps']:5d} steps, eta {row['eta']:g}, {row['spacing']}: "
+            f"Frechet distance {row['frechet_distance']:.3f} "
+            f"(floor {row['floor']['frechet_distance']:.3f}), "
+            f"class accuracy {row['class_accuracy']:.1%}, {row['seconds']} s",
+            flush=True,
+        )
+    print(options.out)
 
 
 def _lab(options: argparse.Namespace) -> None:

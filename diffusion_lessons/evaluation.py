@@ -1,22 +1,27 @@
 """Measuring networks: make samples, let the classifier judge digits, the plane judge points."""
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .checkpoints import load_pretrained
+from .checkpoints import ASSETS, load_pretrained, machine, write_atomically
 from .compute import Compute, fast, fastest
 from .data import digits, moons, to_unit
-from .metrics import class_accuracy, frechet_distance
+from .metrics import class_accuracy, density_coverage, frechet_distance, precision_recall
 from .models.classifier import Classifier
 from .models.mlp import MLP
 from .models.unet import UNet
 from .sampling import ddim_step, from_noise_model, sample
-from .schedule import NoiseSchedule
+from .schedule import NoiseSchedule, quadratic, uniform
+
+SPACINGS: dict[str, Callable[[float], float]] = {"uniform": uniform, "quadratic": quadratic}
 
 
 def generate(
@@ -28,11 +33,14 @@ def generate(
     seed: int = 0,
     batch_size: int = 250,
     compute: Compute | None = None,
+    spacing: Callable[[float], float] = uniform,
 ) -> Iterator[Tensor]:
     """Pictures for labels [N], batch by batch, on the CPU; DDIM with ``eta``, x0_hat clipped to 1.
 
-    ``eta`` = 1 is DDPM. The starting noise depends on the seed alone.
+    ``eta`` = 1 is DDPM. ``spacing`` is `uniform` or `quadratic`. The starting noise of the first
+    batch depends on the seed alone.
     """
+    times = schedule.times(steps, spacing)
     compute = compute or fastest()
     network = fast(model, compute)
     generator = torch.Generator().manual_seed(seed)
@@ -42,7 +50,7 @@ def generate(
         labelled = partial(network, label=chunk.to(compute.device))
         denoiser = from_noise_model(labelled, schedule, clip=1)
         rule = partial(ddim_step, eta=eta)
-        *_, last = sample(denoiser, x_T, schedule, steps, rule, generator)
+        *_, last = sample(denoiser, x_T, schedule, None, rule, generator, times)
         yield last.x.cpu()
 
 
@@ -70,12 +78,19 @@ def accuracy(found: Tensor, labels: Tensor) -> float:
     return class_accuracy(logits, labels)
 
 
-def reference(count: int, seed: int = 0) -> tuple[Tensor, Tensor, float]:
-    """Real test digits to compare ``count`` samples with: features, labels, and the floor.
+class Reference(NamedTuple):
+    """Real digits to compare samples with."""
 
-    The floor is the Frechet distance of as many training digits, of the very same classes, to the
-    same test digits: what samples as good as real ones would get. Raises ValueError unless count
-    is in 2..10,000.
+    features: Tensor  # of test digits, [N, 64]
+    labels: Tensor  # their classes, [N]
+    floor: dict[str, float]  # `scores` of as many training digits of the very same classes
+
+
+@lru_cache
+def reference(count: int, seed: int = 0) -> Reference:
+    """``count`` real test digits, and the floor: what samples as good as real ones would score.
+
+    Raises ValueError unless count is in 2..10,000.
     """
     test, train = digits(train=False), digits()
     if not 2 <= count <= len(test.labels):
@@ -87,8 +102,16 @@ def reference(count: int, seed: int = 0) -> tuple[Tensor, Tensor, float]:
     for label, number in zip(*labels.unique(return_counts=True), strict=True):
         candidates = (train.labels == label).nonzero()[:, 0]
         like.append(candidates[torch.randperm(len(candidates), generator=generator)[:number]])
-    floor = frechet_distance(features(to_unit(train.images[torch.cat(like)])), found)
-    return found, labels, floor
+    floor = scores(features(to_unit(train.images[torch.cat(like)])), found)
+    return Reference(found, labels, floor)
+
+
+def scores(fake: Tensor, real: Tensor) -> dict[str, float]:
+    """All distances between two sets of features [N, 64]; no precision or recall below 10 rows."""
+    found = {"frechet_distance": frechet_distance(fake, real)}
+    if min(len(fake), len(real)) >= 10:
+        found |= precision_recall(real, fake)._asdict() | density_coverage(real, fake)._asdict()
+    return {name: round(value, 4) for name, value in found.items()}
 
 
 def evaluate(
@@ -98,20 +121,26 @@ def evaluate(
     steps: int = 50,
     eta: float = 0.0,
     seed: int = 0,
+    spacing: str = "uniform",
     progress: bool = True,
 ) -> dict[str, Any]:
     """Sample ``count`` digits for the labels of as many test digits, and measure them.
 
-    Returns class accuracy, the Frechet distance in the judge's features to those test digits, its
-    floor, and what was done.
+    Returns class accuracy and, in the judge's features against those test digits, the Frechet
+    distance, precision and recall, density and coverage, with the floor for each (``floor``: what
+    as many real digits get), and what was done. ``spacing`` is a key of `SPACINGS`.
     """
     from tqdm.auto import tqdm
 
-    real, labels, floor = reference(count, seed)
+    if spacing not in SPACINGS:
+        raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
+    real = reference(count, seed)
     start = time.perf_counter()
     with tqdm(total=count, desc="sampling", unit="img", leave=False, disable=not progress) as bar:
         parts = []
-        for part in generate(model, labels, schedule, steps, eta, seed):
+        for part in generate(
+            model, real.labels, schedule, steps, eta, seed, spacing=SPACINGS[spacing]
+        ):
             parts.append(part)
             bar.update(len(part))
     seconds = time.perf_counter() - start
@@ -120,12 +149,81 @@ def evaluate(
         "samples": count,
         "steps": steps,
         "eta": eta,
+        "spacing": spacing,
         "seed": seed,
-        "class_accuracy": round(accuracy(fake, labels), 4),
-        "frechet_distance": round(frechet_distance(fake, real), 4),
-        "frechet_floor": round(floor, 4),
+        "class_accuracy": round(accuracy(fake, real.labels), 4),
+        **scores(fake, real.features),
+        "floor": real.floor,
         "seconds": round(seconds, 1),
+        "images_per_second": round(count / seconds, 2),
     }
+
+
+def evaluate_all(
+    model: UNet,
+    schedule: NoiseSchedule,
+    out: Path | str,
+    steps: Sequence[int],
+    etas: Sequence[float],
+    spacings: Sequence[str] = ("uniform",),
+    count: int = 10_000,
+    seed: int = 0,
+    about: dict[str, Any] | None = None,
+    command: str = "",
+) -> Iterator[dict[str, Any]]:
+    """`evaluate` every combination into a table, the JSON file ``out``; yields each new row.
+
+    The file is written after every row, and rows that it holds already (of the same samples,
+    steps, eta and spacing) are not measured again, so a run that was cut off goes on. ``about``,
+    say the network's checksum, and the seed stand at its head; ValueError if the file there is of
+    other ones. Each row names its machine and, after ``command``, what measures it alone.
+    """
+    head = {**(about or {}), "seed": seed}
+    table = _read_table(out, head) if Path(out).exists() else {**head, "rows": []}
+    done = {_settings(row) for row in table["rows"]}
+    for n, eta, spacing in product(steps, etas, spacings):
+        if (count, n, eta, spacing) in done:
+            continue
+        row = evaluate(model, schedule, count, n, eta, seed, spacing)
+        settings = f"--samples {count} --steps {n} --eta {eta} --spacing {spacing} --seed {seed}"
+        row |= {"command": f"{command} {settings}".strip(), "machine": machine()}
+        del row["seed"]
+        table["rows"] = sorted([*table["rows"], row], key=_settings)
+        write_atomically(Path(out), (json.dumps(table, indent=1) + "\n").encode())
+        yield row
+
+
+def shipped_table(name: str) -> dict[str, Any]:
+    """A table measured by the course's authors, such as "speed-quality"; its ``rows`` are dicts.
+
+    Raises ValueError for a name that does not exist.
+    """
+    folder = ASSETS / "tables"
+    path = folder / f"{name}.json"
+    if not path.exists():
+        raise ValueError(f"no table {name!r}; there are {sorted(p.stem for p in folder.iterdir())}")
+    return _read_table(path)
+
+
+def _settings(row: dict[str, Any]) -> tuple[int, int, float, str]:
+    return row["samples"], row["steps"], row["eta"], row["spacing"]
+
+
+def _read_table(path: Path | str, head: dict[str, Any] | None = None) -> dict[str, Any]:
+    try:
+        table = json.loads(Path(path).read_text())
+        for row in table["rows"]:
+            _settings(row)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a table of measurements; choose another file") from error
+    for key, wanted in (head or {}).items():
+        if table.get(key) != wanted:
+            raise ValueError(
+                f"{path} was measured with {key} {table.get(key)!r}, not {wanted!r}; "
+                "choose another file"
+            )
+    found: dict[str, Any] = table
+    return found
 
 
 def evaluate_classifier(model: Classifier) -> dict[str, Any]:

@@ -63,6 +63,23 @@ def test_evaluate_prints_json(capsys: pytest.CaptureFixture[str]):
     assert found["command"].startswith("diffusion-lessons evaluate digits-ddpm --samples 50")
 
 
+def test_evaluate_fills_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "table.json"
+    arguments = ["evaluate", "digits-ddpm", "--samples", "20", "--steps", "1", "2", "--eta", "0"]
+    arguments += ["--spacing", "uniform", "quadratic", "--out", str(out)]
+    assert cli.main(arguments) == 0
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["steps"], row["spacing"]) for row in rows] == [
+        (1, "quadratic"),
+        (1, "uniform"),
+        (2, "quadratic"),
+        (2, "uniform"),
+    ]
+    assert rows[0]["images_per_second"] > 0
+    assert rows[0]["command"].startswith("diffusion-lessons evaluate digits-ddpm --samples 20")
+    assert capsys.readouterr().out.count("Frechet distance") == 4
+
+
 def test_evaluate_can_write_into_the_card(tmp_path: Path):
     path = tmp_path / "classifier.safetensors"
     checkpoints.save(path, checkpoints.load_pretrained("digits-classifier"))
@@ -88,6 +105,9 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
         (["sample", "--eta", "2", "--steps", "2"], "eta must lie in 0..1"),
         (["evaluate", "digits-ddpm", "--samples", "20000"], "count must lie in"),
         (["evaluate", "gone.safetensors"], "gone.json"),
+        (["evaluate", "digits-ddpm", "--steps", "1", "2"], "make a table: say where with --out"),
+        (["evaluate", "digits-ddpm", "--write", "--out", "x.json"], "give one of them"),
+        (["evaluate", "digits-classifier", "--out", "x.json"], "this needs a network for digits"),
         (["train", "moons-ddpm", "--start", "digits-ddpm"], "--start is for digits-ddpm"),
         (["lab", "--folder", "nowhere"], "no lessons in nowhere"),
     ],
