@@ -1,12 +1,19 @@
 """Interactive pictures for the lessons: anywidget classes that answer in the browser itself.
 
-Everything that follows from the sliders alone is computed in the page, so it works the same with a
-kernel, without one, and in a published book.
+Everything that follows from the sliders alone is computed in the page, and what needs a network is
+computed beforehand, so both work the same with a kernel, without one, and in a published book.
 """
 
 from .forward import ForwardExplorer
 from .posterior import PosteriorExplorer
 from .schedule import ScheduleExplorer
+from .steps import StepsExplorer
 from .trajectory import TrajectoryPlayer
 
-__all__ = ["ForwardExplorer", "PosteriorExplorer", "ScheduleExplorer", "TrajectoryPlayer"]
+__all__ = [
+    "ForwardExplorer",
+    "PosteriorExplorer",
+    "ScheduleExplorer",
+    "StepsExplorer",
+    "TrajectoryPlayer",
+]

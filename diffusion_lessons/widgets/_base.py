@@ -3,6 +3,8 @@
 import base64
 import io
 import math
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +66,35 @@ def pack(x: Tensor | NDArray[Any], dtype: str) -> bytes:
 def unpack(content: bytes, dtype: str) -> NDArray[Any]:
     """Undoes `pack`, flat."""
     return np.frombuffer(content, dtype=dtype)
+
+
+def pack_greys(x: Tensor, levels: int = 256) -> bytes:
+    """Greys in -1..1 (clipped if outside) in so many levels, a byte each, compressed."""
+    share = (x.detach().cpu().float().clamp(-1, 1) + 1) / 2
+    return zlib.compress((share * (levels - 1)).round().to(torch.uint8).numpy().tobytes(), 9)
+
+
+def unpack_greys(content: bytes, shape: Sequence[int], levels: int = 256) -> Tensor:
+    """Undoes `pack_greys`: float32 in -1..1 of the given shape, -1 where the size is left open."""
+    greys = np.frombuffer(zlib.decompress(content), "u1").astype("f4")
+    return torch.from_numpy(greys / (levels - 1) * 2 - 1).reshape(*shape)
+
+
+def check_labels(labels: Sequence[object] | Tensor | None, count: int) -> list[str]:
+    """Captions as text: none, or one for each of ``count`` pictures (0 for points)."""
+    labels = labels.tolist() if isinstance(labels, Tensor) else labels
+    captions = [] if labels is None else [str(label) for label in labels]
+    if captions and len(captions) != count:
+        wanted = f"one for each of {count} pictures" if count else "left out for points"
+        raise ValueError(f"labels must be {wanted}, got {len(captions)}")
+    return captions
+
+
+def check_count(name: str, value: int, low: int, high: int) -> None:
+    """Refuse what is not a whole number in low..high."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} must be an int, got {type(value).__name__}")
+    check_range(name, value, low, high)
 
 
 def check_pictures(images: Any, name: str = "images", most: int = 12) -> Tensor:

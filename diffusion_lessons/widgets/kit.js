@@ -353,8 +353,9 @@ function timeline({ view, name, min = 0, seconds, auto, get, set, ...rest }) {
   return { ...time, element, stop: play.stop };
 }
 
-// One of several pictures, chosen with radio buttons that look like the pictures.
-function pictureChoice({ count, label, onInput }) {
+// One of several pictures, chosen with radio buttons that look like the pictures. `width` is that of
+// a picture in CSS pixels.
+function pictureChoice({ count, label, onInput, name: each = "picture", width = 28 }) {
   const name = newId();
   const canvases = [];
   const inputs = [];
@@ -365,11 +366,12 @@ function pictureChoice({ count, label, onInput }) {
         type: "radio",
         name,
         value: i,
-        "aria-label": `picture ${i + 1} of ${count}`,
+        "aria-label": `${each} ${i + 1} of ${count}`,
         onchange: () => onInput(i),
       }),
     );
-    canvases.push(h("canvas", { class: "dl-thumb", "aria-hidden": "true" }));
+    const style = `width: ${width}px`;
+    canvases.push(h("canvas", { class: "dl-thumb", style, "aria-hidden": "true" }));
     element.append(h("label", {}, inputs[i], canvases[i]));
   }
   return {
@@ -387,15 +389,41 @@ function figure(part, caption, { kind = "plot", below } = {}) {
   return { element, canvas };
 }
 
+// Pictures side by side, each in several rows that belong together: `rows` are [part, colour].
+function pictureColumns({ count, labels = [], rows }) {
+  const width = count <= 2 ? 168 : count <= 6 ? 112 : 84;
+  const element = h("div", { class: "dl-pairs", style: `--dl-size: ${width}px` });
+  const canvases = Object.fromEntries(rows.map(([part]) => [part, []]));
+  for (let i = 0; i < count; i++) {
+    const column = h("div", { class: "dl-pair" });
+    for (const [part, colour] of rows) {
+      const look = { class: `dl-picture dl-edge-${colour}`, role: "img", "data-part": `${part}-${i}` };
+      canvases[part].push(h("canvas", look));
+      column.append(canvases[part][i]);
+    }
+    if (labels[i] != null) column.append(h("span", { class: "dl-soft" }, labels[i]));
+    element.append(column);
+  }
+  // `at(i)` is the value of the i-th number of all pictures; `words` says what they are.
+  function paint(part, [height, across], at, words) {
+    const pixels = height * across;
+    canvases[part].forEach((canvas, k) => {
+      paintPicture(canvas, height, across, (i) => at(k * pixels + i));
+      describe(canvas, `${words}, picture ${k + 1} of ${count}${labels[k] == null ? "" : `, ${labels[k]}`}`);
+    });
+  }
+  const clear = (colours) => {
+    for (const canvas of Object.values(canvases).flat()) {
+      paintNothing(canvas, colours);
+      describe(canvas, "not computed yet");
+    }
+  };
+  return { element, paint, clear };
+}
+
 const key = (colour, text, line = "") => h("span", { class: `dl-key dl-${colour} ${line}` }, text);
 
 // ---------------------------------------------------------------- the widget's frame
-
-// Is there a kernel behind the page? A published page has a widget manager without one.
-function isLive(model) {
-  const manager = model.widget_manager;
-  return Boolean(manager?.kernel ?? manager?.context?.sessionContext?.session?.kernel);
-}
 
 // A published page has nobody to tell.
 function save(model) {
@@ -424,7 +452,6 @@ function isDark(element) {
 // that it shows.
 function stage({ model, el, label, watch, paint }) {
   const root = h("div", { class: "dl-widget", role: "group", "aria-label": label });
-  root.dataset.live = isLive(model);
   const colours = {};
   let queued = 0;
   let tries = 0;
@@ -497,6 +524,106 @@ function stage({ model, el, label, watch, paint }) {
   };
 }
 
+// ---------------------------------------------------------------- with a kernel
+
+const PATIENCE = 6000; // milliseconds without an answer after which the reader is told
+
+// Parts that a network computed (`_computed.py`), in the traits `_part_0`, `_part_1`, ..., each for
+// the noise of one `seed`. A page shows what it has. A kernel that answers brings a button for
+// another noise; what is missing then is asked for in the order of `order()`, the chosen part first,
+// by one message at a time.
+function computed({ model, view, count, order, unpack, button: words, part: name }) {
+  const names = Array.from({ length: count }, (_, k) => `_part_${k}`);
+  const seed = () => model.get("seed");
+  const current = (k) => model.get(names[k])?.seed === seed();
+  const kept = [];
+  const get = (k) => {
+    const part = model.get(names[k]);
+    if (part?.seed !== seed()) return null;
+    if (kept[k]?.part !== part) {
+      const entry = (kept[k] = { part, content: null });
+      unpack(part).then((content) => {
+        entry.content = content;
+        view.repaint();
+      });
+    }
+    return kept[k].content;
+  };
+
+  const bar = h("progress", { "aria-label": "network calls done", max: 1, value: 0 });
+  const said = h("span", { role: "status" });
+  const work = h("div", { class: "dl-work", hidden: true }, bar, said);
+  const again = button(words, () => view.set({ seed: seed() + 1 }), {
+    "data-name": "noise",
+    hidden: true,
+  });
+  let asked = false;
+  let here = false;
+  let failed = null; // the seed that went wrong, and what was said about it
+  let patience = 0;
+
+  const send = (message) => {
+    try {
+      model.send(message);
+    } catch {
+      /* a published page has nobody to ask */
+    }
+  };
+  const tell = (text, share = null) => {
+    work.hidden = text === "";
+    bar.hidden = share === null;
+    bar.value = share ?? 0;
+    fill(said, text, text);
+  };
+  function next() {
+    if (asked || !here || failed?.seed === seed()) return;
+    const chosen = order()[0];
+    const part = order().find((k) => !current(k));
+    if (part === undefined) return tell("");
+    asked = true;
+    const ready = names.filter((_, k) => current(k)).length;
+    if (part !== chosen) tell(`${ready} of ${count} ready for this noise`, ready / count);
+    else if (work.hidden || bar.hidden) tell(`computing ${name(part)}`, 0);
+    clearTimeout(patience);
+    patience = setTimeout(() => tell("The kernel does not answer: it is busy, or gone."), PATIENCE);
+    send({ ask: "part", part, seed: seed() });
+  }
+  function onMessage(message) {
+    if (message.kernel) here = true;
+    else if ("part" in message) {
+      asked = false;
+      clearTimeout(patience);
+      if (message.seed === seed()) {
+        if (message.error) {
+          failed = message;
+          tell(`The kernel could not do it: ${message.error}`);
+        } else if (message.part === order()[0]) {
+          tell(`computing ${name(message.part)}`, message.done / message.of);
+        }
+      }
+    }
+    again.hidden = !here;
+    next();
+  }
+  const onChange = () => {
+    for (let k = 0; k < count; k++) get(k); // unpacked before they are needed
+    view.repaint();
+    next();
+  };
+
+  for (const trait of ["seed", ...names]) model.on(`change:${trait}`, onChange);
+  model.on("msg:custom", onMessage);
+  view.atEnd(() => {
+    here = false;
+    clearTimeout(patience);
+    for (const trait of ["seed", ...names]) model.off(`change:${trait}`, onChange);
+    model.off("msg:custom", onMessage);
+  });
+  onChange();
+  send({ ask: "kernel" });
+  return { get, again, work, next };
+}
+
 // ---------------------------------------------------------------- painting
 
 // A cleared context whose unit is a CSS pixel, at the screen's own resolution.
@@ -509,6 +636,13 @@ function fit(canvas) {
   ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
   ctx.clearRect(0, 0, width, height);
   return { ctx, width, height };
+}
+
+// Where there is no picture yet.
+function paintNothing(canvas, colours) {
+  const { ctx, width, height } = fit(canvas);
+  ctx.fillStyle = colours.line;
+  ctx.fillRect(0, 0, width, height);
 }
 
 let scratch;

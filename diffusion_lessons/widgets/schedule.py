@@ -11,8 +11,8 @@ from ..schedule import NoiseSchedule, cosine_schedule, linear_schedule, vp_sched
 from ._base import (
     Explorer,
     as_bytes,
+    check_count,
     check_pictures,
-    check_range,
     draw_axes,
     draw_picture,
     module_text,
@@ -64,9 +64,7 @@ class ScheduleExplorer(Explorer):
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-        if isinstance(T, bool) or not isinstance(T, int):
-            raise ValueError(f"T must be an int, got {type(T).__name__}")
-        check_range("T", T, 1, MOST_STEPS)
+        check_count("T", T, 1, MOST_STEPS)
         for name, beta in [("beta_1", beta_1), ("beta_T", beta_T)]:
             if not 0 < beta < 1:
                 raise ValueError(f"{name} is a variance and must lie between 0 and 1, got {beta}")

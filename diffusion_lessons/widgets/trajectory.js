@@ -49,26 +49,13 @@ function render({ model, el }) {
     x: [key("result", pictures ? "pictures" : "points"), " ", math("x_t"), " now"],
     x0: [key("signal", "expected"), " clean ", pictures ? "picture " : "points ", math("x̂_0")],
   };
-  const pairs = [];
+  let grid = null;
   let spaces = null;
   if (pictures) {
-    const width = count <= 2 ? 168 : count <= 5 ? 112 : 84;
-    const list = h("div", { class: "dl-pairs", style: `--dl-size: ${width}px` });
-    for (let i = 0; i < count; i++) {
-      const canvas = (part, colour) =>
-        h("canvas", {
-          class: `dl-picture dl-edge-${colour}`,
-          role: "img",
-          "data-part": `${part}-${i}`,
-        });
-      const pair = { x: canvas("x", "result"), x0: canvas("x0_hat", "signal") };
-      pairs.push(pair);
-      const caption = labels[i] == null ? null : h("span", { class: "dl-soft" }, labels[i]);
-      list.append(h("div", { class: "dl-pair" }, pair.x, pair.x0, caption));
-    }
+    grid = pictureColumns({ count, labels, rows: [["x", "result"], ["x0_hat", "signal"]] });
     view.root.append(
       h("p", { class: "dl-row" }, h("span", {}, "above: ", ...words.x), h("span", {}, "below: ", ...words.x0)),
-      list,
+      grid.element,
     );
   } else {
     spaces = { x: figure("x", words.x), x0: figure("x0_hat", words.x0) };
@@ -102,14 +89,9 @@ function render({ model, el }) {
     const when = `at time ${times[frame]}`;
     view.root.dataset.ready = "true";
     if (pictures) {
-      const pixels = rows * columns;
-      pairs.forEach((pair, k) => {
-        const name = `picture ${k + 1} of ${count}${labels[k] == null ? "" : `, ${labels[k]}`}`;
-        paintPicture(pair.x, rows, columns, (i) => x[k * pixels + i] / 127.5 - 1);
-        paintPicture(pair.x0, rows, columns, (i) => x0[k * pixels + i] / 127.5 - 1);
-        describe(pair.x, `x t ${when}, ${name}`);
-        describe(pair.x0, `expected clean picture ${when}, ${name}`);
-      });
+      grid.paint("x", [rows, columns], (i) => x[i] / 127.5 - 1, `x t ${when}`);
+      const expected = `expected clean picture ${when}`;
+      grid.paint("x0_hat", [rows, columns], (i) => x0[i] / 127.5 - 1, expected);
       return;
     }
     const options = { x: [-limit, limit], y: [-limit, limit], xLabel: "first coordinate", square: true };

@@ -17,6 +17,8 @@ from ._base import (
     Explorer,
     as_bytes,
     as_float,
+    check_count,
+    check_labels,
     draw_axes,
     draw_picture,
     module_text,
@@ -69,15 +71,10 @@ class TrajectoryPlayer(Explorer):
     ) -> None:
         every = list(steps)
         _check_steps(every)
-        if isinstance(frames, bool) or not isinstance(frames, int) or frames < 2:
-            raise ValueError(f"frames must be an int of at least 2, got {frames}")
+        check_count("frames", frames, 2, 1000)
         shape = list(every[0].x.shape)
         pictures = len(shape) == 4
-        labels = labels.tolist() if isinstance(labels, Tensor) else labels
-        captions = [] if labels is None else [str(label) for label in labels]
-        if captions and not (pictures and len(captions) == shape[0]):
-            wanted = f"one for each of {shape[0]} pictures" if pictures else "left out for points"
-            raise ValueError(f"labels must be {wanted}, got {len(captions)}")
+        captions = check_labels(labels, shape[0] if pictures else 0)
         kept, film, scale = _fit(every, frames)
         super().__init__(
             labels=captions,

@@ -1,0 +1,99 @@
+"""Widgets in a live JupyterLab: how the tests reach their parts and read their pixels."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+READ = "canvas => canvas.toDataURL()"
+# The grey in the middle of each of the picture's own pixels.
+GREYS = """(canvas, [rows, columns]) => {
+    const ctx = canvas.getContext("2d");
+    const [down, across] = [canvas.height / rows, canvas.width / columns];
+    const grey = (row, column) =>
+        ctx.getImageData((column + 0.5) * across, (row + 0.5) * down, 1, 1).data[0];
+    return Array.from({ length: rows * columns },
+        (_, i) => grey(Math.floor(i / columns), i % columns));
+}"""
+
+
+class Page:
+    """A notebook with widgets: ``labels`` are their accessible names by variable name."""
+
+    def __init__(self, lab: Any, watch: Any, labels: dict[str, str]) -> None:
+        self.lab, self.page, self.watch, self.labels = lab, lab.page, watch, labels
+        self.page.set_viewport_size({"width": 1240, "height": 5200})  # every cell on the screen
+        for name in labels:
+            self.widget(name).wait_for()
+
+    def widget(self, name: str) -> Any:
+        found = self.page.get_by_role("group", name=self.labels[name])
+        same = [other for other in self.labels if self.labels[other] == self.labels[name]]
+        return found.nth(same.index(name))
+
+    def ready(self, name: str) -> None:
+        """Until its pictures are unpacked and shown."""
+        self.page.wait_for_function(
+            "element => element.dataset.ready === 'true'", arg=self.widget(name).element_handle()
+        )
+        self.settle()
+
+    def slider(self, name: str, trait: str) -> Any:
+        return self.widget(name).locator(f'[data-name="{trait}"]')
+
+    def canvas(self, name: str, part: str) -> Any:
+        return self.widget(name).locator(f'canvas[data-part="{part}"]')
+
+    def settle(self) -> None:
+        """Until the repaint that was asked for has been done."""
+        self.page.evaluate("() => new Promise(r => requestAnimationFrame(() => setTimeout(r)))")
+
+    def read(self, name: str, part: str) -> str:
+        self.settle()
+        return str(self.canvas(name, part).evaluate(READ))
+
+    def greys(self, name: str, part: str, rows: int = 28, columns: int = 28) -> torch.Tensor:
+        self.settle()
+        found = self.canvas(name, part).evaluate(GREYS, [rows, columns])
+        return torch.tensor(found).view(rows, columns)
+
+    def python_bytes(self, expression: str) -> torch.Tensor:
+        """A tensor in -1..1 in the kernel, as flat greys 0..255."""
+        code = f"((({expression}).clamp(-1, 1) + 1) * 127.5).round().int().flatten().tolist()"
+        return torch.tensor(eval(self.lab.python(code)))
+
+    def shots(self, theme: str) -> None:
+        if folder := os.environ.get("WIDGET_SHOTS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.page.wait_for_timeout(500)
+            for name in self.labels:
+                self.widget(name).screenshot(path=Path(folder) / f"{name}-{theme}.png")
+
+    def problems(self) -> list[str]:
+        found, self.watch.problems = self.watch.problems, []
+        return list(found)
+
+
+def check_narrow(notebook: Page) -> None:
+    """At the width of a phone nothing sticks out."""
+    style = notebook.page.add_style_tag(content=".dl-widget { width: 320px }")
+    notebook.settle()
+    notebook.shots("narrow")
+    for name in notebook.labels:
+        wide = notebook.widget(name).evaluate("e => e.scrollWidth - e.clientWidth")
+        assert wide <= 0, name
+    style.evaluate("e => e.remove()")
+    notebook.settle()
+
+
+def check_names(notebook: Page) -> None:
+    """Every control and picture has a name for screen readers."""
+    nameless = notebook.page.evaluate(
+        """() => [...document.querySelectorAll(".dl-widget input, .dl-widget select, "
+                + ".dl-widget button, .dl-widget progress, .dl-widget [role=img]")]
+            .filter(e => !(e.getAttribute("aria-label") || e.textContent.trim()
+                || e.labels?.[0]?.textContent.trim()))
+            .map(e => e.outerHTML)"""
+    )
+    assert nameless == []

@@ -1,0 +1,175 @@
+"""The widgets whose pictures a network computes, in a real JupyterLab: with the kernel, without."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from live import Page, check_names, check_narrow
+
+SETUP = """
+import time, torch
+from diffusion_lessons.schedule import linear_schedule
+from diffusion_lessons.widgets import *
+from diffusion_lessons.widgets._base import ring
+
+g = torch.Generator().manual_seed(3)
+schedule = linear_schedule()
+clean = torch.stack([ring(), ring().transpose(1, 2), -ring()])
+wait = 0.0
+
+def denoiser(x_t, t):  # for data that are one of three pictures, exactly
+    time.sleep(wait)
+    a = float(schedule.alpha_bar[t])
+    far = (x_t - a**0.5 * clean[:, None]).flatten(2).square().sum(2)  # [3, B]
+    weight = torch.softmax(-far / (2 * (1 - a)), 0)
+    return torch.einsum("kb,kchw->bchw", weight, clean)
+
+noise = torch.randn(3, 1, 28, 28, generator=g)
+"""
+CELLS = [
+    SETUP,
+    "walks = StepsExplorer(denoiser, noise, schedule, (1, 2, 5, 10, 20), (0, 0.5, 1))\nwalks",
+]
+LABELS = {"walks": "Steps and eta explorer"}
+
+
+@pytest.fixture(scope="module")
+def notebook(open_notebook: Any, watched: Any) -> Page:
+    page = Page(open_notebook("sampling.ipynb", CELLS), watched[1], LABELS)
+    for name in LABELS:
+        page.ready(name)
+    return page
+
+
+@pytest.fixture(autouse=True)
+def _quiet(notebook: Page) -> Iterator[None]:
+    """No test may leave an error, an outside request or a missing file behind."""
+    yield
+    assert not notebook.problems()
+
+
+def test_steps_and_eta_by_keyboard_show_that_pair(notebook: Page) -> None:
+    steps, eta = notebook.slider("walks", "steps"), notebook.slider("walks", "eta")
+    steps.focus()
+    notebook.page.keyboard.press("Home")
+    for _ in range(2):
+        notebook.page.keyboard.press("ArrowRight")
+    eta.focus()
+    notebook.page.keyboard.press("End")
+    assert (steps.get_attribute("aria-valuetext"), eta.get_attribute("aria-valuetext")) == (
+        "5",
+        "1",
+    )
+    notebook.lab.wait_for_python("(walks.steps, walks.eta)", "(5, 1.0)")
+    exact = notebook.python_bytes("list(walks.sampled(5, 1))[-1].x").view(3, 28, 28)
+    for i in range(3):
+        for part in ("x", "x0_hat"):  # at the walk's end both are the finished picture
+            assert (notebook.greys("walks", f"{part}-{i}") - exact[i]).abs().max() <= 1
+    strip = notebook.greys("walks", "finished-2", 3 * 28)
+    assert (strip - exact.reshape(3 * 28, 28)).abs().max() <= 1
+    assert "5 network calls" in notebook.widget("walks").inner_text()
+
+
+def test_the_mouse_moves_along_the_walk(notebook: Page) -> None:
+    notebook.lab.python("0", "walks.steps, walks.eta = 5, 0.5")
+    slider = notebook.slider("walks", "walk")
+    box = slider.bounding_box()
+    y = box["y"] + box["height"] / 2
+    notebook.page.mouse.move(box["x"] + 0.99 * box["width"], y)
+    notebook.page.mouse.down()
+    notebook.page.mouse.move(box["x"] + 0.4 * box["width"], y, steps=5)
+    notebook.page.mouse.up()
+    assert slider.get_attribute("aria-valuetext") == "time 600, frame 3 of 6"
+    notebook.lab.wait_for_python("walks.walk", "0.4")
+    step = "list(walks.sampled(5, 0.5))[2]"
+    coarse = 255 / 11 / 2 + 1  # a film has 12 greys
+    for part in ("x", "x0_hat"):
+        exact = notebook.python_bytes(f"{step}.{part}").view(3, 28, 28)
+        assert (notebook.greys("walks", f"{part}-1") - exact[1]).abs().max() <= coarse
+    slider.focus()
+    notebook.page.keyboard.press("Home")
+    exact = notebook.python_bytes("walks.x_T").view(3, 28, 28)
+    assert (notebook.greys("walks", "x-0") - exact[0]).abs().max() <= coarse
+
+
+def test_a_click_on_a_strip_chooses_it(notebook: Page) -> None:
+    notebook.canvas("walks", "finished-3").click()
+    notebook.lab.wait_for_python("walks.steps", "10")
+
+
+def test_play_walks_to_the_finished_pictures(notebook: Page) -> None:
+    notebook.lab.python("0", "walks.walk = 0.0")
+    notebook.widget("walks").get_by_role("button", name="Play").click()
+    notebook.lab.wait_for_python("walks.walk", "1.0")
+
+
+def test_new_noise_starts_with_the_chosen_pair_and_a_newer_one_supersedes(notebook: Page) -> None:
+    lab, widget = notebook.lab, notebook.widget("walks")
+    lab.python("0", "walks.steps, walks.eta, walks.walk, wait = 20, 0.0, 1.0, 0.05")
+    lab.wait_for_python("(walks.steps, walks.seed)", "(20, 0)")
+    before = notebook.greys("walks", "x-0")
+    again = widget.get_by_role("button", name="New noise")
+    again.click()
+    progress = widget.get_by_role("progressbar")
+    progress.wait_for()  # a walk takes a second
+    notebook.page.wait_for_function(
+        "bar => bar.value > 0 && bar.value < 1", arg=progress.element_handle()
+    )
+    assert widget.get_by_text("not computed yet for this noise").is_visible()
+    again.click()
+    lab.wait_for_python("walks.seed", "2")
+    notebook.ready("walks")
+    have = "[walks._part(k)['times'] and k for k in range(15) if walks._has(k)]"
+    assert eval(lab.python(have))[0] == 4  # 20 steps, eta 0, before the others
+    exact = notebook.python_bytes("list(walks.sampled(20, 0))[-1].x").view(3, 28, 28)
+    shown = notebook.greys("walks", "x-0")
+    assert (shown - exact[0]).abs().max() <= 1
+    del before
+    lab.python("0", "wait = 0.0")
+    lab.wait_for_python("sum(walks._has(k) for k in range(15))", "15")
+    widget.get_by_role("progressbar").wait_for(state="hidden")
+    lab.python("0", "walks.seed = 0")
+    lab.wait_for_python("sum(walks._has(k) for k in range(15))", "15")
+    notebook.ready("walks")
+
+
+def test_what_goes_wrong_in_the_kernel_is_said(notebook: Page) -> None:
+    notebook.lab.python("0", "kept = walks.denoiser; walks.denoiser = None; walks.seed = 5")
+    widget = notebook.widget("walks")
+    widget.get_by_text("The kernel could not do it").wait_for()
+    notebook.lab.python("0", "walks.denoiser = kept; walks.seed = 0")
+    notebook.ready("walks")
+
+
+def test_names_and_narrow_screens(notebook: Page) -> None:
+    check_names(notebook)
+    check_narrow(notebook)
+
+
+def test_dark_and_light(notebook: Page) -> None:
+    notebook.shots("light")
+    notebook.lab.command("apputils:change-theme", theme="JupyterLab Dark")
+    root = notebook.widget("walks").element_handle()
+    notebook.page.wait_for_function("e => e.dataset.dlTheme === 'dark'", arg=root)
+    notebook.page.wait_for_timeout(500)  # the theme's style sheet follows the attribute
+    notebook.shots("dark")
+    notebook.lab.command("apputils:change-theme", theme="JupyterLab Light")
+    notebook.page.wait_for_function("e => e.dataset.dlTheme === 'light'", arg=root)
+
+
+def test_a_saved_page_has_its_pictures_and_no_button(notebook: Page) -> None:
+    """Reopened with the stored state and another kernel, which knows nothing of the widgets."""
+    lab, page = notebook.lab, notebook.page
+    lab.python("0", "walks.steps, walks.eta, walks.walk = 5, 0.0, 1.0")
+    before = notebook.greys("walks", "x-0")
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    page.reload()
+    notebook.widget("walks").wait_for()
+    notebook.ready("walks")
+    assert not notebook.widget("walks").get_by_role("button", name="New noise").is_visible()
+    assert (notebook.greys("walks", "x-0") - before).abs().max() == 0
+    slider = notebook.slider("walks", "steps")
+    slider.focus()
+    page.keyboard.press("Home")
+    assert (notebook.greys("walks", "x-0") != before).any()
