@@ -27,7 +27,7 @@ Recipe = Callable[..., Iterator[TrainStep]]
 def digits_ddpm(
     seed: int = 0, steps: int = 10_000, start: nn.Module | None = None, **options: Any
 ) -> Iterator[TrainStep]:
-    """A class-conditional DDPM for MNIST under the linear schedule, 21 passes over the data.
+    """A class-conditional DDPM for MNIST under the linear schedule; 10,000 steps are 21 passes.
 
     With ``start``, a network that is trained already, training goes on from its weights at half
     the learning rate; with the same seed it would see the same batches again.
