@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .checkpoints import ASSETS, load_pretrained, machine, write_atomically
-from .compute import Compute, fast, fastest
+from .compute import Compute, best_device, fast, fastest
 from .data import digits, moons, to_unit
 from .metrics import class_accuracy, density_coverage, frechet_distance, precision_recall
 from .models.classifier import Classifier
@@ -37,20 +37,21 @@ def generate(
 ) -> Iterator[Tensor]:
     """Pictures for labels [N], batch by batch, on the CPU; DDIM with ``eta``, x0_hat clipped to 1.
 
-    ``eta`` = 1 is DDPM. ``spacing`` is `uniform` or `quadratic`. The starting noise of the first
-    batch depends on the seed alone.
+    ``eta`` = 1 is DDPM. ``spacing`` is `uniform` or `quadratic`. The starting noise depends on the
+    seed alone.
     """
     times = schedule.times(steps, spacing)
     compute = compute or fastest()
     network = fast(model, compute)
     generator = torch.Generator().manual_seed(seed)
-    shape = (model.in_channels, model.size, model.size)
-    for chunk in labels.split(batch_size):
-        x_T = torch.randn(len(chunk), *shape, generator=generator).to(compute.device)
+    shape = (len(labels), model.in_channels, model.size, model.size)
+    noise = torch.randn(shape, generator=generator)
+    for chunk, x_T in zip(labels.split(batch_size), noise.split(batch_size), strict=True):
         labelled = partial(network, label=chunk.to(compute.device))
         denoiser = from_noise_model(labelled, schedule, clip=1)
         rule = partial(ddim_step, eta=eta)
-        *_, last = sample(denoiser, x_T, schedule, None, rule, generator, times)
+        start = x_T.to(compute.device)
+        *_, last = sample(denoiser, start, schedule, None, rule, generator, times)
         yield last.x.cpu()
 
 
@@ -108,6 +109,7 @@ def reference(count: int, seed: int = 0) -> Reference:
 
 def scores(fake: Tensor, real: Tensor) -> dict[str, float]:
     """All distances between two sets of features [N, 64]; no precision or recall below 10 rows."""
+    fake, real = fake.to(best_device()), real.to(best_device())
     found = {"frechet_distance": frechet_distance(fake, real)}
     if min(len(fake), len(real)) >= 10:
         found |= precision_recall(real, fake)._asdict() | density_coverage(real, fake)._asdict()
@@ -136,7 +138,8 @@ def evaluate(
         raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
     real = reference(count, seed)
     start = time.perf_counter()
-    with tqdm(total=count, desc="sampling", unit="img", leave=False, disable=not progress) as bar:
+    what = f"{steps} steps, eta {eta:g}, {spacing}"
+    with tqdm(total=count, desc=what, unit="img", leave=False, disable=not progress) as bar:
         parts = []
         for part in generate(
             model, real.labels, schedule, steps, eta, seed, spacing=SPACINGS[spacing]
@@ -148,6 +151,7 @@ def evaluate(
     return {
         "samples": count,
         "steps": steps,
+        "network_calls": steps,  # a picture; one a step
         "eta": eta,
         "spacing": spacing,
         "seed": seed,
@@ -201,7 +205,8 @@ def shipped_table(name: str) -> dict[str, Any]:
     folder = ASSETS / "tables"
     path = folder / f"{name}.json"
     if not path.exists():
-        raise ValueError(f"no table {name!r}; there are {sorted(p.stem for p in folder.iterdir())}")
+        names = sorted(file.stem for file in folder.glob("*.json"))
+        raise ValueError(f"no table {name!r}; there are {names}")
     return _read_table(path)
 
 

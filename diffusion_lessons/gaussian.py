@@ -22,7 +22,9 @@ class Gaussian:
     std: Tensor
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """One draw, the shape of ``mean``."""
+        """One draw, the shape of ``mean``; if nothing is random, no random number is used up."""
+        if self.std.device.type == "cpu" and not self.std.any():  # elsewhere it would have to wait
+            return self.mean
         return self.mean + self.std * randn_like(self.mean, generator)
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -35,7 +37,9 @@ class Gaussian:
 def randn_like(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Standard normal noise of x's shape, dtype and device, drawn on the generator's device."""
     device = generator.device if generator is not None else x.device
-    return torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype).to(x.device)
+    noise = torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype)
+    # On its way to a GPU it is copied aside first, so nobody waits until the GPU has it.
+    return noise.to(x.device, non_blocking=x.is_cuda and not noise.is_cuda)
 
 
 def forward(x_s: Tensor, s: Time, t: Time, schedule: NoiseSchedule) -> Gaussian:

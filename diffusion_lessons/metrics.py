@@ -55,9 +55,10 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> PrecisionRecall:
 
     Around each real row of [N, D] lies a ball that reaches to its k-th nearest real neighbour.
     Precision is the share of fake rows [M, D] in at least one of the balls; recall is the same
-    with real and fake exchanged (Kynkaanniemi et al. 2019, arXiv 1904.06991). Blockwise, in
-    float64, on the features' own device. Raises ValueError for other shapes, numbers that are not
-    finite, or a k that is not in 1..min(N, M) - 1.
+    with real and fake exchanged (Kynkaanniemi et al. 2019, arXiv 1904.06991). A ball's surface
+    belongs to it, as there; the package prdc leaves it out, which matters only where rows repeat.
+    Blockwise, in float64, on the features' own device. Raises ValueError for other shapes, numbers
+    that are not finite, or a k that is not in 1..min(N, M) - 1.
     """
     real, fake = _centred(real, fake, k)
     reach_real, reach_fake = _reach(real, k), _reach(fake, k)

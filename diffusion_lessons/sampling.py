@@ -157,7 +157,8 @@ def ddim_invert(
 
     Yields ``Step(t, x_t, x0_hat)`` at the times 0, 1 and then those of `sample` in reverse:
     ``*_, top = ddim_invert(...)`` keeps the code, ``top.x``. ``steps``, ``times`` (falling) and
-    errors are those of `sample`; the denoiser is called once for each time above 1.
+    errors are those of `sample`. The denoiser is called once at each time but 0 and the last,
+    whose x0_hat is the one of the time before.
 
     From 0 to 1 the step is `forward`'s own draw, noise of standard deviation sqrt(beta_1), far too
     little to see: the walk down makes flat paper out of any noise, so none can be read off a

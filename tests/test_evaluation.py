@@ -126,6 +126,22 @@ def test_a_table_that_was_cut_off_goes_on(tmp_path: Path):
             run([3])
 
 
+def test_the_shipped_table_is_of_the_shipped_network():
+    table = shipped_table("speed-quality")
+    card = checkpoints.read_card(checkpoints.pretrained_path("digits-ddpm"))
+    assert table["sha256"] == card["sha256"]
+    wanted = {(n, eta, "uniform") for n in (1, 2, 5, 10, 20, 50, 100, 250) for eta in (0, 1)}
+    rows = {(row["steps"], row["eta"], row["spacing"]): row for row in table["rows"]}
+    assert wanted <= rows.keys()
+    assert len({row["samples"] for row in rows.values()}) == 1  # comparable with one another
+    for row in rows.values():
+        assert row["command"].startswith("diffusion-lessons evaluate digits-ddpm --samples")
+        assert row["machine"]["processor"]
+    assert (
+        rows[1, 0, "uniform"]["frechet_distance"] > 10 * rows[10, 0, "uniform"]["frechet_distance"]
+    )
+
+
 def test_a_table_that_does_not_ship_is_named():
     with pytest.raises(ValueError, match="no table 'gone'"):
         shipped_table("gone")
