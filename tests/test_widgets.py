@@ -334,7 +334,7 @@ def test_trajectory_refuses() -> None:
         (colour, {}, "got shape [1, 3, 8, 8]"),
         (heavy, {}, "too heavy"),
         (infinite, {}, "must be finite"),
-        (good, {"frames": 1}, "at least 2, got 1"),
+        (good, {"frames": 1}, "frames must lie in 2..1000, got 1"),
         (good, {"labels": ["one"]}, "one for each of 2 pictures, got 1"),
         (trajectory(torch.zeros(3, 2), 5), {"labels": "abc"}, "left out for points"),
     ]:

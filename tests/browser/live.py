@@ -60,8 +60,10 @@ class Page:
 
     def python_bytes(self, expression: str) -> torch.Tensor:
         """A tensor in -1..1 in the kernel, as flat greys 0..255."""
-        code = f"((({expression}).clamp(-1, 1) + 1) * 127.5).round().int().flatten().tolist()"
-        return torch.tensor(eval(self.lab.python(code)))
+        # As text: a kernel shortens the output of a list as long as this.
+        greys = f"((({expression}).clamp(-1, 1) + 1) * 127.5).round().byte().flatten()"
+        text = eval(self.lab.python(f"bytes({greys}.tolist()).hex()"))
+        return torch.tensor(list(bytes.fromhex(text)))
 
     def shots(self, theme: str) -> None:
         if folder := os.environ.get("WIDGET_SHOTS"):

@@ -107,7 +107,6 @@ def test_new_noise_starts_with_the_chosen_pair_and_a_newer_one_supersedes(notebo
     lab, widget = notebook.lab, notebook.widget("walks")
     lab.python("0", "walks.steps, walks.eta, walks.walk, wait = 20, 0.0, 1.0, 0.05")
     lab.wait_for_python("(walks.steps, walks.seed)", "(20, 0)")
-    before = notebook.greys("walks", "x-0")
     again = widget.get_by_role("button", name="New noise")
     again.click()
     progress = widget.get_by_role("progressbar")
@@ -124,7 +123,6 @@ def test_new_noise_starts_with_the_chosen_pair_and_a_newer_one_supersedes(notebo
     exact = notebook.python_bytes("list(walks.sampled(20, 0))[-1].x").view(3, 28, 28)
     shown = notebook.greys("walks", "x-0")
     assert (shown - exact[0]).abs().max() <= 1
-    del before
     lab.python("0", "wait = 0.0")
     lab.wait_for_python("sum(walks._has(k) for k in range(15))", "15")
     widget.get_by_role("progressbar").wait_for(state="hidden")
@@ -157,19 +155,13 @@ def test_dark_and_light(notebook: Page) -> None:
     notebook.page.wait_for_function("e => e.dataset.dlTheme === 'light'", arg=root)
 
 
-def test_a_saved_page_has_its_pictures_and_no_button(notebook: Page) -> None:
-    """Reopened with the stored state and another kernel, which knows nothing of the widgets."""
+def test_goes_on_without_a_kernel(notebook: Page) -> None:
     lab, page = notebook.lab, notebook.page
     lab.python("0", "walks.steps, walks.eta, walks.walk = 5, 0.0, 1.0")
-    before = notebook.greys("walks", "x-0")
-    page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
+    five = notebook.python_bytes("walks.pictures(5, 0)").view(3, 28, 28)
+    one = notebook.python_bytes("walks.pictures(1, 0)").view(3, 28, 28)
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-    page.reload()
-    notebook.widget("walks").wait_for()
-    notebook.ready("walks")
-    assert not notebook.widget("walks").get_by_role("button", name="New noise").is_visible()
-    assert (notebook.greys("walks", "x-0") - before).abs().max() == 0
-    slider = notebook.slider("walks", "steps")
-    slider.focus()
+    assert (notebook.greys("walks", "x-0") - five[0]).abs().max() <= 1
+    notebook.slider("walks", "steps").focus()
     page.keyboard.press("Home")
-    assert (notebook.greys("walks", "x-0") != before).any()
+    assert (notebook.greys("walks", "x-0") - one[0]).abs().max() <= 1
