@@ -7,8 +7,8 @@ import pytest
 import torch
 import traitlets
 
-from diffusion_lessons import ddim_step, linear_schedule, sample
-from diffusion_lessons.widgets import StepsExplorer
+from diffusion_lessons import ddim_invert, ddim_step, linear_schedule, sample, slerp
+from diffusion_lessons.widgets import InterpolationExplorer, StepsExplorer
 from diffusion_lessons.widgets._base import ring, unpack_greys
 from diffusion_lessons.widgets._computed import noise_seed
 
@@ -151,3 +151,107 @@ def test_the_fallback_picture_shows_all_steps(explorer: StepsExplorer) -> None:
     assert len(figure.axes) == 2
     texts = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert texts == ["1", "4", "9"]
+
+
+# ------------------------------------------------------------------ interpolation
+
+
+@pytest.fixture
+def between() -> InterpolationExplorer:
+    return InterpolationExplorer(denoiser, noise(), -noise().roll(1, 0), SCHEDULE, 5, positions=5)
+
+
+def test_both_ways_show_what_sample_makes(between: InterpolationExplorer) -> None:
+    a, b = noise()[1:], -noise()[:1]
+    share = torch.tensor([0, 0.25, 0.5, 0.75, 1]).view(5, 1, 1, 1)
+    level = 1 / 255 + 1e-6
+    for start, shown in [
+        ((1 - share) * a + share * b, between.straight(1)),
+        (slerp(a, b, share), between.on_shell(1)),
+    ]:
+        *_, last = sample(denoiser, start, SCHEDULE, 5, ddim_step)
+        torch.testing.assert_close(shown, last.x.clamp(-1, 1), rtol=0, atol=level)
+    mixed = between.mixed(1)
+    ends = between.on_shell(1)[[0, -1]]
+    torch.testing.assert_close(mixed[[0, -1]], ends)
+    torch.testing.assert_close(mixed[2], ends.mean(0), rtol=0, atol=1e-6)
+
+
+def test_the_straight_line_is_too_quiet_and_the_shell_is_not() -> None:
+    a, b = torch.randn(2, 1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    widget = InterpolationExplorer(lambda x, t: x.clamp(-1, 1), a, b, SCHEDULE, 2, positions=3)
+    straight, shell = widget._part(0)["stds"]
+    assert straight[1] == pytest.approx(0.5**0.5, abs=0.05)
+    assert shell[1] == pytest.approx(1, abs=0.05)
+    assert straight[0] == shell[0] == pytest.approx(float(a.std()), abs=1e-4)
+
+
+def test_real_pictures_are_encoded_and_come_back() -> None:
+    widget = InterpolationExplorer(
+        denoiser, CLEAN[:1], CLEAN[1:], SCHEDULE, 40, positions=3, invert=True
+    )
+    assert not widget._renewable  # there are no other rows
+    torch.testing.assert_close(widget.mixed()[[0, -1]], CLEAN, rtol=0, atol=1 / 255 + 1e-6)
+    assert (widget.on_shell()[[0, -1]] - CLEAN).abs().max() < 0.1
+    generator = torch.Generator().manual_seed(noise_seed(0, use=1))
+    *_, top = ddim_invert(denoiser, CLEAN, SCHEDULE, 40, generator)
+    codes = unpack_greys(widget._part(0)["noises"], [2, 1, 12, 12]) * 4
+    torch.testing.assert_close(codes, top.x.clamp(-4, 4), rtol=0, atol=4 / 255 + 1e-6)
+
+
+def test_other_digits_are_the_next_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.stack([CLEAN[i % 2] * (1 - 0.1 * i) for i in range(5)])
+    widget = InterpolationExplorer(
+        denoiser, rows, rows.flip(0), SCHEDULE, 4, positions=3, pairs=2, invert=True
+    )
+    assert widget._renewable
+    widget.seed = 1
+    assert torch.equal(widget.ends(1)[0], rows[3:4])
+    widget.seed = 2
+    assert torch.equal(widget.ends(1)[0], rows[:1])  # after the last the first
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(widget, "send", sent.append)
+    while not widget._has(1):
+        widget._listen(widget, {"ask": "part", "part": 1, "seed": 2}, [])
+    torch.testing.assert_close(widget.mixed(1)[:1], rows[:1], rtol=0, atol=1 / 255 + 1e-6)
+
+
+def test_new_noise_is_another_noise_for_each_pair(between: InterpolationExplorer) -> None:
+    between.seed = 1
+    a, b = between.ends(0)
+    assert (a - b).abs().mean() > 0.5
+    assert (a - between.ends(1)[0]).abs().mean() > 0.5
+    with pytest.raises(LookupError, match="not computed yet"):
+        between.on_shell()
+    between.figure()  # still draws
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"b": noise(3)}, "a and b must have one shape"),
+        ({"a": torch.zeros(2, 3, 4, 4)}, "a must be 1 to"),
+        ({"a": 2 * noise(), "invert": True}, "must lie in -1..1"),
+        ({"steps": 1}, "steps must lie in 2..1000"),
+        ({"positions": 2}, "positions must lie in 3..65"),
+        ({"pairs": 0}, "pairs must lie in 1..12"),
+        ({"seed": 2**40}, "seed must lie in"),
+        ({"denoiser": "ddim"}, "denoiser must be a function"),
+    ],
+)
+def test_what_cannot_be_interpolated_is_refused(change: dict[str, Any], message: str) -> None:
+    wanted: dict[str, Any] = {"denoiser": denoiser, "a": noise(), "b": noise()}
+    wanted |= {"schedule": SCHEDULE} | change
+    with pytest.raises(ValueError, match=message):
+        InterpolationExplorer(**wanted)
+
+
+def test_share_and_pair_stay_in_their_range(between: InterpolationExplorer) -> None:
+    for name, value in [("share", 1.1), ("share", -0.1), ("pair", 2), ("pair", -1)]:
+        with pytest.raises(traitlets.TraitError):
+            setattr(between, name, value)
+
+
+def test_the_fallback_picture_has_the_three_ways(between: InterpolationExplorer) -> None:
+    names = [axes.get_ylabel() for axes in between.figure().axes]
+    assert names == ["pixels mixed", "straight", "on the shell"]

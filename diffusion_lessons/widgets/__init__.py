@@ -5,6 +5,7 @@ computed beforehand, so both work the same with a kernel, without one, and in a 
 """
 
 from .forward import ForwardExplorer
+from .interpolation import InterpolationExplorer
 from .posterior import PosteriorExplorer
 from .schedule import ScheduleExplorer
 from .steps import StepsExplorer
@@ -12,6 +13,7 @@ from .trajectory import TrajectoryPlayer
 
 __all__ = [
     "ForwardExplorer",
+    "InterpolationExplorer",
     "PosteriorExplorer",
     "ScheduleExplorer",
     "StepsExplorer",

@@ -355,7 +355,7 @@ function timeline({ view, name, min = 0, seconds, auto, get, set, ...rest }) {
 
 // One of several pictures, chosen with radio buttons that look like the pictures. `width` is that of
 // a picture in CSS pixels.
-function pictureChoice({ count, label, onInput, name: each = "picture", width = 28 }) {
+function pictureChoice({ count, label, onInput, each = "picture", width = 28 }) {
   const name = newId();
   const canvases = [];
   const inputs = [];
@@ -531,7 +531,7 @@ const PATIENCE = 6000; // milliseconds without an answer after which the reader 
 // Parts that a network computed (`_computed.py`), in the traits `_part_0`, `_part_1`, ..., each for
 // the noise of one `seed`. A page shows what it has. A kernel that answers brings a button for
 // another noise; what is missing then is asked for in the order of `order()`, the chosen part first,
-// by one message at a time.
+// by one message at a time. `button` is null where there can be no other noise.
 function computed({ model, view, count, order, unpack, button: words, part: name }) {
   const names = Array.from({ length: count }, (_, k) => `_part_${k}`);
   const seed = () => model.get("seed");
@@ -602,7 +602,7 @@ function computed({ model, view, count, order, unpack, button: words, part: name
         }
       }
     }
-    again.hidden = !here;
+    again.hidden = !here || !words;
     next();
   }
   const onChange = () => {

@@ -39,7 +39,7 @@ function render({ model, el }) {
   const time = timeline({
     view,
     name: "walk",
-    label: "the walk from noise to data, time",
+    label: "from noise to data, time",
     symbol: "t",
     max: last(),
     seconds: () => 1 + last() / 2,

@@ -29,8 +29,15 @@ noise = torch.randn(3, 1, 28, 28, generator=g)
 CELLS = [
     SETUP,
     "walks = StepsExplorer(denoiser, noise, schedule, (1, 2, 5, 10, 20), (0, 0.5, 1))\nwalks",
+    "noises = InterpolationExplorer(denoiser, noise[:2], noise[1:], schedule, 10)\nnoises",
+    "digits = InterpolationExplorer(denoiser, clean, clean.roll(1, 0), schedule, 10, pairs=2,"
+    " invert=True)\ndigits",
 ]
-LABELS = {"walks": "Steps and eta explorer"}
+LABELS = {
+    "walks": "Steps and eta explorer",
+    "noises": "Interpolation explorer",
+    "digits": "Interpolation explorer",
+}
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +86,7 @@ def test_the_mouse_moves_along_the_walk(notebook: Page) -> None:
     notebook.page.mouse.down()
     notebook.page.mouse.move(box["x"] + 0.4 * box["width"], y, steps=5)
     notebook.page.mouse.up()
-    assert slider.get_attribute("aria-valuetext") == "time 600, frame 3 of 6"
+    assert notebook.said("walks", "walk") == "time 600, frame 3 of 6"
     notebook.lab.wait_for_python("walks.walk", "0.4")
     step = "list(walks.sampled(5, 0.5))[2]"
     coarse = 255 / 11 / 2 + 1  # a film has 12 greys
@@ -137,6 +144,78 @@ def test_what_goes_wrong_in_the_kernel_is_said(notebook: Page) -> None:
     widget.get_by_text("The kernel could not do it").wait_for()
     notebook.lab.python("0", "walks.denoiser = kept; walks.seed = 0")
     notebook.ready("walks")
+
+
+@pytest.mark.parametrize("name", ["noises", "digits"])
+def test_the_share_shows_that_place_of_each_way(notebook: Page, name: str) -> None:
+    slider = notebook.slider(name, "share")
+    slider.focus()
+    notebook.page.keyboard.press("Home")
+    for _ in range(7):
+        notebook.page.keyboard.press("ArrowRight")
+    assert notebook.said(name, "share") == "share 0.35 of the second"
+    notebook.lab.wait_for_python(f"round({name}.share * 20)", "7")
+    for way in ("mixed", "straight", "on_shell"):
+        exact = notebook.python_bytes(f"{name}.{way}()[7]").view(28, 28)
+        assert (notebook.greys(name, f"picture-{way}") - exact).abs().max() <= 1, way
+        places = notebook.python_bytes(f"{name}.{way}()[::2, 0].transpose(0, 1)").view(28, 11 * 28)
+        strip = notebook.greys(name, f"strip-{way}", 28, 11 * 28)
+        different = (strip - places).abs().max(0).values > 1  # columns: the frame covers some
+        assert not different[: 2 * 28].any(), way
+        assert not different[5 * 28 :].any(), way
+    stds = eval(notebook.lab.python(f"[way[7] for way in {name}._part({name}.pair)['stds']]"))
+    for std in stds:
+        assert f"{std:.2f}" in notebook.widget(name).inner_text()
+
+
+def test_the_noise_shown_is_the_one_walked_from(notebook: Page) -> None:
+    notebook.lab.python("0", "noises.share, noises.pair = 0.5, 1")
+    notebook.page.wait_for_function(
+        "input => input.value === '10'", arg=notebook.slider("noises", "share").element_handle()
+    )
+    code = "from diffusion_lessons import slerp; a, b = noises.ends(1)"
+    notebook.lab.python("0", code)
+    for way, mixed in [("straight", "(a + b) / 2"), ("on_shell", "slerp(a, b, 0.5)")]:
+        exact = notebook.python_bytes(f"({mixed}) / 2.5").view(28, 28)
+        assert (notebook.greys("noises", f"noise-{way}") - exact).abs().max() <= 4, way
+
+
+def test_a_drag_a_click_on_a_strip_and_play(notebook: Page) -> None:
+    slider = notebook.slider("digits", "share")
+    box = slider.bounding_box()
+    y = box["y"] + box["height"] / 2
+    notebook.page.mouse.move(box["x"] + 0.3 * box["width"], y)
+    notebook.page.mouse.down()
+    before = notebook.read("digits", "picture-mixed")
+    notebook.page.mouse.move(box["x"] + 0.7 * box["width"], y, steps=5)
+    assert notebook.read("digits", "picture-mixed") != before  # the drag itself repaints
+    notebook.page.mouse.up()
+    strip = notebook.canvas("digits", "strip-on_shell")
+    size = strip.bounding_box()
+    strip.click(position={"x": 2.5 / 11 * size["width"], "y": size["height"] / 2})
+    notebook.lab.wait_for_python("round(digits.share * 20)", "4")
+    notebook.widget("digits").get_by_role("button", name="Play").click()
+    notebook.lab.wait_for_python("digits.share", "1.0")
+
+
+def test_pairs_are_chosen_and_renewed(notebook: Page) -> None:
+    choice = notebook.widget("digits").get_by_role("radio")
+    choice.first.focus()
+    notebook.page.keyboard.press("ArrowRight")
+    notebook.lab.wait_for_python("digits.pair", "1")
+    notebook.widget("digits").get_by_role("button", name="Other digits").click()
+    notebook.lab.wait_for_python("(digits.seed, digits._has(0), digits._has(1))", "(1, True, True)")
+    notebook.ready("digits")
+    # Rows 2 and 0 come after rows 0 and 1: the second pair starts from the first row again.
+    notebook.lab.python("0", "digits.share = 0.0")
+    notebook.page.wait_for_function(
+        "input => input.value === '0'", arg=notebook.slider("digits", "share").element_handle()
+    )
+    exact = notebook.python_bytes("clean[0]").view(28, 28)
+    assert (notebook.greys("digits", "picture-mixed") - exact).abs().max() <= 1
+    notebook.lab.python("0", "digits.seed, digits.share = 0, 0.5")
+    notebook.lab.wait_for_python("digits._has(1)", "True")
+    notebook.ready("digits")
 
 
 def test_names_and_narrow_screens(notebook: Page) -> None:
