@@ -1,6 +1,11 @@
 """The widgets whose pictures a network computes: they show what `sample` makes, and renew it."""
 
+import base64
+import json
+import shutil
+import subprocess
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,6 +159,40 @@ def test_the_fallback_picture_shows_all_steps(explorer: StepsExplorer) -> None:
 
 
 # ------------------------------------------------------------------ interpolation
+
+
+def test_each_has_a_view_a_picture_and_a_short_text(
+    explorer: StepsExplorer, between: InterpolationExplorer
+) -> None:
+    for widget in (explorer, between):
+        data, _ = widget._repr_mimebundle_()
+        assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == widget.model_id
+        assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+        assert data["text/plain"] == f"{type(widget).__name__}()"
+
+
+def test_the_weights_in_the_page_are_slerps(between: InterpolationExplorer, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node on the path: the JavaScript is only tested in the browser")
+    (tmp_path / "module.mjs").write_text(between._esm, "utf-8")
+    a, b = between.ends(0)
+    angle = between._part(0)["angle"]
+    script = f"""import * as m from './module.mjs';
+        const places = [0, 0.3, 0.5, 1];
+        const ways = ["straight", "on_shell"].map((way) =>
+            places.map((u) => m.weights(way, u, {angle})));
+        console.log(JSON.stringify([...ways, m.weights("on_shell", 0.3, 0)]));"""
+    (tmp_path / "main.mjs").write_text(script, "utf-8")
+    done = subprocess.run(
+        [node, "main.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    straight, shell, together = json.loads(done.stdout)
+    for i, u in enumerate([0, 0.3, 0.5, 1]):
+        assert straight[i] == pytest.approx([1 - u, u])
+        mixed = shell[i][0] * a + shell[i][1] * b
+        torch.testing.assert_close(mixed, slerp(a, b, u), rtol=0, atol=1e-4)
+    assert together == pytest.approx([0.7, 0.3])
 
 
 @pytest.fixture

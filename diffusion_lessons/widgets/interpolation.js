@@ -95,9 +95,9 @@ function render({ model, el }) {
     return { way, colour, words, noise, picture, strip, element };
   });
   const stds = figure("stds", [
-    "Standard deviation of the noise: ",
+    "Deviation of the noise: ",
     key("noise", "straight line", "dl-dashed"),
-    " and ",
+    ", ",
     key("result", "shell", "dl-solid"),
   ]);
   const note = h("p", { class: "dl-note", "data-part": "note" });

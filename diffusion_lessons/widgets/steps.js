@@ -56,7 +56,8 @@ function render({ model, el }) {
   const strips = allSteps.map((steps, i) => {
     const canvas = h("canvas", { role: "img", "data-part": `finished-${i}` });
     canvas.style.aspectRatio = `${columns} / ${count * rows}`;
-    const element = h("figure", {}, h("figcaption", {}, String(steps)), canvas);
+    const style = `max-width: ${count > 8 ? 40 : 74}px`;
+    const element = h("figure", { style }, h("figcaption", {}, String(steps)), canvas);
     // For the mouse; the slider does the same by keyboard.
     element.addEventListener("click", () => view.set({ steps }));
     return { canvas, element };

@@ -1,12 +1,11 @@
 """The widgets in a real JupyterLab: keys, mouse, kernel, themes, and no kernel at all."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from live import Page, check_names, check_narrow
 
 from diffusion_lessons.data import to_bytes
 from diffusion_lessons.gaussian import forward, posterior
@@ -58,14 +57,6 @@ MOVING = {
     "cloud": ("frame", "x"),
     "post": ("x_t", "bells"),
 }
-READ = "canvas => canvas.toDataURL()"
-GREYS = """canvas => {
-    const ctx = canvas.getContext("2d"), cell = canvas.width / 28;
-    const grey = (row, column) =>
-        ctx.getImageData((column + 0.5) * cell, (row + 0.5) * cell, 1, 1).data[0];
-    return Array.from({ length: 784 }, (_, i) => grey(Math.floor(i / 28), i % 28));
-}"""
-
 # Does any pixel have this colour?
 HAS = """(canvas, colour) => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -76,63 +67,19 @@ HAS = """(canvas, colour) => {
 }"""
 
 
-class Page:
-    """The notebook with the widgets, and how to reach their parts."""
-
-    def __init__(self, lab: Any, watch: Any) -> None:
-        self.lab, self.page, self.watch = lab, lab.page, watch
-        self.page.set_viewport_size({"width": 1240, "height": 5200})  # every cell on the screen
-        for name in LABELS:
-            self.widget(name).wait_for()
-        for name in ("pictures", "cloud", "hero"):
-            self.page.wait_for_function(
-                "element => element.dataset.ready", arg=self.widget(name).element_handle()
-            )
-        self.settle()
-
-    def widget(self, name: str) -> Any:
-        found = self.page.get_by_role("group", name=LABELS[name])
-        same = [other for other in LABELS if LABELS[other] == LABELS[name]]
-        return found.nth(same.index(name))
-
-    def slider(self, name: str, trait: str) -> Any:
-        return self.widget(name).locator(f'[data-name="{trait}"]')
-
-    def canvas(self, name: str, part: str) -> Any:
-        return self.widget(name).locator(f'canvas[data-part="{part}"]')
-
-    def settle(self) -> None:
-        """Until the repaint that was asked for has been done."""
-        self.page.evaluate("() => new Promise(r => requestAnimationFrame(() => setTimeout(r)))")
-
-    def read(self, name: str, part: str) -> str:
-        self.settle()
-        return str(self.canvas(name, part).evaluate(READ))
-
-    def greys(self, name: str, part: str) -> torch.Tensor:
-        self.settle()
-        return torch.tensor(self.canvas(name, part).evaluate(GREYS)).view(28, 28)
-
-    def shots(self, theme: str) -> None:
-        if folder := os.environ.get("WIDGET_SHOTS"):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            self.lab.python("0", "pictures.frame, cloud.frame, forward.t = 26, 30, 300")
-            self.page.wait_for_timeout(500)
-            for name in LABELS:
-                self.widget(name).screenshot(path=Path(folder) / f"{name}-{theme}.png")
-
-
 @pytest.fixture(scope="module")
 def notebook(open_notebook: Any, watched: Any) -> Page:
-    return Page(open_notebook("widgets.ipynb", CELLS), watched[1])
+    page = Page(open_notebook("widgets.ipynb", CELLS), watched[1], LABELS)
+    for name in ("pictures", "cloud", "hero"):
+        page.ready(name)
+    return page
 
 
 @pytest.fixture(autouse=True)
 def _quiet(notebook: Page) -> Iterator[None]:
     """No test may leave an error, an outside request or a missing file behind."""
     yield
-    problems, notebook.watch.problems = notebook.watch.problems, []
-    assert not problems
+    assert not notebook.problems()
 
 
 @pytest.mark.parametrize("name", MOVING)
@@ -194,10 +141,7 @@ def test_new_noise_comes_from_the_browser_and_reaches_python(notebook: Page) -> 
     after = notebook.greys("forward", "x_t")
     assert (before != after).float().mean() > 0.5
     lab.wait_for_python("forward.draw", "1")
-    expected = lab.python(
-        "((forward.x_t.clamp(-1, 1) + 1) * 127.5).round().int().flatten().tolist()"
-    )
-    difference = after.flatten() - torch.tensor(eval(expected))
+    difference = after.flatten() - notebook.python_bytes("forward.x_t")
     assert difference.abs().max() <= 1
     moments = eval(lab.python("[forward.noise.mean().item(), forward.noise.std().item()]"))
     assert abs(moments[0]) < 0.15
@@ -244,11 +188,8 @@ def test_t_and_frame_move_together(notebook: Page) -> None:
     slider.focus()
     notebook.page.keyboard.press("End")
     notebook.lab.wait_for_python("(pictures.frame, pictures.t)", f"({len(times) - 1}, 0)")
-    wanted = notebook.lab.python(
-        "((shown + 1) * 127.5).round().int().flatten().tolist()",
-        "shown = pictures.decoded()[0][-1, 2, 0]",
-    )
-    difference = notebook.greys("pictures", "x-2").flatten() - torch.tensor(eval(wanted))
+    wanted = notebook.python_bytes("pictures.decoded()[0][-1, 2, 0]")
+    difference = notebook.greys("pictures", "x-2").flatten() - wanted
     assert difference.abs().max() <= 1
 
 
@@ -360,29 +301,13 @@ def test_jslink_joins_two_widgets(notebook: Page) -> None:
     notebook.lab.python("0", "link.unlink(); explorer.t = 250")
 
 
-def test_every_control_and_picture_has_a_name(notebook: Page) -> None:
-    nameless = notebook.page.evaluate(
-        """() => [...document.querySelectorAll(".dl-widget input, .dl-widget select, "
-                + ".dl-widget button, .dl-widget [role=img]")]
-            .filter(e => !(e.getAttribute("aria-label") || e.textContent.trim()
-                || e.labels?.[0]?.textContent.trim()))
-            .map(e => e.outerHTML)"""
-    )
-    assert nameless == []
-
-
-def test_wraps_on_a_narrow_screen(notebook: Page) -> None:
-    style = notebook.page.add_style_tag(content=".dl-widget { width: 320px }")
-    notebook.settle()
-    notebook.shots("narrow")
-    for name in LABELS:
-        wide = notebook.widget(name).evaluate("e => e.scrollWidth - e.clientWidth")
-        assert wide <= 0, name
-    style.evaluate("e => e.remove()")
-    notebook.settle()
+def test_names_and_narrow_screens(notebook: Page) -> None:
+    check_names(notebook)
+    check_narrow(notebook)
 
 
 def test_follows_the_theme(notebook: Page) -> None:
+    notebook.lab.python("0", "pictures.frame, cloud.frame, forward.t = 26, 30, 300")
     notebook.shots("light")
     light = notebook.read("post", "bells")
     notebook.lab.command("apputils:change-theme", theme="JupyterLab Dark")
