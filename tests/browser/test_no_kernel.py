@@ -1,0 +1,106 @@
+"""Each widget from its stored state alone, in a page that has no kernel and no widget manager."""
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from diffusion_lessons.sampling import sample
+from diffusion_lessons.schedule import linear_schedule
+
+pytest.importorskip("anywidget")
+
+from diffusion_lessons import widgets
+from diffusion_lessons.widgets._base import ring
+
+# A model as a published page has it: values and their changes, and nobody who answers.
+SHOW = """async ({ module, css, state }) => {
+    const heard = {};
+    const model = {
+        get: name => state[name],
+        set(name, value) {
+            if (state[name] === value) return;
+            state[name] = value;
+            for (const listener of heard[`change:${name}`] ?? []) listener();
+        },
+        on(name, listener) { (heard[name] ??= []).push(listener); },
+        off() {},
+    };
+    document.body.replaceChildren(document.createElement("main"));
+    document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
+    const blob = new Blob([module], { type: "text/javascript" });
+    const { default: widget } = await import(URL.createObjectURL(blob));
+    const el = document.createElement("div");
+    document.querySelector("main").append(el);
+    await widget.render({ model, el });
+    await new Promise(r => setTimeout(r, 400));
+}"""
+
+
+def denoiser(x_t: torch.Tensor, t: int) -> torch.Tensor:
+    return ring()[None].expand_as(x_t) * (1 - t / 1000)
+
+
+def made() -> dict[str, Any]:
+    schedule = linear_schedule()
+    noise = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    steps = list(sample(denoiser, noise, schedule, 5))
+    return {
+        "ForwardExplorer": (widgets.ForwardExplorer(ring()[None]), "t", "x_t"),
+        "ScheduleExplorer": (widgets.ScheduleExplorer(), "beta_T", "alpha_bar"),
+        "PosteriorExplorer": (widgets.PosteriorExplorer(), "x_t", "bells"),
+        "TrajectoryPlayer": (widgets.TrajectoryPlayer(steps), "frame", "x-0"),
+        "StepsExplorer": (
+            widgets.StepsExplorer(denoiser, noise, schedule, (1, 5), (0, 1)),
+            "steps",
+            "x-0",
+        ),
+        "InterpolationExplorer": (
+            widgets.InterpolationExplorer(denoiser, noise[:1], noise[1:], schedule, 3),
+            "share",
+            "stds",
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def page(watched: tuple[Any, Any]) -> Iterator[Any]:
+    page, watch = watched
+    yield page
+    assert not watch.problems
+
+
+def plain(value: Any) -> Any:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
+def test_every_widget_is_tried() -> None:
+    assert set(made()) == set(widgets.__all__)
+
+
+@pytest.mark.parametrize("name", widgets.__all__)
+def test_it_answers_and_offers_nothing_that_needs_a_kernel(page: Any, name: str) -> None:
+    widget, trait, part = made()[name]
+    state = json.loads(json.dumps(widget.get_state(), default=plain))
+    page.set_content("<!doctype html><html lang=en><title>widget</title><body></body></html>")
+    page.evaluate(SHOW, {"module": state.pop("_esm"), "css": state.pop("_css"), "state": state})
+    canvas = page.locator(f'canvas[data-part="{part}"]')
+    slider = page.locator(f'[data-name="{trait}"]')
+    read = "canvas => new Promise(r => setTimeout(() => r(canvas.toDataURL()), 60))"
+    slider.focus()
+    page.keyboard.press("End")
+    before = canvas.evaluate(read)
+    page.keyboard.press("Home")
+    assert canvas.evaluate(read) != before
+    offers = page.get_by_role("button", name="New noise")
+    # The forward process draws its noise in the page itself.
+    assert offers.is_visible() == (name == "ForwardExplorer")
+    assert page.get_by_role("progressbar").count() == 0
+    if folder := os.environ.get("WIDGET_SHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{name}-no-kernel.png", full_page=True)
