@@ -294,3 +294,20 @@ def test_share_and_pair_stay_in_their_range(between: InterpolationExplorer) -> N
 def test_the_fallback_picture_has_the_three_ways(between: InterpolationExplorer) -> None:
     names = [axes.get_ylabel() for axes in between.figure().axes]
     assert names == ["pixels mixed", "straight", "on the shell"]
+
+
+@pytest.mark.parametrize("invert", [False, True])
+def test_the_progress_bar_counts_the_calls_of_the_network(invert: bool) -> None:
+    calls = []
+
+    def counted(x_t: torch.Tensor, t: int) -> torch.Tensor:
+        calls.append(t)
+        return denoiser(x_t, t)
+
+    ends = CLEAN if invert else noise()
+    explorer = InterpolationExplorer(
+        counted, ends[:1], ends[1:], SCHEDULE, 6, positions=3, invert=invert
+    )
+    calls.clear()
+    ticks = sum(1 for _ in explorer._compute(0))
+    assert ticks == len(calls) == explorer._calls(0)

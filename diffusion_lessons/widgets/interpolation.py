@@ -124,14 +124,11 @@ class InterpolationExplorer(Computed):
         a, b = self.ends(part)
         clean = torch.cat([a, b])
         if self._inverted:
-            calls = 0
             generator = torch.Generator().manual_seed(noise_seed(self.seed, use=1))
             for step in ddim_invert(self.denoiser, clean, self.schedule, self.steps, generator):
-                calls += 1
-                yield
+                if 0 < step.t < self.schedule.T:  # the two ends ask the network nothing
+                    yield
             a, b = step.x[:1], step.x[1:]
-            for _ in range(self.steps - calls):
-                yield
         share = self.shares.view(-1, 1, 1, 1).to(a)
         ways = torch.cat([(1 - share) * a + share * b, slerp(a, b, share)])  # [2 P, 1, H, W]
         for step in sample(self.denoiser, ways, self.schedule, self.steps, ddim_step):
