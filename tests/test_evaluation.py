@@ -130,7 +130,7 @@ def test_the_shipped_table_is_of_the_shipped_network():
     table = shipped_table("speed-quality")
     card = checkpoints.read_card(checkpoints.pretrained_path("digits-ddpm"))
     assert table["sha256"] == card["sha256"]
-    wanted = {(n, eta, "uniform") for n in (1, 2, 5, 10, 20, 50, 100, 250) for eta in (0, 1)}
+    wanted = {(n, eta, "uniform") for n in (1, 2, 5, 10, 20, 50, 100, 250, 1000) for eta in (0, 1)}
     rows = {(row["steps"], row["eta"], row["spacing"]): row for row in table["rows"]}
     assert wanted <= rows.keys()
     assert len({row["samples"] for row in rows.values()}) == 1  # comparable with one another
