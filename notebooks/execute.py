@@ -1,6 +1,6 @@
 """Make the .ipynb that people open from the .md that people edit, by running it.
 
-    python notebooks/execute.py            every lesson
+    python notebooks/execute.py            every lesson, and the book's first page
     python notebooks/execute.py 02_ddpm    this one
 
 Outputs and widget state are kept, times of execution are not.
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 
 def execute(source: Path) -> Path:
-    """Run one lesson in a fresh kernel and write it beside its source; returns the .ipynb."""
+    """Run one notebook in a fresh kernel and write it beside its source; returns the .ipynb."""
     notebook = jupytext.read(source)
     notebook.metadata["jupytext"]["formats"] = "ipynb,md:myst"
     NotebookClient(
@@ -45,7 +45,7 @@ def is_progress_bar(output: nbformat.NotebookNode) -> bool:
 
 
 if __name__ == "__main__":
-    for source in sorted(HERE.glob("[0-9]*.md")):
+    for source in [*sorted(HERE.glob("[0-9]*.md")), HERE.parent / "book" / "index.md"]:
         if len(sys.argv) == 1 or source.stem in sys.argv[1:]:
             start = time.perf_counter()
             target = execute(source)

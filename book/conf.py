@@ -1,0 +1,82 @@
+"""Sphinx's settings for the book; book/build.py calls it."""
+
+import os
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+project = "Diffusion Lessons"
+author = "The Diffusion Lessons authors"
+project_copyright = author
+release = version_of("diffusion-lessons")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.viewcode",
+    "sphinx_codeautolink",  # names in the lessons' code lead to the package's pages
+    "sphinx_copybutton",
+    "sphinxcontrib.bibtex",
+]
+
+# ------------------------------------------------------------------ lessons and their sliders
+
+nb_execution_mode = "off"  # what is committed was executed
+myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "attrs_inline"]
+myst_heading_anchors = 3
+
+# In this order. With a CDN they would go without asking to one; "/no-cdn/" makes that fail loudly.
+nb_ipywidgets_js: dict[str, dict[str, str]] = {
+    "widgets/require.js": {},
+    "widgets/init.js": {},
+    "widgets/embed-amd.js": {"data-jupyter-widgets-cdn": "/no-cdn/"},
+}
+mathjax_path = "mathjax/tex-svg.js"
+
+# ------------------------------------------------------------------ the package
+
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+python_use_unqualified_type_names = True
+add_module_names = False
+codeautolink_concat_default = True
+
+bibtex_bibfiles = ["refs.bib"]
+bibtex_reference_style = "author_year"
+
+# ------------------------------------------------------------------ looks
+
+html_theme = "sphinx_book_theme"
+html_title = "Diffusion Lessons"
+html_static_path = ["_build/static"]
+html_css_files = ["book.css"]
+html_favicon = "static/favicon.svg"
+html_copy_source = True
+html_sourcelink_suffix = ""
+html_last_updated_fmt = None
+copybutton_exclude = ".linenos, .gp"
+
+# Where the course is published, "https://github.com/OWNER/NAME"; then pages get launch buttons.
+repository = os.environ.get("BOOK_REPOSITORY", "").removesuffix("/")
+html_theme_options: dict[str, Any] = {
+    "use_download_button": True,
+    "use_fullscreen_button": False,
+    "home_page_in_toc": False,
+    "show_navbar_depth": 1,
+    "show_toc_level": 2,
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+if repository:
+    html_theme_options |= {
+        "repository_url": repository,
+        "repository_branch": "main",
+        "use_repository_button": True,
+        "launch_buttons": {
+            "colab_url": "https://colab.research.google.com",
+            "binderhub_url": "https://mybinder.org",
+            "notebook_interface": "jupyterlab",
+        },
+    }
