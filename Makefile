@@ -1,13 +1,15 @@
 # make lab    opens JupyterLab at the first lesson (sets everything up the first time)
 # make test   the same set-up, then everything CI runs
+# make book   the lessons as web pages, in book/_build/html; make book-serve shows them
 
 PYTHON ?= python3
 PORT ?= 8888
+BOOK_PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: lab test lint types unit nbval notebooks clean
+.PHONY: lab test lint types unit nbval notebooks book book-serve clean
 
 lab: $(VENV)/.lab
 	@$(BIN)/diffusion-lessons lab --port $(PORT)
@@ -33,8 +35,16 @@ LESSONS ?=
 notebooks: $(VENV)/.test
 	$(BIN)/python notebooks/execute.py $(LESSONS)
 
+# The published book, from what is committed: nothing is executed, nothing is fetched.
+book: $(VENV)/.book
+	$(BIN)/python book/build.py
+
+book-serve: book
+	@echo "The book: http://127.0.0.1:$(BOOK_PORT)  (Ctrl-C ends it)"
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory book/_build/html $(BOOK_PORT)
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs book/_build
 
 # pip is slow to find out that there is nothing to do: it is asked again only when these change.
 $(VENV)/.lab: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -44,7 +54,12 @@ $(VENV)/.lab: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing what the tests need into $(VENV) (some minutes, once)"
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,oracles,browser]'
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,oracles,browser,book]'
+	@touch $@ $(VENV)/.lab $(VENV)/.book
+
+$(VENV)/.book: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing what the book needs into $(VENV) (some minutes, once)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book]'
 	@touch $@ $(VENV)/.lab
 
 $(VENV)/bin/python:

@@ -6,6 +6,7 @@ web pages, the scripts they need lie in book/vendor. `myst.yml` says which pages
 
 import argparse
 import hashlib
+import json
 import re
 import shutil
 import sys
@@ -14,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import nbformat
 import yaml
 from sphinx.cmd.build import main as sphinx
+
+from diffusion_lessons import widgets
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 LESSONS = "notebooks/"
+STATE = "application/vnd.jupyter.widget-state+json"
 
 # ------------------------------------------------------------------ the table of contents
 
@@ -57,7 +62,7 @@ def stage(source: Path) -> None:
             text = notation((ROOT / lessons[0]).with_suffix(".md").read_text("utf-8"))
             wanted[Path(page)] = text.encode()
         elif page.startswith(LESSONS):
-            wanted[Path(page)] = (ROOT / page).read_bytes()
+            wanted[Path(page)] = with_todays_scripts((ROOT / page).read_text("utf-8"))
         else:
             wanted[Path(page)] = (HERE / page).read_bytes()
     wanted[Path("index.ipynb")] = landing(parts, lessons)
@@ -84,8 +89,6 @@ def notation(lesson: str) -> str:
 
 def landing(parts: dict[str, list[str]], lessons: list[str]) -> bytes:
     """The first page: its list of lessons, each with its question, and the table of contents."""
-    import nbformat
-
     page = nbformat.reads((HERE / "index.ipynb").read_text("utf-8"), as_version=4)
     rows = []
     for lesson in lessons:
@@ -102,7 +105,21 @@ def landing(parts: dict[str, list[str]], lessons: list[str]) -> bytes:
     (place,) = (cell for cell in page.cells if "<!-- lessons -->" in cell.source)
     place.source = place.source.replace("<!-- lessons -->", "\n".join(rows)) + "\n\n"
     place.source += "\n".join(trees)
-    return nbformat.writes(page).encode()
+    return with_todays_scripts(nbformat.writes(page))
+
+
+def with_todays_scripts(notebook: str) -> bytes:
+    """The notebook, its stored widgets drawn by the scripts and styles of the package as it is.
+
+    A notebook carries the ones of the day it was executed; a widget mended since is mended here.
+    """
+    content = json.loads(notebook)
+    stored = content["metadata"].get("widgets", {}).get(STATE, {"state": {}})["state"]
+    for model in stored.values():
+        if name := model["state"].get("_anywidget_id"):
+            widget = getattr(widgets, name.rpartition(".")[2])
+            model["state"] |= {"_esm": widget._esm, "_css": widget._css}
+    return json.dumps(content, ensure_ascii=False).encode()
 
 
 # ------------------------------------------------------------------ the scripts

@@ -22,6 +22,8 @@ extensions = [
 # ------------------------------------------------------------------ lessons and their sliders
 
 nb_execution_mode = "off"  # what is committed was executed
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "attrs_inline"]
 myst_heading_anchors = 3
 
@@ -38,7 +40,9 @@ mathjax_path = "mathjax/tex-svg.js"
 default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_preserve_defaults = True
+maximum_signature_line_length = 76
+autodoc_default_options = {"members": True}
 python_use_unqualified_type_names = True
 add_module_names = False
 codeautolink_concat_default = True
@@ -53,6 +57,7 @@ html_title = "Diffusion Lessons"
 html_static_path = ["_build/static"]
 html_css_files = ["book.css"]
 html_favicon = "static/favicon.svg"
+html_domain_indices = False
 html_copy_source = True
 html_sourcelink_suffix = ""
 html_last_updated_fmt = None
@@ -63,8 +68,14 @@ repository = os.environ.get("BOOK_REPOSITORY", "").removesuffix("/")
 html_theme_options: dict[str, Any] = {
     "use_download_button": True,
     "use_fullscreen_button": False,
-    "home_page_in_toc": False,
-    "show_navbar_depth": 1,
+    "logo": {
+        "text": "Diffusion Lessons",
+        "image_light": "_build/static/favicon.svg",
+        "image_dark": "_build/static/favicon.svg",
+        "alt_text": "",
+    },
+    "footer_content_items": ["extra-footer"],
+    "extra_footer": "The course is under the MIT licence, the digits of MNIST under CC BY-SA 3.0.",
     "show_toc_level": 2,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",

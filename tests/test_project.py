@@ -33,7 +33,8 @@ def test_every_requirement_has_a_lower_bound_and_an_exact_pin():
     )
     pins = {name.lower().replace("_", "-"): pin for name, pin in pins.items()}
     extras = PROJECT["optional-dependencies"]
-    for requirement in PROJECT["dependencies"] + extras["dev"] + extras["oracles"]:
+    groups = [PROJECT["dependencies"], *(extras[n] for n in ["dev", "oracles", "browser", "book"])]
+    for requirement in [line for group in groups for line in group]:
         name, bound = requirement.split(">=")
         assert tuple(map(int, bound.split("."))) <= tuple(
             int(part) for part in pins[name.lower()].split(".")

@@ -391,8 +391,8 @@ function figure(part, caption, { kind = "plot", below } = {}) {
 
 // Pictures side by side, each in several rows that belong together: `rows` are [part, colour].
 function pictureColumns({ count, labels = [], rows }) {
-  const width = count <= 2 ? 168 : count <= 6 ? 112 : 84;
-  const element = h("div", { class: "dl-pairs", style: `--dl-size: ${width}px` });
+  const size = count <= 2 ? "dl-large" : count <= 6 ? "dl-medium" : "";
+  const element = h("div", { class: `dl-pairs ${size}` });
   const canvases = Object.fromEntries(rows.map(([part]) => [part, []]));
   for (let i = 0; i < count; i++) {
     const column = h("div", { class: "dl-pair" });

@@ -107,7 +107,7 @@ function render({ model, el }) {
 
   view.root.append(
     h("div", { class: "dl-controls" }, counts.element, amount.element),
-    h("div", { class: "dl-row dl-kernel" }, parts.again, parts.work),
+    h("div", { class: "dl-row" }, parts.again, parts.work),
     h("div", { class: "dl-below" }, time.element),
     h(
       "p",
