@@ -158,6 +158,7 @@ def build(out: Path) -> int:
     stage_scripts(out / "static")
     folders: list[Any] = [out / "source", out / "html"]
     options: list[Any] = ["-b", "html", "-c", HERE, "-d", out / "doctrees", "-q"]
+    options += ["-D", f"html_static_path={out / 'static'}"]
     return sphinx([str(word) for word in [*options, "-W", "--keep-going", *folders]])
 
 

@@ -54,7 +54,7 @@ bibtex_reference_style = "author_year"
 
 html_theme = "sphinx_book_theme"
 html_title = "Diffusion Lessons"
-html_static_path = ["_build/static"]
+html_static_path: list[str] = []  # build.py lays the folder out and names it
 html_css_files = ["book.css"]
 html_favicon = "static/favicon.svg"
 html_domain_indices = False
@@ -70,8 +70,8 @@ html_theme_options: dict[str, Any] = {
     "use_fullscreen_button": False,
     "logo": {
         "text": "Diffusion Lessons",
-        "image_light": "_build/static/favicon.svg",
-        "image_dark": "_build/static/favicon.svg",
+        "image_light": "static/favicon.svg",
+        "image_dark": "static/favicon.svg",
         "alt_text": "",
     },
     "footer_content_items": ["extra-footer"],
@@ -91,3 +91,15 @@ if repository:
             "notebook_interface": "jupyterlab",
         },
     }
+
+
+def only_lessons_launch(app: Any, page: str, template: str, context: Any, doctree: Any) -> None:
+    """The first page has a widget too, but nothing to run."""
+    if not page.startswith("notebooks/"):
+        buttons = context.get("header_buttons", [])
+        context["header_buttons"] = [b for b in buttons if b["label"] != "launch-buttons"]
+
+
+def setup(app: Any) -> None:
+    """Sphinx calls this."""
+    app.connect("html-page-context", only_lessons_launch, priority=600)  # after the theme's 501

@@ -1,4 +1,9 @@
-"""What all tests share: the schedules they run over, and how hypothesis behaves."""
+"""What all tests share: the schedules they run over, hypothesis, the published book."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +15,8 @@ from diffusion_lessons.schedule import (
     linear_schedule,
     vp_schedule,
 )
+
+ROOT = Path(__file__).parent.parent
 
 # The tests' tensors are small: a second thread costs more than it brings.
 torch.set_num_threads(1)
@@ -34,3 +41,15 @@ def schedule(request: pytest.FixtureRequest) -> NoiseSchedule:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The book, built once for all tests as it is built for publishing: the folder of its pages."""
+    pytest.importorskip("sphinx", reason="the book needs pip install '.[book]'")
+    out = tmp_path_factory.mktemp("book")
+    env = os.environ | {"BOOK_REPOSITORY": "https://github.com/owner/lessons"}
+    command = [sys.executable, "book/build.py", "--out", str(out)]
+    built = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=280)
+    assert built.returncode == 0, built.stdout + built.stderr  # warnings are errors
+    return out / "html"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Page, check_names, check_narrow
+from pages import Page, check_names, check_narrow
 
 PAGE = Path(__file__).parents[2] / "book" / "how-to-write-a-widget.md"
 

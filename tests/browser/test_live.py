@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from live import Page, check_names, check_narrow
+from pages import Page, check_names, check_narrow
 
 from diffusion_lessons.data import to_bytes
 from diffusion_lessons.gaussian import forward, posterior

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from live import Page, check_names, check_narrow
+from pages import Page, check_names, check_narrow
 
 SETUP = """
 import time, torch

@@ -1,4 +1,4 @@
-"""Widgets in a live JupyterLab: how the tests reach their parts and read their pixels."""
+"""Widgets in a page, live or published: how the tests reach their parts and read their pixels."""
 
 import os
 from pathlib import Path
@@ -18,12 +18,11 @@ GREYS = """(canvas, [rows, columns]) => {
 }"""
 
 
-class Page:
-    """A notebook with widgets: ``labels`` are their accessible names by variable name."""
+class Widgets:
+    """The widgets in a page: ``labels`` are their accessible names by the tests' own names."""
 
-    def __init__(self, lab: Any, watch: Any, labels: dict[str, str]) -> None:
-        self.lab, self.page, self.watch, self.labels = lab, lab.page, watch, labels
-        self.page.set_viewport_size({"width": 1240, "height": 5200})  # every cell on the screen
+    def __init__(self, page: Any, labels: dict[str, str]) -> None:
+        self.page, self.labels = page, labels
         for name in labels:
             self.widget(name).wait_for()
 
@@ -62,6 +61,15 @@ class Page:
         self.settle()
         found = self.canvas(name, part).evaluate(GREYS, [rows, columns])
         return torch.tensor(found).view(rows, columns)
+
+
+class Page(Widgets):
+    """A notebook in JupyterLab, with the widgets in it."""
+
+    def __init__(self, lab: Any, watch: Any, labels: dict[str, str]) -> None:
+        self.lab, self.watch = lab, watch
+        lab.page.set_viewport_size({"width": 1240, "height": 5200})  # every cell on the screen
+        super().__init__(lab.page, labels)
 
     def python_bytes(self, expression: str) -> torch.Tensor:
         """A tensor in -1..1 in the kernel, as flat greys 0..255."""

@@ -1,0 +1,378 @@
+"""The published book in a real browser: sliders without a kernel, looks, accessibility, speed.
+
+Screenshots of every page, light, dark and phone-wide, are left in book/_build/screenshots.
+"""
+
+import base64
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import torch
+from pages import Widgets, check_names
+
+from diffusion_lessons import digits, to_unit
+from diffusion_lessons.data import to_bytes
+from diffusion_lessons.gaussian import posterior
+from diffusion_lessons.schedule import linear_schedule
+
+pytest.importorskip("anywidget")
+
+from diffusion_lessons import widgets
+
+ROOT = Path(__file__).parents[2]
+SHOTS = ROOT / "book" / "_build" / "screenshots"
+STATE = "application/vnd.jupyter.widget-state+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
+# Names for the widgets of each page, in the order in which they stand there.
+PAGES = {
+    "index": ["player"],
+    "notebooks/00_start": ["player"],
+    "notebooks/01_forward": ["forward", "schedule"],
+    "notebooks/02_ddpm": ["posterior", "live", "shipped"],
+    "notebooks/03_ddim": ["steps", "digits", "noises"],
+}
+LABELS = {
+    "player": "Sampling player",
+    "forward": "Forward noising explorer",
+    "schedule": "Noise schedule explorer",
+    "posterior": "Posterior explorer",
+    "live": "Sampling player",
+    "shipped": "Sampling player",
+    "steps": "Steps and eta explorer",
+    "digits": "Interpolation explorer",
+    "noises": "Interpolation explorer",
+}
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(book: Path) -> Iterator[str]:
+    """The book on loopback, served as plain files."""
+    handler = functools.partial(Quiet, directory=str(book))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fresh_shots() -> None:
+    shutil.rmtree(SHOTS, ignore_errors=True)
+    SHOTS.mkdir(parents=True)
+
+
+@pytest.fixture(autouse=True)
+def _quiet(watched: tuple[Any, Any]) -> Iterator[None]:
+    """No test may leave an error, an outside request or a missing file behind."""
+    watched[1].problems.clear()
+    yield
+    assert watched[1].problems == []
+
+
+def names(book: Path) -> list[str]:
+    found = [str(path.relative_to(book)) for path in sorted(book.rglob("*.html"))]
+    return [name for name in found if not name.startswith(("_static/", "_modules/"))]
+
+
+def opened(watched: tuple[Any, Any], site: str, name: str) -> Widgets:
+    page, _ = watched
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"{site}/{name}.html")
+    return Widgets(page, {widget: LABELS[widget] for widget in PAGES[name]})
+
+
+def stored(name: str) -> list[Any]:
+    """The widgets of a page's notebook, as Python objects made from their stored state alone."""
+    path = ROOT / ("book" if name == "index" else "") / f"{name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    state = notebook.metadata.widgets[STATE]["state"]
+    shown = [
+        output.data[VIEW]["model_id"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if VIEW in output.get("data", {})
+    ]
+    return [revived(state[model]) for model in shown]
+
+
+def revived(model: Any) -> Any:
+    kind = getattr(widgets, model["state"]["_anywidget_id"].rpartition(".")[2])
+    values = dict(model["state"])
+    for buffer in model.get("buffers", []):
+        *path, last = buffer["path"]
+        place = values
+        for step in path:
+            place = place[step]
+        place[last] = base64.b64decode(buffer["data"])
+    widget = kind.__new__(kind)  # __init__ would compute everything anew
+    for name, value in values.items():
+        if name in widget.traits():
+            widget._trait_values[name] = value
+        else:
+            setattr(widget, name, value)  # the parts of a computed widget are traits of their own
+    return widget
+
+
+def greys(x: torch.Tensor) -> torch.Tensor:
+    return to_bytes(x.clamp(-1, 1)).int()
+
+
+def press(page: Widgets, *keys: str) -> None:
+    for key in keys:
+        page.page.keyboard.press(key)
+
+
+def drag(page: Widgets, slider: Any, to: float) -> None:
+    """Take the slider's thumb at its left end, and move it."""
+    box = slider.bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.page.mouse.move(box["x"] + 6, y)
+    page.page.mouse.down()
+    page.page.mouse.move(box["x"] + to * box["width"], y, steps=8)
+    page.page.mouse.up()
+
+
+def test_each_widget_of_the_course_is_tried_here(book: Path) -> None:
+    lessons = {f"notebooks/{p.stem}" for p in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
+    assert lessons | {"index"} == set(PAGES)
+    kinds = {type(widget).__name__ for name in PAGES for widget in stored(name)}
+    assert kinds == set(widgets.__all__)
+    for name in PAGES:
+        assert len(stored(name)) == len(PAGES[name])
+
+
+@pytest.mark.parametrize("name", ["index", "notebooks/00_start", "notebooks/02_ddpm"])
+def test_a_film_shows_the_frame_that_was_stored(watched: Any, site: str, name: str) -> None:
+    page = opened(watched, site, name)
+    for player, widget in zip(PAGES[name], stored(name), strict=True):
+        if not isinstance(widget, widgets.TrajectoryPlayer):
+            continue
+        page.ready(player)
+        slider = page.slider(player, "frame")
+        slider.focus()
+        press(page, "Home", *["ArrowRight"] * 5)  # a key also ends what plays by itself
+        if len(widget._shape) == 2:
+            assert page.said(player, "frame").startswith(f"time {widget.times[5]},")
+            continue
+        x, x0_hat = widget.decoded()
+        for k in range(len(x[0])):
+            assert (page.greys(player, f"x-{k}") - greys(x[5, k, 0])).abs().max() <= 1
+            assert (page.greys(player, f"x0_hat-{k}") - greys(x0_hat[5, k, 0])).abs().max() <= 1
+        slider.focus()
+        press(page, "Home")
+        drag(page, slider, 0.999)
+        assert (page.greys(player, "x-0") - greys(x[-1, 0, 0])).abs().max() <= 1
+
+
+def test_the_forward_process_is_the_formula(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/01_forward")
+    widget = stored("notebooks/01_forward")[0]
+    images, labels = digits()
+    zero = to_unit(images[int((labels == 0).nonzero()[0])])[0]  # the lesson's first picture
+    alpha_bar = linear_schedule().alpha_bar
+    slider = page.slider("forward", "t")
+    slider.focus()
+    press(page, "Home")
+    assert (page.greys("forward", "x_t") - greys(zero)).abs().max() <= 1
+    press(page, *["ArrowRight"] * 7)
+    assert page.said("forward", "t").startswith("7")
+    wanted = alpha_bar[7].sqrt() * zero + (1 - alpha_bar[7]).sqrt() * widget.noise
+    assert (page.greys("forward", "x_t") - greys(wanted)).abs().max() <= 1
+    press(page, "Home")
+    drag(page, slider, 0.5)
+    t = int(slider.input_value())
+    assert 400 < t < 600
+    wanted = alpha_bar[t].sqrt() * zero + (1 - alpha_bar[t]).sqrt() * widget.noise
+    assert (page.greys("forward", "x_t") - greys(wanted)).abs().max() <= 1
+    page.widget("forward").get_by_role("button", name="New noise").click()
+    assert (page.greys("forward", "x_t") - greys(wanted)).abs().max() > 100
+
+
+def test_the_schedule_is_the_formula(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/01_forward")
+    explorer = page.widget("schedule")
+    before = page.read("schedule", "alpha_bar")
+    slider = page.slider("schedule", "T")
+    slider.focus()
+    press(page, "Home", *["ArrowRight"] * 3)
+    steps = int(page.said("schedule", "T").split()[0])
+    t = page.slider("schedule", "t")
+    t.focus()
+    press(page, "End")
+    left = float(linear_schedule(steps).alpha_bar[-1].sqrt())
+    explorer.get_by_text(f"= {left:.3g} of the picture").wait_for(timeout=5000)
+    assert page.read("schedule", "alpha_bar") != before
+    before = page.read("schedule", "alpha_bar")
+    explorer.locator("select").select_option("cosine")
+    assert page.read("schedule", "alpha_bar") != before
+
+
+def test_the_posterior_is_equation_7(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/02_ddpm")
+    before = page.read("posterior", "bells")
+    for trait in ("x_0", "x_t", "t", "stride"):
+        page.slider("posterior", trait).focus()
+        press(page, *["ArrowRight"] * 3)
+    page.slider("posterior", "x_t").focus()
+    press(page, "End")
+    assert page.read("posterior", "bells") != before
+    x_0, x_t, t, stride = (
+        float(page.slider("posterior", trait).get_attribute("aria-valuetext").split()[0]
+              .replace("\N{MINUS SIGN}", "-"))
+        for trait in ("x_0", "x_t", "t", "stride")
+    )  # fmt: skip
+    times = (int(t), int(t - stride))
+    exact = posterior(torch.tensor([x_t]), torch.tensor([x_0]), *times, linear_schedule())
+    text = f"= {float(exact.mean):.3f}, standard deviation".replace("-", "\N{MINUS SIGN}")
+    page.widget("posterior").get_by_text(text).wait_for(timeout=5000)
+    assert f"{float(exact.std):.3f}" in page.widget("posterior").inner_text()
+
+
+def test_steps_and_eta_show_the_digits_that_were_drawn(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/03_ddim")
+    widget = stored("notebooks/03_ddim")[0]
+    page.ready("steps")
+    page.slider("steps", "steps").focus()
+    press(page, "Home")
+    assert (page.greys("steps", "x-0") - greys(widget.pictures(1, 0.0)[0, 0])).abs().max() <= 1
+    press(page, *["ArrowRight"] * 4)
+    page.slider("steps", "eta").focus()
+    press(page, "End")
+    assert (page.said("steps", "steps"), page.said("steps", "eta")) == ("10", "1")
+    exact = widget.pictures(10, 1.0)
+    for i in range(6):
+        assert (page.greys("steps", f"x-{i}") - greys(exact[i, 0])).abs().max() <= 1
+    page.slider("steps", "steps").focus()
+    press(page, "Home")
+    drag(page, page.slider("steps", "steps"), 0.999)
+    exact = widget.pictures(100, 1.0)
+    assert (page.greys("steps", "x-3") - greys(exact[3, 0])).abs().max() <= 1
+    assert page.widget("steps").get_by_role("button", name="New noise").count() == 0
+
+
+@pytest.mark.parametrize("name", ["digits", "noises"])
+def test_interpolation_shows_that_place_of_each_way(watched: Any, site: str, name: str) -> None:
+    page = opened(watched, site, "notebooks/03_ddim")
+    widget = stored("notebooks/03_ddim")[PAGES["notebooks/03_ddim"].index(name)]
+    page.ready(name)
+    slider = page.slider(name, "share")
+    slider.focus()
+    press(page, "Home", *["ArrowRight"] * 7)
+    for way in ("mixed", "straight", "on_shell"):
+        exact = getattr(widget, way)(0)[7, 0]
+        assert (page.greys(name, f"picture-{way}") - greys(exact)).abs().max() <= 1, way
+    press(page, "Home")
+    drag(page, slider, 0.999)
+    page.widget(name).get_by_role("radio").first.focus()
+    press(page, "ArrowRight")
+    for way in ("mixed", "straight", "on_shell"):
+        exact = getattr(widget, way)(1)[-1, 0]
+        assert (page.greys(name, f"picture-{way}") - greys(exact)).abs().max() <= 1, way
+
+
+def test_every_page_fits_light_dark_and_a_phone(watched: Any, site: str, book: Path) -> None:
+    page, _ = watched
+    wide = {}
+    for name in names(book):
+        page.goto(f"{site}/{name}")
+        views = page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count()
+        page.wait_for_function(
+            "n => document.querySelectorAll('.dl-widget').length === n", arg=views
+        )
+        for look, width in [("light", 1280), ("dark", 1280), ("phone", 320)]:
+            page.set_viewport_size({"width": width, "height": 900})
+            theme = "dark" if look == "dark" else "light"
+            page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+            page.wait_for_timeout(250)
+            found = page.evaluate(
+                "[...document.querySelectorAll('.dl-widget')].map(e => e.dataset.dlTheme)"
+            )
+            assert found == [theme] * views
+            page.screenshot(
+                path=SHOTS / f"{name[:-5].replace('/', '-')}-{look}.png", full_page=True
+            )
+            if look == "phone":
+                excess = "e => e.scrollWidth - e.clientWidth"
+                boxes = page.locator("html, .bd-article-container, .dl-widget").all()
+                over = max(box.evaluate(excess) for box in boxes)
+                if over > 0:
+                    wide[name] = over
+    assert wide == {}
+
+
+def test_no_serious_accessibility_fault_on_any_page(watched: Any, site: str, book: Path) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page, _ = watched
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.emulate_media(reduced_motion="reduce")
+    faults = []
+    for name in names(book):
+        page.goto(f"{site}/{name}")
+        page.wait_for_timeout(300)
+        for theme in ("light", "dark"):
+            page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+            page.wait_for_timeout(250)  # colours fade over
+            options = {"resultTypes": ["violations"]}
+            for fault in Axe().run(page, options=options).response["violations"]:
+                if fault["impact"] in ("serious", "critical"):
+                    where = [node["html"][:160] for node in fault["nodes"][:3]]
+                    faults.append((name, theme, fault["id"], len(fault["nodes"]), where))
+    page.emulate_media(reduced_motion="no-preference")
+    assert faults == []
+
+
+def test_widgets_have_names_for_screen_readers(watched: Any, site: str) -> None:
+    for name in PAGES:
+        check_names(opened(watched, site, name))
+
+
+def test_the_first_page_plays_pauses_and_rests_for_who_wants_less_motion(
+    watched: Any, site: str
+) -> None:
+    page = opened(watched, site, "index")
+    slider = page.slider("player", "frame")
+    page.page.wait_for_function("e => Number(e.value) >= 2", arg=slider.element_handle())
+    page.widget("player").get_by_role("button", name="Pause").click()
+    resting = slider.input_value()
+    page.page.wait_for_timeout(900)
+    assert slider.input_value() == resting
+    page.page.emulate_media(reduced_motion="reduce")
+    page = opened(watched, site, "index")
+    page.ready("player")
+    page.page.wait_for_timeout(900)
+    assert page.slider("player", "frame").input_value() == slider.get_attribute("max")
+    page.page.emulate_media(reduced_motion="no-preference")
+
+
+def test_search_finds_a_lesson(watched: Any, site: str) -> None:
+    page, _ = watched
+    page.goto(f"{site}/search.html?q=posterior")
+    page.locator('#search-results a[href*="02_ddpm"]').first.wait_for()
+
+
+def test_it_works_from_a_folder_without_a_server(book: Path, watched: Any) -> None:
+    """Opened as files: nothing but the folder and a browser."""
+    page, watch = watched
+    page.goto((book / "notebooks" / "03_ddim.html").as_uri())
+    widgets_in_page = Widgets(page, {"steps": LABELS["steps"]})
+    widgets_in_page.ready("steps")
+    widgets_in_page.slider("steps", "steps").focus()
+    press(widgets_in_page, "Home")
+    exact = stored("notebooks/03_ddim")[0].pictures(1, 0.0)
+    assert (widgets_in_page.greys("steps", "x-0") - greys(exact[0, 0])).abs().max() <= 1
+    page.locator("mjx-container").first.wait_for()  # the formulas too
+    outside = [problem for problem in watch.problems if "file://" not in problem]
+    assert outside == []
+    watch.problems.clear()

@@ -1,0 +1,222 @@
+"""The published book as files: whole, self-contained, light, and true to the lessons."""
+
+import hashlib
+import importlib.util
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+
+
+class PageOf(HTMLParser):
+    """What a page links to, what it loads, and the places in it that a link can lead to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.places: set[str] = set()
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attributes}
+        self.places |= {found[name] for name in ("id", "name") if name in found}
+        if tag == "a" and "href" in found:
+            self.links.append(found["href"])
+        if "src" in found:
+            self.loads.append(found["src"])
+        if tag == "link" and found.get("rel") in ("stylesheet", "icon", "preload", "shortcut icon"):
+            self.loads.append(found["href"])
+
+
+@pytest.fixture(scope="session")
+def pages(book: Path) -> dict[str, PageOf]:
+    return {str(path.relative_to(book)): PageOf(path) for path in book.rglob("*.html")}
+
+
+@pytest.fixture(scope="session")
+def build(book: Path) -> ModuleType:
+    """book/build.py as a module."""
+    spec = importlib.util.spec_from_file_location("build", ROOT / "book" / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_lesson_is_a_page_and_on_the_first_one(pages: dict[str, PageOf]):
+    wanted = [f"notebooks/{lesson.stem}.html" for lesson in LESSONS]
+    assert set(wanted) <= pages.keys()
+    found = [link for link in pages["index.html"].links if link in wanted]
+    assert list(dict.fromkeys(found)) == wanted  # in order
+    assert found.count(wanted[0]) >= 2  # in the side bar, and in the text with its question
+
+
+def test_the_side_bar_is_the_table_of_contents(build: ModuleType, pages: dict[str, PageOf]):
+    wanted = [
+        re.sub(r"\.\w+$", ".html", page) for part in build.contents().values() for page in part
+    ]
+    found = [link for link in pages["index.html"].links if link in wanted]
+    assert list(dict.fromkeys(found)) == wanted[1:]  # the first is this page
+    assert set(wanted) <= pages.keys()
+
+
+def test_every_internal_link_and_anchor_resolves(book: Path, pages: dict[str, PageOf]):
+    lost = []
+    for name, page in pages.items():
+        if name.startswith("_static/"):
+            continue  # templates of the theme
+        for link in page.links + page.loads:
+            url = urlsplit(link)
+            if url.scheme or not (url.path or url.fragment):
+                continue
+            target = (book / name).parent / unquote(url.path) if url.path else book / name
+            target = target.resolve()
+            if not target.is_file():
+                lost.append(f"{name}: {link}")
+            elif url.fragment and target.suffix == ".html":
+                places = pages[str(target.relative_to(book))].places
+                if unquote(url.fragment) not in places:
+                    lost.append(f"{name}: {link}")
+    assert not lost
+    assert sum(len(page.links) for page in pages.values()) > 1000  # the parser does find links
+
+
+def test_pages_load_nothing_from_elsewhere(pages: dict[str, PageOf]):
+    loads = {load for page in pages.values() for load in page.loads}
+    assert any(
+        load.endswith("embed-amd.js") for load in map(str, (urlsplit(x).path for x in loads))
+    )
+    assert [load for load in loads if urlsplit(load).scheme not in ("", "data")] == []
+
+
+def test_pages_are_light(book: Path, pages: dict[str, PageOf]):
+    """Beyond what all pages share, uncompressed: a server that compresses sends a third of it."""
+    for name, page in pages.items():
+        own = [(book / name).parent / load for load in page.loads if "_images/" in load]
+        weight = (book / name).stat().st_size + sum(path.stat().st_size for path in own)
+        assert weight <= 3e6, f"{name} weighs {weight / 1e6:.1f} MB"
+
+
+def test_names_in_the_lessons_lead_to_the_reference(pages: dict[str, PageOf]):
+    links = pages["notebooks/03_ddim.html"].links
+    for name in ("sampling.ddim_step", "sampling.sample", "schedule.NoiseSchedule.times"):
+        assert f"../reference/math.html#diffusion_lessons.{name}" in links
+    assert "../reference/widgets.html#diffusion_lessons.widgets.StepsExplorer" in links
+
+
+def test_the_reference_has_every_public_name(pages: dict[str, PageOf]):
+    import diffusion_lessons
+    from diffusion_lessons import widgets
+
+    places = {place for page in pages.values() for place in page.places}
+    wanted = [getattr(diffusion_lessons, name) for name in diffusion_lessons.__all__]
+    wanted += [getattr(widgets, name) for name in widgets.__all__]
+    homes = {f"{thing.__module__}.{thing.__qualname__}" for thing in wanted}
+    homes = {re.sub(r"^(diffusion_lessons\.widgets)\.\w+\.", r"\1.", home) for home in homes}
+    assert homes - places == set()
+
+
+def test_lessons_can_be_launched_and_downloaded(book: Path, pages: dict[str, PageOf]):
+    for lesson in LESSONS:
+        links = pages[f"notebooks/{lesson.stem}.html"].links
+        place = f"owner/lessons/blob/main/notebooks/{lesson.name}"
+        assert f"https://colab.research.google.com/github/{place}" in links
+        start = "https://mybinder.org/v2/gh/owner/lessons/main?urlpath=lab/tree/notebooks/"
+        assert start + lesson.name in links
+        assert f"../_sources/notebooks/{lesson.name}" in links
+        copy = nbformat.read(book / "_sources" / "notebooks" / lesson.name, as_version=4)
+        original = nbformat.read(lesson, as_version=4)
+        assert [cell.source for cell in copy.cells] == [cell.source for cell in original.cells]
+    others = pages["index.html"].links + pages["glossary.html"].links
+    assert not [link for link in others if "colab" in link or "mybinder" in link]
+
+
+def test_widgets_run_the_scripts_of_today(book: Path):
+    from diffusion_lessons import widgets
+
+    text = (book / "notebooks" / "01_forward.html").read_text("utf-8")
+    (stored,) = re.findall(
+        r'<script type="application/vnd\.jupyter\.widget-state\+json">(.*?)</script>',
+        text,
+        re.DOTALL,
+    )
+    scripts = {
+        model["state"]["_anywidget_id"].rpartition(".")[2]: model["state"]["_esm"]
+        for model in json.loads(stored)["state"].values()
+        if "_anywidget_id" in model["state"]
+    }
+    assert set(scripts) == {"ForwardExplorer", "ScheduleExplorer"}
+    for name, script in scripts.items():
+        assert script == getattr(widgets, name)._esm
+
+
+def test_scripts_of_others_are_the_published_ones_with_their_licences(book: Path):
+    static = book / "_static"
+    vendor = ROOT / "book" / "vendor"
+    lines = (vendor / "SHA256SUMS").read_text().splitlines()
+    scripts = [path for path in vendor.rglob("*") if path.suffix in (".js", ".woff2")]
+    assert {line.split()[1] for line in lines} == {str(p.relative_to(vendor)) for p in scripts}
+    for line in lines:
+        wanted, name = line.split()
+        if "fonts" not in name:
+            assert hashlib.sha256((static / name).read_bytes()).hexdigest() == wanted
+    for licence in ["embed-amd.js.LICENSE.txt", "anywidget.js.LICENSE.txt", "../mathjax/LICENSE"]:
+        assert len((static / "widgets" / licence).read_text()) > 500
+    assert "MIT license" in (static / "widgets" / "require.js").read_text()[:500]
+
+
+def test_a_damaged_script_stops_the_build(build: ModuleType, tmp_path: Path, monkeypatch):
+    shutil.copytree(ROOT / "book" / "vendor", tmp_path / "vendor")
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    build.checked_vendor()
+    with (tmp_path / "vendor" / "widgets" / "require.js").open("a") as script:
+        script.write(" ")
+    with pytest.raises(ValueError, match=r"vendor/widgets/require\.js is damaged"):
+        build.checked_vendor()
+
+
+def test_a_page_that_has_gone_leaves_no_source_behind(build: ModuleType, tmp_path: Path):
+    build.stage(tmp_path)
+    kept = tmp_path / "notebooks" / LESSONS[0].name
+    before = kept.stat().st_mtime_ns
+    (tmp_path / "notebooks" / "99_gone.ipynb").write_text("{}")
+    build.stage(tmp_path)
+    assert not (tmp_path / "notebooks" / "99_gone.ipynb").exists()
+    assert kept.stat().st_mtime_ns == before  # unchanged pages are not built again
+
+
+def test_every_paper_that_is_named_is_in_the_bibliography():
+    sources = [*(ROOT / "notebooks").glob("*.md"), *(ROOT / "diffusion_lessons").rglob("*.py")]
+    named = {
+        number
+        for source in sources
+        for number in re.findall(r"arXiv[ :](\d{4}\.\d{5})", source.read_text("utf-8"))
+    }
+    listed = re.findall(r"arxiv\.org/abs/(\d{4}\.\d{5})", (ROOT / "book" / "refs.bib").read_text())
+    assert len(named) >= 8
+    assert named <= set(listed)
+    assert len(listed) == len(set(listed))
+
+
+def test_the_glossary_gives_the_korean_terms_in_order():
+    text = (ROOT / "book" / "glossary.md").read_text("utf-8")
+    terms = re.findall(r"^([a-zA-Z].*)\n  ", text, re.MULTILINE)
+    assert len(terms) > 30
+    for term in terms:
+        assert re.search(r"\(.*[가-힣].*\)$", term), term
+    assert terms == sorted(terms, key=str.casefold)
+
+
+def test_nothing_tells_where_it_was_built(book: Path):
+    kinds = ("*.html", "*.js", "*.ipynb", "*.css")
+    for path in [path for kind in kinds for path in book.rglob(kind)]:
+        assert str(ROOT) not in path.read_text("utf-8", errors="replace"), path
