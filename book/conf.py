@@ -41,7 +41,6 @@ default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-maximum_signature_line_length = 76
 autodoc_default_options = {"members": True}
 python_use_unqualified_type_names = True
 add_module_names = False

@@ -5,5 +5,5 @@ they stay apart for colour-blind readers.
 """
 
 SIGNAL = "#0068a8"  # data, and what is believed of them
-NOISE = "#c24e00"
+NOISE = "#be4c00"
 RESULT = "#007a5a"  # what comes out

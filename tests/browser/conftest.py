@@ -64,7 +64,7 @@ class Watch:
 
     def _route(self, route: Any) -> None:
         url = urlsplit(route.request.url)
-        if url.scheme in ("data", "blob") or url.hostname in ("127.0.0.1", "localhost"):
+        if url.scheme in ("data", "blob", "file") or url.hostname in ("127.0.0.1", "localhost"):
             route.continue_()
         else:
             self.problems.append(f"outside request: {route.request.url}")
