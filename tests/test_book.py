@@ -209,7 +209,7 @@ def test_every_paper_that_is_named_is_in_the_bibliography():
 
 def test_the_glossary_gives_the_korean_terms_in_order():
     text = (ROOT / "book" / "glossary.md").read_text("utf-8")
-    terms = re.findall(r"^([a-zA-Z].*)\n  ", text, re.MULTILINE)
+    terms = re.findall(r"^([a-zA-Z].*)\n: ", text, re.MULTILINE)
     assert len(terms) > 30
     for term in terms:
         assert re.search(r"\(.*[가-힣].*\)$", term), term

@@ -67,12 +67,6 @@ def site(book: Path) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _fresh_shots() -> None:
-    shutil.rmtree(SHOTS, ignore_errors=True)
-    SHOTS.mkdir(parents=True)
-
-
 @pytest.fixture(autouse=True)
 def _quiet(watched: tuple[Any, Any]) -> Iterator[None]:
     """No test may leave an error, an outside request or a missing file behind."""
@@ -287,6 +281,8 @@ def test_interpolation_shows_that_place_of_each_way(watched: Any, site: str, nam
 
 def test_every_page_fits_light_dark_and_a_phone(watched: Any, site: str, book: Path) -> None:
     page, _ = watched
+    shutil.rmtree(SHOTS, ignore_errors=True)
+    SHOTS.mkdir(parents=True)
     wide = {}
     for name in names(book):
         page.goto(f"{site}/{name}")
