@@ -2,7 +2,6 @@
 
 import os
 from importlib.metadata import version as version_of
-from pathlib import Path
 from typing import Any
 
 project = "Diffusion Lessons"

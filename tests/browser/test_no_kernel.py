@@ -83,6 +83,29 @@ def test_every_widget_is_tried() -> None:
     assert set(made()) == set(widgets.__all__)
 
 
+@pytest.mark.parametrize(
+    ("where", "attribute", "dark", "light"),
+    [
+        ("body", "data-vscode-theme-kind", "vscode-dark", "vscode-light"),  # VS Code
+        ("html", "theme", "dark", "light"),  # Colab
+        ("html", "data-theme", "dark", "light"),  # the book
+        ("body", "data-jp-theme-light", "false", "true"),  # JupyterLab
+    ],
+)
+def test_it_follows_the_theme_of_its_host(
+    page: Any, where: str, attribute: str, dark: str, light: str
+) -> None:
+    state = json.loads(json.dumps(widgets.ScheduleExplorer().get_state(), default=plain))
+    page.set_content("<!doctype html><html lang=en><title>widget</title><body></body></html>")
+    page.evaluate(SHOW, {"module": state.pop("_esm"), "css": state.pop("_css"), "state": state})
+    for value, theme in [(dark, "dark"), (light, "light")]:
+        change = "([where, name, value]) => document.querySelector(where).setAttribute(name, value)"
+        page.evaluate(change, [where, attribute, value])
+        page.wait_for_function(
+            "theme => document.querySelector('.dl-widget').dataset.dlTheme === theme", arg=theme
+        )
+
+
 @pytest.mark.parametrize("name", widgets.__all__)
 def test_it_answers_and_offers_nothing_that_needs_a_kernel(page: Any, name: str) -> None:
     widget, trait, part = made()[name]
