@@ -16,12 +16,14 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from .models.classifier import Classifier
+from .models.classifier import Classifier, NoisyClassifier
 from .models.mlp import MLP
 from .models.unet import UNet
 
 ASSETS = Path(__file__).parent / "assets"
-NETWORKS: dict[str, type[nn.Module]] = {c.__name__: c for c in (Classifier, MLP, UNet)}
+NETWORKS: dict[str, type[nn.Module]] = {
+    c.__name__: c for c in (Classifier, MLP, NoisyClassifier, UNet)
+}
 
 
 def save(path: Path | str, model: nn.Module, card: dict[str, Any] | None = None) -> None:

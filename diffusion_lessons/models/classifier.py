@@ -1,12 +1,16 @@
-"""The classifier that judges samples: which digit is it, and how alike are two sets of pictures?"""
+"""Which digit is it? A judge for clean pictures, and a guide for noisy ones."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .embedding import TimeEmbedding
+from .unet import ResBlock, group_norm
 
 
 class Classifier(nn.Module):
-    """Convolutions from pictures [B, in_channels, 28, 28] in -1..1 to class logits [B, classes].
+    """The judge of samples: clean pictures [B, in_channels, 28, 28] to class logits [B, classes].
 
-    `features` gives the layer before the last, in which distributions are compared.
+    Pictures are in -1..1. `features` gives the layer before the last, in which distributions are compared.
     """
 
     def __init__(
@@ -45,3 +49,44 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.output(self.dropout(self.features(x)))
+
+
+class NoisyClassifier(nn.Module):
+    """The guide of a sampler: noisy pictures and their times to class logits [B, classes].
+
+    x_t is [B, in_channels, size, size], t integers [B]. The way down of a U-Net, told the time in every block, then an average over all positions (ADM,
+    arXiv 2105.05233, section 4, lets attention do the averaging).
+    """
+
+    def __init__(
+        self, size: int = 28, in_channels: int = 1, channels: int = 32, classes: int = 10
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "size": size,
+            "in_channels": in_channels,
+            "channels": channels,
+            "classes": classes,
+        }
+        c, features = channels, 4 * channels
+        self.classes = classes
+        self.time = TimeEmbedding(features)
+        self.input = nn.Conv2d(4 * in_channels, c, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            [
+                ResBlock(c, c, features),
+                ResBlock(c, 2 * c, features, scale=0.5),
+                ResBlock(2 * c, 2 * c, features),
+                ResBlock(2 * c, 4 * c, features, scale=0.5),
+                ResBlock(4 * c, 4 * c, features),
+            ]
+        )
+        self.norm = group_norm(4 * c)
+        self.output = nn.Linear(4 * c, classes)
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        features = F.silu(self.time(t))
+        h = self.input(F.pixel_unshuffle(x_t, 2))
+        for block in self.blocks:
+            h = block(h, features)
+        return self.output(F.silu(self.norm(h)).mean((2, 3)))
