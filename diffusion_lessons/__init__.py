@@ -1,8 +1,8 @@
 """Diffusion Lessons: a course on diffusion models whose every formula runs.
 
 ``import diffusion_lessons`` loads torch and numpy only. The modules, in the order in which they
-build on each other: `schedule`, `gaussian`, `sampling`, `exact`, `training`, `metrics`, `data`,
-`checkpoints`, `recipes`; `viz` and `widgets` draw.
+build on each other: `schedule`, `gaussian`, `sampling`, `guidance`, `exact`, `training`, `metrics`,
+`data`, `checkpoints`, `recipes`; `viz` and `widgets` draw.
 """
 
 from .checkpoints import load_pretrained
@@ -18,6 +18,13 @@ from .gaussian import (
     posterior,
     posterior_variance,
     x0_to_noise,
+)
+from .guidance import (
+    class_log_prob,
+    classifier_free_guidance,
+    classifier_guidance,
+    clipped,
+    truncated_normal,
 )
 from .metrics import (
     class_accuracy,
@@ -58,6 +65,10 @@ __all__ = [
     "TrainStep",
     "cifar10",
     "class_accuracy",
+    "class_log_prob",
+    "classifier_free_guidance",
+    "classifier_guidance",
+    "clipped",
     "cosine_schedule",
     "ddim_invert",
     "ddim_step",
@@ -92,6 +103,7 @@ __all__ = [
     "to_bytes",
     "to_unit",
     "train",
+    "truncated_normal",
     "uniform",
     "vp_schedule",
     "watch",

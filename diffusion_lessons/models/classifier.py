@@ -10,7 +10,8 @@ from .unet import ResBlock, group_norm
 class Classifier(nn.Module):
     """The judge of samples: clean pictures [B, in_channels, 28, 28] to class logits [B, classes].
 
-    Pictures are in -1..1. `features` gives the layer before the last, in which distributions are compared.
+    Pictures are in -1..1. `features` gives the layer before the last, in which distributions are
+    compared.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Classifier(nn.Module):
 class NoisyClassifier(nn.Module):
     """The guide of a sampler: noisy pictures and their times to class logits [B, classes].
 
-    x_t is [B, in_channels, size, size], t integers [B]. The way down of a U-Net, told the time in every block, then an average over all positions (ADM,
-    arXiv 2105.05233, section 4, lets attention do the averaging).
+    x_t is [B, in_channels, size, size], t integers [B]. The way down of a U-Net, told the time in
+    every block, then an average over all positions (ADM, arXiv 2105.05233, section 4, lets
+    attention do the averaging).
     """
 
     def __init__(
