@@ -16,14 +16,16 @@ import torch
 from . import __version__, checkpoints
 from .compute import best_device, fastest, measure
 from .evaluation import (
+    GUIDANCES,
     SPACINGS,
     evaluate,
     evaluate_all,
     evaluate_classifier,
+    evaluate_noisy_classifier,
     evaluate_points,
     generate,
 )
-from .models.classifier import Classifier
+from .models.classifier import Classifier, NoisyClassifier
 from .models.mlp import MLP
 from .models.unet import UNet
 from .recipes import RECIPES
@@ -77,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     measured.set_defaults(run=_evaluate)
 
     measured.add_argument(
-        "--out", type=Path, help="measure every combination of steps, eta and spacing into a table"
+        "--out",
+        type=Path,
+        help="measure every combination of steps, eta, spacing, ... into a table",
     )
 
     for command, several in ((sample, None), (measured, "+")):
@@ -88,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
             "--eta", type=float, nargs=several, default=0.0, help="0 is DDIM, 1 is DDPM"
         )
         command.add_argument("--spacing", choices=list(SPACINGS), nargs=several, default="uniform")
+        command.add_argument(
+            "--guidance", choices=list(GUIDANCES), nargs=several, default="none", help="what steers"
+        )
+        command.add_argument(
+            "--scale", type=float, nargs=several, default=1.0, help="of the guidance"
+        )
         command.add_argument("--seed", type=int, default=0)
 
     lab = commands.add_parser("lab", help="open JupyterLab at the first lesson")
@@ -163,7 +173,8 @@ def _sample(options: argparse.Namespace) -> None:
     schedule = linear_schedule()
     spacing = SPACINGS[options.spacing]
     how = (schedule, options.steps, options.eta, options.seed)
-    images = generate(model, labels, *how, spacing=spacing)
+    guide = GUIDANCES[options.guidance]
+    images = generate(model, labels, *how, spacing=spacing, guidance=guide, scale=options.scale)
     save_grid(options.out, torch.cat(list(images)), columns=options.each)
     print(options.out)
 
@@ -172,28 +183,34 @@ def _evaluate(options: argparse.Namespace) -> None:
     path = _path(options.network)
     model = checkpoints.load(path)
     # One of each unless told otherwise.
-    steps, etas, spacings = (
-        value if isinstance(value, list) else [value]
-        for value in (options.steps, options.eta, options.spacing)
-    )
+    names = ("steps", "eta", "spacing", "guidance", "scale")
+    several = {name: getattr(options, name) for name in names}
+    several = {k: value if isinstance(value, list) else [value] for k, value in several.items()}
     if options.out is not None:
-        _evaluate_all(path, options, steps, etas, spacings)
+        _evaluate_all(path, options, several)
         return
-    if len(steps) * len(etas) * len(spacings) > 1:
-        raise ValueError("several steps, etas or spacings make a table: say where with --out FILE")
+    if any(len(values) > 1 for values in several.values()):
+        raise ValueError("several steps, etas, ... make a table: say where with --out FILE")
+    steps, eta, spacing, guidance, scale = (several[name][0] for name in names)
     command = f"diffusion-lessons evaluate {options.network}"
     if isinstance(model, Classifier):
         result = evaluate_classifier(model)
-    else:
-        command += f" --samples {options.samples} --steps {steps[0]} --eta {etas[0]}"
-        if spacings[0] != "uniform":
-            command += f" --spacing {spacings[0]}"
+    elif isinstance(model, NoisyClassifier):
         command += f" --seed {options.seed}"
-        how = (linear_schedule(), options.samples, steps[0], etas[0], options.seed)
+        result = evaluate_noisy_classifier(model, linear_schedule(), options.seed)
+    else:
+        command += f" --samples {options.samples} --steps {steps} --eta {eta}"
+        if spacing != "uniform":
+            command += f" --spacing {spacing}"
+        if guidance != "none":
+            command += f" --guidance {guidance} --scale {scale}"
+        command += f" --seed {options.seed}"
+        how = (linear_schedule(), options.samples, steps, eta, options.seed)
         if isinstance(model, MLP):
             result = evaluate_points(model, *how)
         else:
-            result = evaluate(_digit_network(path), *how, spacing=spacings[0])
+            network = _digit_network(path)
+            result = evaluate(network, *how, spacing=spacing, guidance=guidance, scale=scale)
     result |= {"command": command, "machine": checkpoints.machine()}
     if options.write:
         card = checkpoints.read_card(path)
@@ -202,13 +219,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(json.dumps(result, indent=2))
 
 
-def _evaluate_all(
-    path: Path,
-    options: argparse.Namespace,
-    steps: list[int],
-    etas: list[float],
-    spacings: list[str],
-) -> None:
+def _evaluate_all(path: Path, options: argparse.Namespace, several: dict[str, Any]) -> None:
     if options.write:
         raise ValueError("--write is for one measurement, --out for a table: give one of them")
     about = {"network": path.stem, "sha256": checkpoints.read_card(path)["sha256"]}
@@ -217,16 +228,19 @@ def _evaluate_all(
         model,
         linear_schedule(),
         options.out,
-        steps,
-        etas,
-        spacings,
+        several["steps"],
+        several["eta"],
+        several["spacing"],
         options.samples,
         options.seed,
         about,
         f"diffusion-lessons evaluate {options.network}",
+        several["guidance"],
+        several["scale"],
     ):
+        guided = f", {row['guidance']} {row['scale']:g}" if "guidance" in row else ""
         print(
-            f"{row['steps']:5d} steps, eta {row['eta']:g}, {row['spacing']}: "
+            f"{row['steps']:5d} steps, eta {row['eta']:g}, {row['spacing']}{guided}: "
             f"Frechet distance {row['frechet_distance']:.3f} "
             f"(floor {row['floor']['frechet_distance']:.3f}), "
             f"class accuracy {row['class_accuracy']:.1%}, {row['seconds']} s",

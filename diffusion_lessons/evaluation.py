@@ -9,19 +9,68 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .checkpoints import ASSETS, load_pretrained, machine, write_atomically
 from .compute import Compute, best_device, fast, fastest
 from .data import digits, moons, to_unit
+from .gaussian import forward
+from .guidance import class_log_prob, classifier_free_guidance, classifier_guidance, clipped
 from .metrics import class_accuracy, density_coverage, frechet_distance, precision_recall
-from .models.classifier import Classifier
+from .models.classifier import Classifier, NoisyClassifier
 from .models.mlp import MLP
 from .models.unet import UNet
-from .sampling import ddim_step, from_noise_model, sample
+from .sampling import Denoiser, ddim_step, from_noise_model, sample
 from .schedule import NoiseSchedule, quadratic, uniform
 
 SPACINGS: dict[str, Callable[[float], float]] = {"uniform": uniform, "quadratic": quadratic}
+
+Guidance = Callable[[nn.Module, Tensor, NoiseSchedule, float], Denoiser]
+"""(noise model, labels [B], schedule, scale) -> the denoiser that draws those labels"""
+
+
+def unguided(model: nn.Module, label: Tensor, schedule: NoiseSchedule, scale: float) -> Denoiser:
+    """The network is told the label; there is no scale."""
+    return from_noise_model(partial(model, label=label), schedule, clip=1)
+
+
+def by_classifier(
+    model: nn.Module, label: Tensor, schedule: NoiseSchedule, scale: float
+) -> Denoiser:
+    """The network is told nothing, a classifier pushes; scale 0 draws any class."""
+    guide = class_log_prob(noisy_classifier(), label)
+    return clipped(classifier_guidance(from_noise_model(model, schedule), guide, schedule, scale))
+
+
+def by_label_and_classifier(
+    model: nn.Module, label: Tensor, schedule: NoiseSchedule, scale: float
+) -> Denoiser:
+    """The network is told the label, and a classifier pushes as well; scale 0 is `unguided`."""
+    return by_classifier(partial(model, label=label), label, schedule, scale)  # type: ignore[arg-type]
+
+
+def free_of_classifier(
+    model: nn.Module, label: Tensor, schedule: NoiseSchedule, scale: float
+) -> Denoiser:
+    """The network is asked with the label and without; scale 1 is `unguided`, 0 any class."""
+    told = from_noise_model(partial(model, label=label), schedule)
+    return clipped(classifier_free_guidance(told, from_noise_model(model, schedule), scale))
+
+
+GUIDANCES: dict[str, Guidance] = {
+    "none": unguided,
+    "classifier": by_classifier,
+    "label+classifier": by_label_and_classifier,
+    "classifier-free": free_of_classifier,
+}
+
+
+@lru_cache
+def noisy_classifier() -> NoisyClassifier:
+    """The shipped classifier of noisy digits, on the fastest device, in float32."""
+    model = load_pretrained("digits-noisy-classifier")
+    assert isinstance(model, NoisyClassifier)
+    return model.to(fastest().device).requires_grad_(False)
 
 
 def generate(
@@ -34,11 +83,13 @@ def generate(
     batch_size: int = 250,
     compute: Compute | None = None,
     spacing: Callable[[float], float] = uniform,
+    guidance: Guidance = unguided,
+    scale: float = 1.0,
 ) -> Iterator[Tensor]:
     """Pictures for labels [N], batch by batch, on the CPU; DDIM with ``eta``, x0_hat clipped to 1.
 
-    ``eta`` = 1 is DDPM. ``spacing`` is `uniform` or `quadratic`. The starting noise depends on the
-    seed alone.
+    ``eta`` = 1 is DDPM. ``spacing`` is `uniform` or `quadratic`, ``guidance`` one of `GUIDANCES`.
+    The starting noise depends on the seed alone.
     """
     times = schedule.times(steps, spacing)
     compute = compute or fastest()
@@ -47,8 +98,7 @@ def generate(
     shape = (len(labels), model.in_channels, model.size, model.size)
     noise = torch.randn(shape, generator=generator)
     for chunk, x_T in zip(labels.split(batch_size), noise.split(batch_size), strict=True):
-        labelled = partial(network, label=chunk.to(compute.device))
-        denoiser = from_noise_model(labelled, schedule, clip=1)
+        denoiser = guidance(network, chunk.to(compute.device), schedule, scale)
         rule = partial(ddim_step, eta=eta)
         start = x_T.to(compute.device)
         *_, last = sample(denoiser, start, schedule, None, rule, generator, times)
@@ -125,25 +175,32 @@ def evaluate(
     seed: int = 0,
     spacing: str = "uniform",
     progress: bool = True,
+    guidance: str = "none",
+    scale: float = 1.0,
 ) -> dict[str, Any]:
     """Sample ``count`` digits for the labels of as many test digits, and measure them.
 
     Returns class accuracy and, in the judge's features against those test digits, the Frechet
     distance, precision and recall, density and coverage, with the floor for each (``floor``: what
-    as many real digits get), and what was done. ``spacing`` is a key of `SPACINGS`.
+    as many real digits get), and what was done. ``spacing`` is a key of `SPACINGS`, ``guidance``
+    one of `GUIDANCES`, with its ``scale``.
     """
     from tqdm.auto import tqdm
 
     if spacing not in SPACINGS:
         raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
+    if guidance not in GUIDANCES:
+        raise ValueError(f"guidance must be one of {', '.join(GUIDANCES)}, got {guidance!r}")
     real = reference(count, seed)
     start = time.perf_counter()
     what = f"{steps} steps, eta {eta:g}, {spacing}"
+    if guidance != "none":
+        what += f", {guidance} {scale:g}"
+    spaced, guide = SPACINGS[spacing], GUIDANCES[guidance]
     with tqdm(total=count, desc=what, unit="img", leave=False, disable=not progress) as bar:
         parts = []
-        for part in generate(
-            model, real.labels, schedule, steps, eta, seed, spacing=SPACINGS[spacing]
-        ):
+        how = (schedule, steps, eta, seed)
+        for part in generate(model, real.labels, *how, spacing=spaced, guidance=guide, scale=scale):
             parts.append(part)
             bar.update(len(part))
     seconds = time.perf_counter() - start
@@ -151,9 +208,11 @@ def evaluate(
     return {
         "samples": count,
         "steps": steps,
-        "network_calls": steps,  # a picture; one a step
+        # For a picture; a classifier's calls are not counted.
+        "network_calls": steps * (2 if guidance == "classifier-free" and scale != 1 else 1),
         "eta": eta,
         "spacing": spacing,
+        **({} if guidance == "none" else {"guidance": guidance, "scale": scale}),
         "seed": seed,
         "class_accuracy": round(accuracy(fake, real.labels), 4),
         **scores(fake, real.features),
@@ -174,22 +233,32 @@ def evaluate_all(
     seed: int = 0,
     about: dict[str, Any] | None = None,
     command: str = "",
+    guidances: Sequence[str] = ("none",),
+    scales: Sequence[float] = (1.0,),
 ) -> Iterator[dict[str, Any]]:
     """`evaluate` every combination into a table, the JSON file ``out``; yields each new row.
 
     The file is written after every row, and rows that it holds already (of the same samples,
-    steps, eta and spacing) are not measured again, so a run that was cut off goes on. ``about``,
-    say the network's checksum, and the seed stand at its head; ValueError if the file there is of
-    other ones. Each row names its machine and, after ``command``, what measures it alone.
+    steps, eta, spacing, guidance and scale) are not measured again, so a run that was cut off goes
+    on. ``about``, say the network's checksum, and the seed stand at its head; ValueError if the
+    file there is of other ones. Each row names its machine and, after ``command``, what measures it
+    alone.
     """
     head = {**(about or {}), "seed": seed}
     table = _read_table(out, head) if Path(out).exists() else {**head, "rows": []}
     done = {_settings(row) for row in table["rows"]}
-    for n, eta, spacing in product(steps, etas, spacings):
-        if (count, n, eta, spacing) in done:
+    guides = [
+        (name, scale) for name in guidances for scale in ((1.0,) if name == "none" else scales)
+    ]
+    for n, eta, spacing, (guidance, scale) in product(steps, etas, spacings, guides):
+        if (count, n, eta, spacing, guidance, scale) in done:
             continue
-        row = evaluate(model, schedule, count, n, eta, seed, spacing)
+        row = evaluate(
+            model, schedule, count, n, eta, seed, spacing, guidance=guidance, scale=scale
+        )
         settings = f"--samples {count} --steps {n} --eta {eta} --spacing {spacing} --seed {seed}"
+        if guidance != "none":
+            settings += f" --guidance {guidance} --scale {scale}"
         row |= {"command": f"{command} {settings}".strip(), "machine": machine()}
         del row["seed"]
         table["rows"] = sorted([*table["rows"], row], key=_settings)
@@ -210,8 +279,9 @@ def shipped_table(name: str) -> dict[str, Any]:
     return _read_table(path)
 
 
-def _settings(row: dict[str, Any]) -> tuple[int, int, float, str]:
-    return row["samples"], row["steps"], row["eta"], row["spacing"]
+def _settings(row: dict[str, Any]) -> tuple[int, int, float, str, str, float]:
+    guidance = (row.get("guidance", "none"), row.get("scale", 1.0))
+    return row["samples"], row["steps"], row["eta"], row["spacing"], *guidance
 
 
 def _read_table(path: Path | str, head: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -237,6 +307,23 @@ def evaluate_classifier(model: Classifier) -> dict[str, Any]:
     with torch.no_grad():
         logits = torch.cat([model(to_unit(part)) for part in test.images.split(1000)])
     return {"test_digits": len(test.labels), "accuracy": class_accuracy(logits, test.labels)}
+
+
+def evaluate_noisy_classifier(
+    model: NoisyClassifier, schedule: NoiseSchedule, seed: int = 0
+) -> dict[str, Any]:
+    """Accuracy on the 10,000 test digits against t: they are noised once for each time."""
+    test = digits(train=False)
+    generator = torch.Generator().manual_seed(seed)
+    found = {}
+    for t in [1, *range(100, schedule.T + 1, 100)]:
+        logits = []
+        for part in test.images.split(1000):
+            x_t = forward(to_unit(part), 0, t, schedule).sample(generator)
+            with torch.no_grad():
+                logits.append(model(x_t, torch.full((len(x_t),), t)))
+        found[t] = class_accuracy(torch.cat(logits), test.labels)
+    return {"test_digits": len(test.labels), "seed": seed, "accuracy_at": found}
 
 
 def evaluate_points(

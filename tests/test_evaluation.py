@@ -1,6 +1,7 @@
 """The shipped networks do what their cards say, and the judge judges."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,16 @@ from diffusion_lessons import (
     uniform,
 )
 from diffusion_lessons.evaluation import (
+    GUIDANCES,
     accuracy,
     evaluate,
     evaluate_all,
     evaluate_classifier,
+    evaluate_noisy_classifier,
     features,
     generate,
     judge,
+    noisy_classifier,
     reference,
     scores,
     shipped_table,
@@ -89,6 +93,71 @@ def test_spacing_changes_the_steps_and_a_wrong_one_is_refused():
     assert (even - crowded).abs().mean() > 0.01
     with pytest.raises(ValueError, match="spacing must be one of"):
         evaluate(model, schedule, 20, 2, spacing="cubic", progress=False)
+
+
+def test_scales_that_change_nothing_change_nothing():
+    model, labels, schedule = load_pretrained("digits-ddpm"), torch.arange(4), linear_schedule()
+
+    def drawn(guidance, scale):
+        how = {"guidance": GUIDANCES[guidance], "scale": scale}
+        return torch.cat(list(generate(model, labels, schedule, 3, **how)))
+
+    plain = drawn("none", 1.0)
+    torch.testing.assert_close(drawn("classifier-free", 1.0), plain)
+    torch.testing.assert_close(drawn("label+classifier", 0.0), plain)
+    any_class = drawn("classifier-free", 0.0)
+    torch.testing.assert_close(drawn("classifier", 0.0), any_class, atol=1e-5, rtol=1e-5)
+    assert (any_class - plain).abs().mean() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("guidance", "weak", "strong"),
+    [("classifier", 0.0, 4.0), ("label+classifier", 0.0, 4.0), ("classifier-free", 0.0, 3.0)],
+)
+def test_guidance_makes_the_class_surer_and_the_samples_less_diverse(
+    guidance: str, weak: float, strong: float
+):
+    model, schedule = load_pretrained("digits-ddpm"), linear_schedule()
+    less, more = (
+        evaluate(model, schedule, 300, 10, guidance=guidance, scale=scale, progress=False)
+        for scale in (weak, strong)
+    )
+    assert more["class_accuracy"] > less["class_accuracy"]
+    assert more["recall"] < less["recall"]
+    assert (less["guidance"], less["scale"], more["scale"]) == (guidance, weak, strong)
+
+
+def test_an_unknown_guidance_is_refused():
+    with pytest.raises(ValueError, match="guidance must be one of none, classifier, "):
+        evaluate(load_pretrained("digits-ddpm"), linear_schedule(), 20, 2, guidance="force")
+
+
+def test_scales_make_rows_of_a_table(tmp_path: Path):
+    model, schedule, out = load_pretrained("digits-ddpm"), linear_schedule(), tmp_path / "t.json"
+
+    def run():
+        guided = (["none", "classifier-free"], [0.5, 2.0])
+        rows = evaluate_all(model, schedule, out, [2], [0], ["uniform"], 20, 0, {}, "do", *guided)
+        return list(rows)
+
+    rows = run()
+    assert [(row.get("guidance"), row.get("scale"), row["network_calls"]) for row in rows] == [
+        (None, None, 2),
+        ("classifier-free", 0.5, 4),
+        ("classifier-free", 2.0, 4),
+    ]
+    assert rows[2]["command"].endswith("--seed 0 --guidance classifier-free --scale 2.0")
+    assert run() == []
+
+
+def test_the_noisy_classifier_sees_less_the_more_noise_there_is():
+    found = evaluate_noisy_classifier(noisy_classifier(), linear_schedule())["accuracy_at"]
+    seen = list(found.values())
+    assert list(found) == [1, *range(100, 1001, 100)]
+    assert seen[0] > 0.985
+    assert found[300] > 0.9
+    assert seen[-1] < 0.2  # of pure noise nobody knows the class
+    assert all(later < earlier + 0.01 for earlier, later in pairwise(seen))
 
 
 def test_a_table_that_was_cut_off_goes_on(tmp_path: Path):

@@ -142,7 +142,8 @@ def test_style_is_kept_to_the_widgets() -> None:
     css = re.sub(r"/\*.*?\*/", "", ForwardExplorer._css, flags=re.DOTALL)
     for selectors in re.findall(r"([^{}]+)\{", css):
         for selector in selectors.split(","):
-            assert selector.strip().startswith(".dl-widget"), selector
+            # Its host may be named before it, and a box's size asked for around it.
+            assert re.match(r"(\[[\w-]+\] )?\.dl-widget|@container", selector.strip()), selector
 
 
 def test_python_and_css_agree_on_the_colours() -> None:
