@@ -26,9 +26,10 @@ types: $(VENV)/.test
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest
 
-# Every cell of every lesson runs; outputs may differ, errors may not.
+# Every cell of every lesson runs, and of the book's first page; outputs may differ, errors may not.
 nbval: $(VENV)/.test
-	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=600 -p no:cacheprovider notebooks
+	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=600 -p no:cacheprovider \
+	  notebooks book/index.ipynb
 
 # Execute the lessons' .md into the .ipynb that people open: make notebooks LESSONS=02_ddpm
 LESSONS ?=

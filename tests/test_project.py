@@ -12,6 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.md"))
+EXECUTED = [*LESSONS, ROOT / "book" / "index.md"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 
@@ -41,7 +42,7 @@ def test_every_requirement_has_a_lower_bound_and_an_exact_pin():
         )
 
 
-@pytest.mark.parametrize("source", LESSONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", EXECUTED, ids=lambda path: path.stem)
 def test_each_lesson_is_executed_and_in_step_with_its_source(source: Path):
     path = source.with_suffix(".ipynb")
     edited, executed = jupytext.read(source), nbformat.read(path, as_version=4)
