@@ -13,7 +13,7 @@ import torch
 import traitlets
 
 from diffusion_lessons import ddim_invert, ddim_step, linear_schedule, sample, slerp
-from diffusion_lessons.widgets import InterpolationExplorer, StepsExplorer
+from diffusion_lessons.widgets import GuidanceExplorer, InterpolationExplorer, StepsExplorer
 from diffusion_lessons.widgets._base import ring, unpack_greys
 from diffusion_lessons.widgets._computed import noise_seed
 
@@ -311,3 +311,104 @@ def test_the_progress_bar_counts_the_calls_of_the_network(invert: bool) -> None:
     calls.clear()
     ticks = sum(1 for _ in explorer._compute(0))
     assert ticks == len(calls) == explorer._calls(0)
+
+
+def towards(label: torch.Tensor, scale: float):
+    """Guidance in a world of two pictures, where the class is the sign: exact log p(y | x_t)."""
+    sign = (1.0 - 2.0 * label)[:, None, None, None]  # 1 for class 0, -1 for class 1
+
+    def guided(x_t: torch.Tensor, t: int) -> torch.Tensor:
+        return (1 - scale) * denoiser(x_t, t) + scale * sign * CLEAN[0]
+
+    return guided
+
+
+def nothing(label: torch.Tensor, scale: float):
+    return denoiser
+
+
+METHODS = {"pull": towards, "none": nothing}
+
+
+@pytest.fixture
+def guided() -> GuidanceExplorer:
+    curves = {"pull": [(2, 0.4, 0.95), (0, 0.9, 0.7), (1, 0.8, 0.9)]}
+    return GuidanceExplorer(METHODS, noise(3), SCHEDULE, (0, 1, 2.5), (1, 0), 5, curves)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("label", [0, 1])
+def test_each_scale_shows_what_sample_makes(
+    guided: GuidanceExplorer, method: str, label: int
+) -> None:
+    for scale in (0, 1, 2.5):
+        steered = METHODS[method](torch.full((3,), label), scale)
+        *_, last = sample(steered, noise(3), SCHEDULE, 5, ddim_step)
+        shown = guided.pictures(method, label, scale)
+        torch.testing.assert_close(shown, last.x.clamp(-1, 1), rtol=0, atol=1 / 255 + 1e-6)
+    assert not torch.equal(guided.pictures("pull", label, 0), guided.pictures("pull", label, 1))
+
+
+def test_guidance_is_renewed_part_by_part(guided: GuidanceExplorer) -> None:
+    sent = []
+    guided.send = lambda message, *_: sent.append(message)
+    before = guided.pictures("pull", 0, 1)
+    guided.seed = 1
+    with pytest.raises(LookupError, match="not computed yet for the noise of seed 1"):
+        guided.pictures("pull", 0, 0)
+    part = 1  # pull, class 0
+    while not guided._has(part):
+        guided._listen(guided, {"ask": "part", "part": part, "seed": 1}, [])
+    assert sent[-1] == {"part": part, "seed": 1, "done": 15, "of": 15}
+    assert guided._calls(part) == 15
+    *_, last = guided.sampled("pull", 0, 0.0)
+    level = 1 / 255 + 1e-6
+    torch.testing.assert_close(
+        guided.pictures("pull", 0, 0.0), last.x.clamp(-1, 1), rtol=0, atol=level
+    )
+    assert torch.allclose(guided.pictures("pull", 0, 1), before)  # the pull alone decides
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scales": ()}, "scales must hold finite values that rise"),
+        ({"scales": (1, 0)}, "scales must hold finite values that rise"),
+        ({"scales": (0, float("nan"))}, "scales must hold finite values that rise"),
+        ({"methods": {}}, "methods must name at least one"),
+        ({"classes": (1, 1)}, "classes must be different labels"),
+        ({"classes": (-1,)}, "classes must be different labels"),
+        ({"classes": ()}, "classes must be different labels"),
+        ({"steps": 0}, "steps must lie in 1..1000"),
+        ({"x_T": torch.zeros(17, 1, 12, 12)}, "x_T must be 1 to 16 grey pictures"),
+        ({"methods": {"odd": lambda label, scale: lambda x, t: x[:1]}}, "must keep the shape"),
+        ({"methods": {"odd": lambda label, scale: 3}}, "must be a function"),
+        ({"curves": {"other": [(0, 0.5, 0.5)]}}, "not among the methods"),
+        ({"curves": {"pull": [(0, 0.5)]}}, "must hold points"),
+        ({"curves": {"pull": [(0, 1.5, 0.5)]}}, "must hold points"),
+        ({"seed": -1}, "seed must lie in"),
+    ],
+)
+def test_guidance_that_cannot_be_shown_is_refused(change: dict[str, Any], message: str) -> None:
+    arguments = {"methods": METHODS, "x_T": noise(), "schedule": SCHEDULE} | change
+    with pytest.raises(ValueError, match=message):
+        GuidanceExplorer(**arguments)
+
+
+def test_only_what_was_given_can_be_chosen(guided: GuidanceExplorer) -> None:
+    assert (guided.method, guided.label, guided.scale) == ("pull", 1, 1.0)
+    for name, value in [("method", "push"), ("label", 2), ("scale", 0.5)]:
+        with pytest.raises(traitlets.TraitError, match=f"{name} must be one of"):
+            setattr(guided, name, value)
+    with pytest.raises(ValueError, match="there are the methods"):
+        guided.pictures(scale=0.5)
+    assert guided._curves["pull"] == [[0, 0.9, 0.7], [1, 0.8, 0.9], [2, 0.4, 0.95]]  # by scale
+
+
+def test_the_fallback_picture_has_a_row_for_each_scale(guided: GuidanceExplorer) -> None:
+    (axes,) = guided.figure().axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["0", "1", "2.5"]
+    picture = axes.images[0].get_array()
+    assert picture.shape == (3 * 12, 3 * 12)
+    wanted = guided.pictures(scale=2.5)[1, 0].numpy()
+    assert abs(picture[24:, 12:24] - wanted).max() < 1e-6

@@ -5,6 +5,7 @@ computed beforehand, so both work the same with a kernel, without one, and in a 
 """
 
 from .forward import ForwardExplorer
+from .guidance import GuidanceExplorer
 from .interpolation import InterpolationExplorer
 from .posterior import PosteriorExplorer
 from .schedule import ScheduleExplorer
@@ -13,6 +14,7 @@ from .trajectory import TrajectoryPlayer
 
 __all__ = [
     "ForwardExplorer",
+    "GuidanceExplorer",
     "InterpolationExplorer",
     "PosteriorExplorer",
     "ScheduleExplorer",

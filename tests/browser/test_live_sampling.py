@@ -25,6 +25,10 @@ def denoiser(x_t, t):  # for data that are one of three pictures, exactly
     return torch.einsum("kb,kchw->bchw", weight, clean)
 
 noise = torch.randn(3, 1, 28, 28, generator=g)
+
+def towards(label, scale):  # the exact guess, and so much of the wanted picture
+    wanted = clean[label]
+    return lambda x_t, t: (1 - scale) * denoiser(x_t, t) + scale * wanted
 """
 CELLS = [
     SETUP,
@@ -32,11 +36,15 @@ CELLS = [
     "noises = InterpolationExplorer(denoiser, noise[:2], noise[1:], schedule, 10)\nnoises",
     "digits = InterpolationExplorer(denoiser, clean, clean.roll(1, 0), schedule, 10, pairs=2,"
     " invert=True)\ndigits",
+    "guided = GuidanceExplorer({'weak': lambda k, s: towards(k, s / 4), 'strong': towards}, noise,"
+    " schedule, (0, 0.2, 0.6, 1), (0, 1, 2), 4, {'weak': [(0, .9, .7), (1, .8, .8)],"
+    " 'strong': [(0, .9, .7), (0.5, .6, .85), (1, .5, .9)]})\nguided",
 ]
 LABELS = {
     "walks": "Steps and eta explorer",
     "noises": "Interpolation explorer",
     "digits": "Interpolation explorer",
+    "guided": "Guidance explorer",
 }
 
 
@@ -216,6 +224,60 @@ def test_pairs_are_chosen_and_renewed(notebook: Page) -> None:
     notebook.lab.python("0", "digits.seed, digits.share = 0, 0.5")
     notebook.lab.wait_for_python("digits._has(1)", "True")
     notebook.ready("digits")
+
+
+def samples(notebook: Page) -> Any:
+    """Three digits side by side in one canvas."""
+    return notebook.greys("guided", "samples", 28, 3 * 28)
+
+
+def side_by_side(notebook: Page, choice: str) -> Any:
+    exact = notebook.python_bytes(f"guided.pictures({choice})").view(3, 28, 28)
+    return exact.transpose(0, 1).reshape(28, 3 * 28)
+
+
+def test_guidance_shows_the_chosen_class_method_and_scale(notebook: Page) -> None:
+    slider = notebook.slider("guided", "scale")
+    slider.focus()
+    notebook.page.keyboard.press("Home")
+    notebook.page.keyboard.press("ArrowRight")
+    notebook.lab.wait_for_python("guided.scale", "0.2")
+    assert (samples(notebook) - side_by_side(notebook, "'weak', 0, 0.2")).abs().max() <= 1
+    notebook.slider("guided", "method").select_option("strong")
+    notebook.slider("guided", "label").select_option("2")
+    notebook.lab.wait_for_python("(guided.method, guided.label)", "('strong', 2)")
+    assert (samples(notebook) - side_by_side(notebook, "'strong', 2, 0.2")).abs().max() <= 1
+    # Between the measured 0 and 0.5, in proportion: 0.7 + 0.4 * 0.15 and 0.9 - 0.4 * 0.3.
+    assert "precision 0.76, recall 0.78" in notebook.widget("guided").inner_text()
+    before = notebook.read("guided", "curves")
+    box = slider.bounding_box()
+    y = box["y"] + box["height"] / 2
+    notebook.page.mouse.move(box["x"] + box["width"] / 3, y)
+    notebook.page.mouse.down()
+    notebook.page.mouse.move(box["x"] + 0.99 * box["width"], y, steps=5)
+    notebook.page.mouse.up()
+    notebook.lab.wait_for_python("guided.scale", "1.0")
+    assert (samples(notebook) - side_by_side(notebook, "'strong', 2, 1.0")).abs().max() <= 1
+    assert notebook.read("guided", "curves") != before
+    notebook.slider("guided", "method").select_option("weak")
+    notebook.lab.python("0", "guided.scale = 1.0")
+    assert "At scale 1: precision 0.80, recall 0.80." in notebook.widget("guided").inner_text()
+
+
+def test_new_noise_for_guidance_begins_with_the_chosen_class(notebook: Page) -> None:
+    lab, widget = notebook.lab, notebook.widget("guided")
+    lab.python("0", "guided.label, guided.scale, wait = 1, 0.2, 0.02")
+    widget.get_by_role("button", name="New noise").click()
+    lab.wait_for_python("guided.seed", "1")
+    notebook.ready("guided")
+    have = "[k for k in range(6) if guided._has(k)]"
+    assert 1 in eval(lab.python(have))  # weak, class 1
+    assert (samples(notebook) - side_by_side(notebook, "'weak', 1, 0.2")).abs().max() <= 1
+    lab.python("0", "wait = 0.0")
+    lab.wait_for_python(f"len({have})", "6")
+    lab.python("0", "guided.seed = 0")
+    lab.wait_for_python(f"len({have})", "6")
+    notebook.ready("guided")
 
 
 def test_names_and_narrow_screens(notebook: Page) -> None:

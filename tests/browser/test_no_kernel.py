@@ -60,6 +60,19 @@ def made() -> dict[str, Any]:
             "steps",
             "x-0",
         ),
+        "GuidanceExplorer": (
+            widgets.GuidanceExplorer(
+                {"weak": lambda label, scale: lambda x, t: denoiser(x, t) * scale / 4},
+                noise,
+                schedule,
+                (0, 1, 4),
+                (0, 1),
+                2,
+                {"weak": [(0, 0.9, 0.7), (1, 0.8, 0.8), (4, 0.5, 0.9)]},
+            ),
+            "scale",
+            "samples",
+        ),
         "InterpolationExplorer": (
             widgets.InterpolationExplorer(denoiser, noise[:1], noise[1:], schedule, 3),
             "share",

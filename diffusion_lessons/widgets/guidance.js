@@ -1,0 +1,171 @@
+// ---------------------------------------------------------------- GuidanceExplorer
+
+// Where a scale lies on a measured curve of rising [scale, recall, precision]: between its
+// neighbours, in proportion; null beyond the curve's ends.
+function onCurve(points, scale) {
+  const after = points.findIndex((point) => point[0] >= scale);
+  if (after < 0 || (after === 0 && points[0][0] > scale)) return null;
+  if (points[after][0] === scale) return points[after].slice(1);
+  const [low, high] = [points[after - 1], points[after]];
+  const share = (scale - low[0]) / (high[0] - low[0]);
+  return [1, 2].map((k) => (1 - share) * low[k] + share * high[k]);
+}
+
+function render({ model, el }) {
+  const methods = model.get("_methods");
+  const classes = model.get("_classes");
+  const scales = model.get("_scales");
+  const curves = model.get("_curves");
+  const [count, rows, columns] = model.get("_shape");
+  const size = count * rows * columns;
+  const across = Math.min(count, 8);
+  const down = Math.ceil(count / across);
+  const chosen = () =>
+    methods.indexOf(model.get("method")) * classes.length + classes.indexOf(model.get("label"));
+
+  const view = stage({
+    model,
+    el,
+    label: "Guidance explorer",
+    watch: ["method", "label", "scale"],
+    paint,
+  });
+  const method = select({
+    name: "method",
+    label: "guidance",
+    options: methods.map((name) => [name, name]),
+    onInput: (name) => view.set({ method: name }),
+  });
+  const label = select({
+    name: "label",
+    label: "class asked for",
+    options: classes.map((k) => [k, k]),
+    onInput: (k) => view.set({ label: Number(k) }),
+  });
+  const scale = slider({
+    name: "scale",
+    label: "scale",
+    values: scales,
+    onInput: (value) => view.set({ scale: value }),
+  });
+  const samples = figure("samples", [key("result", "Samples"), ", from the same noise each time"]);
+  Object.assign(samples.canvas.style, {
+    height: "auto",
+    maxWidth: `${84 * across}px`,
+    aspectRatio: `${across * columns} / ${down * rows}`,
+  });
+  const drawn = Object.keys(curves).length > 0;
+  const plane = figure("curves", [
+    "Measured: each line is a guidance, each point a scale; ",
+    key("result", "here"),
+    " is the one chosen",
+  ]);
+  plane.canvas.classList.add("dl-wide");
+  const note = h("p", { class: "dl-note", "data-part": "note" });
+
+  // The chosen pictures first, then the other classes of this method.
+  const order = () => {
+    const first = chosen();
+    const row = (k) => Math.floor(k / classes.length);
+    const far = (k) => (k === first ? -1 : Math.abs(row(k) - row(first)));
+    return Array.from({ length: methods.length * classes.length }, (_, k) => k).sort(
+      (a, b) => far(a) - far(b),
+    );
+  };
+  const parts = computed({
+    model,
+    view,
+    count: methods.length * classes.length,
+    order,
+    unpack: async (part) => ({ pictures: await inflate(part.pictures) }),
+    button: "New noise",
+    part: (k) => `class ${classes[k % classes.length]}, ${methods[Math.floor(k / classes.length)]}`,
+  });
+  for (const name of ["method", "label"]) model.on(`change:${name}`, parts.next);
+  view.atEnd(() => {
+    for (const name of ["method", "label"]) model.off(`change:${name}`, parts.next);
+  });
+
+  view.root.append(
+    h("div", { class: "dl-controls" }, method.element, label.element, scale.element),
+    h("div", { class: "dl-row" }, parts.again, parts.work),
+    h("div", { class: "dl-below" }, samples.element),
+    ...(drawn ? [h("div", { class: "dl-below" }, plane.element), note] : []),
+  );
+
+  function paint(colours) {
+    const [name, k, value] = ["method", "label", "scale"].map((trait) => model.get(trait));
+    method.sync(name);
+    label.sync(String(k));
+    scale.sync(value);
+    const part = parts.get(chosen());
+    view.root.dataset.ready = Boolean(part);
+    const what = `${count} samples of class ${k}, ${name}, scale ${value}`;
+    if (part) {
+      const from = scales.indexOf(value) * size;
+      const wide = across * columns;
+      paintPicture(samples.canvas, down * rows, wide, (i) => {
+        const [row, column] = [Math.floor(i / wide), i % wide];
+        const picture = Math.floor(row / rows) * across + Math.floor(column / columns);
+        if (picture >= count) return -1;
+        const inside = (row % rows) * columns + (column % columns);
+        return part.pictures[from + picture * rows * columns + inside] / 127.5 - 1;
+      });
+    } else paintNothing(samples.canvas, colours);
+    describe(samples.canvas, `${part ? "" : "not computed yet: "}${what}`);
+    if (drawn) paintCurves(colours, name, value);
+  }
+
+  function paintCurves(colours, name, value) {
+    const every = Object.values(curves).flat();
+    const range = (k) => {
+      const values = every.map((point) => point[k]);
+      const [low, high] = [Math.min(...values), Math.max(...values)];
+      const room = Math.max(0.06 * (high - low), 0.005);
+      return [Math.max(low - room, 0), Math.min(high + room, 1)];
+    };
+    const plot = new Plot(plane.canvas, colours, {
+      x: range(1),
+      y: range(2),
+      xLabel: "recall (diversity)",
+      yLabel: "precision (fidelity)",
+    });
+    const dashes = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
+    methods.forEach((other, i) => {
+      const points = curves[other];
+      if (!points) return;
+      const mine = other === name;
+      const colour = mine ? colours.signal : colours.soft;
+      const [xs, ys] = [1, 2].map((k) => points.map((point) => point[k]));
+      plot.line(xs, ys, { colour, dash: dashes[i % dashes.length], width: mine ? 2.5 : 1.5 });
+      plot.scatter(xs.flatMap((x, j) => [x, ys[j]]), { colour, radius: mine ? 3 : 2 });
+      const end = points.length - 1;
+      plot.tag(other, xs[end], plot.Y(ys[end]) - 8, { colour, halo: true });
+    });
+    const place = curves[name] && onCurve(curves[name], value);
+    if (!place) {
+      fill(note, `${name} ${value}`, `At scale ${value} this guidance was not measured.`);
+      describe(plane.canvas, "recall and precision of every guidance measured");
+      return;
+    }
+    plot.dot(...place, colours.result, 7);
+    fill(
+      note,
+      `${name} ${value}`,
+      `At scale ${value}: precision `,
+      h("span", { class: "dl-number dl-result" }, fixed(place[1], 2)),
+      ", recall ",
+      h("span", { class: "dl-number dl-result" }, fixed(place[0], 2)),
+      ".",
+    );
+    describe(
+      plane.canvas,
+      `at scale ${value} ${name} has precision ${fixed(place[1], 2)} and recall ${fixed(place[0], 2)}`,
+    );
+  }
+
+  return view.end;
+}
+
+export { onCurve };
+export default { render };
