@@ -4,6 +4,8 @@ import os
 from importlib.metadata import version as version_of
 from typing import Any
 
+from sphinx.util import inspect
+
 project = "Diffusion Lessons"
 author = "The Diffusion Lessons authors"
 project_copyright = author
@@ -98,6 +100,20 @@ def only_lessons_launch(app: Any, page: str, template: str, context: Any, doctre
         context["header_buttons"] = [b for b in buttons if b["label"] != "launch-buttons"]
 
 
+def own_signature(
+    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str
+) -> tuple[str, str] | None:
+    """Widgets inherit a ``__new__`` that takes anything; what counts is their ``__init__``."""
+    if what != "class" or not (signature or "").startswith("(*args"):
+        return None
+    found = inspect.signature(obj.__init__, bound_method=True)
+    text = inspect.stringify_signature(
+        found, show_return_annotation=False, unqualified_typehints=True
+    )
+    return text, returns
+
+
 def setup(app: Any) -> None:
     """Sphinx calls this."""
+    app.connect("autodoc-process-signature", own_signature)
     app.connect("html-page-context", only_lessons_launch, priority=600)  # after the theme's 501

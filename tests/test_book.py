@@ -125,6 +125,18 @@ def test_the_reference_has_every_public_name(pages: dict[str, PageOf]):
     assert homes - places == set()
 
 
+def test_the_reference_says_what_a_widget_takes(book: Path):
+    text = (book / "reference" / "widgets.html").read_text("utf-8")
+    assert "x_T" in text
+    assert "*args" not in re.sub(r"<[^>]+>", "", text)
+
+
+def test_docstrings_are_set_without_leftovers(book: Path):
+    for path in (book / "reference").glob("*.html"):
+        text = re.sub(r"<[^>]+>", "", path.read_text("utf-8"))
+        assert not re.findall(r".*`.*", text), path.name
+
+
 def test_lessons_can_be_launched_and_downloaded(book: Path, pages: dict[str, PageOf]):
     for lesson in LESSONS:
         links = pages[f"notebooks/{lesson.stem}.html"].links
