@@ -11,6 +11,7 @@ from .posterior import PosteriorExplorer
 from .schedule import ScheduleExplorer
 from .steps import StepsExplorer
 from .trajectory import TrajectoryPlayer
+from .vector import VectorExplorer
 
 __all__ = [
     "ForwardExplorer",
@@ -20,4 +21,5 @@ __all__ = [
     "ScheduleExplorer",
     "StepsExplorer",
     "TrajectoryPlayer",
+    "VectorExplorer",
 ]

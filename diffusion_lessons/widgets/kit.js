@@ -849,15 +849,38 @@ class Plot {
     });
   }
 
-  circle(radius, colour) {
+  circle(radius, colour, { x = 0, y = 0, dash = [3, 4], width = 1 } = {}) {
     this.inside((ctx) => {
       ctx.beginPath();
       const across = this.X(radius) - this.X(0);
-      ctx.arc(this.X(0), this.Y(0), across, 0, 2 * Math.PI);
-      ctx.setLineDash([3, 4]);
-      ctx.lineWidth = 1;
+      ctx.arc(this.X(x), this.Y(y), across, 0, 2 * Math.PI);
+      ctx.setLineDash(dash);
+      ctx.lineWidth = width;
       ctx.strokeStyle = colour;
       ctx.stroke();
+    });
+  }
+
+  // From one point to another; too short for a head it is a line.
+  arrow([x0, y0], [x1, y1], { colour, width = 3, dash = [] }) {
+    const [from, to] = [[this.X(x0), this.Y(y0)], [this.X(x1), this.Y(y1)]];
+    const length = Math.hypot(to[0] - from[0], to[1] - from[1]);
+    const angle = Math.atan2(to[1] - from[1], to[0] - from[0]);
+    const head = Math.min(4 + 2.5 * width, length);
+    this.inside((ctx) => {
+      ctx.strokeStyle = ctx.fillStyle = colour;
+      ctx.lineWidth = width;
+      ctx.setLineDash(dash);
+      ctx.beginPath();
+      ctx.moveTo(...from);
+      ctx.lineTo(to[0] - 0.8 * head * Math.cos(angle), to[1] - 0.8 * head * Math.sin(angle));
+      ctx.stroke();
+      ctx.beginPath();
+      ctx.moveTo(...to);
+      for (const side of [-0.42, 0.42]) {
+        ctx.lineTo(to[0] - head * Math.cos(angle + side), to[1] - head * Math.sin(angle + side));
+      }
+      ctx.fill();
     });
   }
 }

@@ -36,11 +36,11 @@ class TrajectoryPlayer(Explorer):
     """x_t beside x0_hat, the picture the denoiser expects, at the times a sampler visited.
 
     ``steps`` are those of ``sample(...)``, or other `Step` tuples in the order in which they are to
-    be seen: pictures [B, 1, H, W] (B at most 16, values outside -1..1 are clipped) or points [M, 2],
-    which also leave trails. ``labels`` are B captions for pictures. At most ``frames`` steps are
-    kept, evenly spread, first and last always among them; fewer if the film would weigh more than
-    150 kB compressed (noise does not compress: 8 pictures of 28 x 28 fit in about 30 frames).
-    Pictures are kept as bytes, points as 16-bit integers.
+    be seen: pictures [B, 1, H, W] (B at most 16, values outside -1..1 are clipped) or points
+    [M, 2], which also leave trails. ``labels`` are B captions for pictures. At most ``frames``
+    steps are kept, evenly spread, first and last always among them; fewer if the film would weigh
+    more than 150 kB compressed (noise does not compress: 8 pictures of 28 x 28 fit in about 30
+    frames). Pictures are kept as bytes, points as 16-bit integers.
 
     With ``autoplay`` the film plays slowly by itself, over and over, while it is on the screen. It
     can be paused, and who asked their system for less motion finds it standing at its end.

@@ -147,7 +147,8 @@ def test_each_widget_of_the_course_is_tried_here(book: Path) -> None:
     lessons = {f"notebooks/{p.stem}" for p in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
     assert lessons | {"index"} == set(PAGES)
     kinds = {type(widget).__name__ for name in PAGES for widget in stored(name)}
-    assert kinds == set(widgets.__all__) - {"GuidanceExplorer"}  # its lesson is being written
+    waiting = {"GuidanceExplorer", "VectorExplorer"}  # their lesson is being written
+    assert kinds == set(widgets.__all__) - waiting
     for name in PAGES:
         assert len(stored(name)) == len(PAGES[name])
 

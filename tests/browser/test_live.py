@@ -14,6 +14,7 @@ from diffusion_lessons.schedule import linear_schedule
 SETUP = """
 import torch
 from diffusion_lessons.data import moons
+from diffusion_lessons.exact import ring_mixture
 from diffusion_lessons.sampling import Step
 from diffusion_lessons.schedule import linear_schedule
 from diffusion_lessons.widgets import *
@@ -40,6 +41,7 @@ CELLS = [
     "cloud = TrajectoryPlayer(walk(dots))\ncloud",
     "post = PosteriorExplorer()\npost",
     "hero = TrajectoryPlayer(walk(images)[::6], autoplay=True)\nhero",
+    "arrows = VectorExplorer(ring_mixture(3, 0.3), label=1, particles=50, steps=20)\narrows",
 ]
 LABELS = {
     "forward": "Forward noising explorer",
@@ -48,6 +50,7 @@ LABELS = {
     "cloud": "Sampling player",
     "post": "Posterior explorer",
     "hero": "Sampling player",
+    "arrows": "Guidance arrows explorer",
 }
 # For each widget a slider, and a canvas that follows it.
 MOVING = {
@@ -56,6 +59,7 @@ MOVING = {
     "pictures": ("frame", "x-0"),
     "cloud": ("frame", "x"),
     "post": ("x_t", "bells"),
+    "arrows": ("scale", "plane"),
 }
 # Does any pixel have this colour?
 HAS = """(canvas, colour) => {
@@ -199,6 +203,32 @@ def test_posterior_shows_equation_7(notebook: Page) -> None:
     text = f"= {float(exact.mean):.3f}, standard deviation"
     notebook.widget("post").get_by_text(text.replace("-", "\N{MINUS SIGN}")).wait_for()
     assert f"{float(exact.std):.3f}" in notebook.widget("post").inner_text()
+
+
+def test_arrows_end_where_python_says(notebook: Page) -> None:
+    notebook.lab.python("0", "arrows.label, arrows.scale, arrows.frame = 2, 2.5, 9")
+    widget, page = notebook.widget("arrows"), notebook.page
+    canvas = notebook.canvas("arrows", "plane")
+    box = canvas.bounding_box()
+    canvas.click(position={"x": 0.7 * box["width"], "y": 0.3 * box["height"]})
+    x, y = (float(notebook.lab.python(f"arrows.{name}")) for name in "xy")
+    assert x > 0.5
+    assert y > 0.5
+    notebook.slider("arrows", "x").focus()
+    page.keyboard.press("ArrowLeft")
+    notebook.lab.wait_for_python("round(arrows.x, 1)", f"{round(x - 0.1, 1)}")
+    code = "end = torch.tensor([arrows.x, arrows.y]) + sum(arrows.arrows())[0]"
+    notebook.lab.python("0", code)
+    ends = eval(notebook.lab.python("end.tolist()"))
+    text = f"({ends[0]:.2f}, {ends[1]:.2f})".replace("-", "\N{MINUS SIGN}")
+    widget.get_by_text(text).wait_for()
+    share = float(
+        notebook.lab.python(
+            "float(arrows.mixture.class_posterior(torch.tensor([[arrows.x, arrows.y]]),"
+            " arrows.t, schedule)[0, 2])"
+        )
+    )
+    assert f"the probability {share:.2f}" in widget.inner_text()
 
 
 def test_play_runs_and_pauses(notebook: Page) -> None:

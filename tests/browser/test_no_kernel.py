@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from diffusion_lessons.exact import ring_mixture
 from diffusion_lessons.sampling import sample
 from diffusion_lessons.schedule import linear_schedule
 
@@ -73,6 +74,7 @@ def made() -> dict[str, Any]:
             "scale",
             "samples",
         ),
+        "VectorExplorer": (widgets.VectorExplorer(ring_mixture(3), label=1), "scale", "plane"),
         "InterpolationExplorer": (
             widgets.InterpolationExplorer(denoiser, noise[:1], noise[1:], schedule, 3),
             "share",

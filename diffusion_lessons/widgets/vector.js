@@ -1,0 +1,205 @@
+// ---------------------------------------------------------------- VectorExplorer
+
+const REACH = 3; // of the axes, as in vector.py
+
+// The score of a mixture of round Gaussians in the plane, noised until `a` of its variance is left,
+// at the point (x, y); and the score of the component `label` alone, and that component's share.
+function scores({ means, stds, weights }, a, x, y, label) {
+  const root = Math.sqrt(a);
+  const each = means.map(([mx, my], k) => {
+    const variance = a * stds[k] ** 2 + 1 - a;
+    const [dx, dy] = [root * mx - x, root * my - y];
+    const log = Math.log(weights[k] / variance) - (dx * dx + dy * dy) / (2 * variance);
+    return { log, score: [dx / variance, dy / variance] };
+  });
+  const top = Math.max(...each.map(({ log }) => log));
+  const total = each.reduce((sum, { log }) => sum + Math.exp(log - top), 0);
+  const score = [0, 0];
+  for (const one of each) {
+    const share = Math.exp(one.log - top) / total;
+    score[0] += share * one.score[0];
+    score[1] += share * one.score[1];
+  }
+  return { score, own: each[label].score, share: Math.exp(each[label].log - top) / total };
+}
+
+// The denoiser's arrow, sqrt(a) x0_hat - x_t, and the classifier's, scale (1 - a) grad log p.
+function arrowsAt(mixture, a, x, y, label, scale) {
+  const { score, own, share } = scores(mixture, a, x, y, label);
+  return {
+    denoiser: score.map((s) => (1 - a) * s),
+    classifier: score.map((s, i) => scale * (1 - a) * (own[i] - s)),
+    share,
+  };
+}
+
+// One step of DDIM without noise, for all points x, y, x, y, ...
+function stepAll(points, mixture, from, to, label, scale) {
+  const direction = Math.sqrt((1 - to) / (1 - from));
+  const next = new Float64Array(points.length);
+  for (let i = 0; i < points.length; i += 2) {
+    const { denoiser, classifier } = arrowsAt(mixture, from, points[i], points[i + 1], label, scale);
+    for (const k of [0, 1]) {
+      const clean = points[i + k] + denoiser[k] + classifier[k]; // sqrt(from) times x0_hat
+      next[i + k] = Math.sqrt(to / from) * clean + direction * (points[i + k] - clean);
+    }
+  }
+  return next;
+}
+
+function render({ model, el }) {
+  const times = model.get("times");
+  const alphaBar = model.get("_alpha_bar");
+  const last = times.length - 1;
+  const mixture = {
+    means: model.get("_means"),
+    stds: model.get("_stds"),
+    weights: model.get("_weights"),
+  };
+  const start = Float64Array.from(decode(model.get("_start"), Float32Array));
+
+  const view = stage({
+    model,
+    el,
+    label: "Guidance arrows explorer",
+    watch: ["label", "scale", "frame", "x", "y"],
+    paint,
+  });
+  const label = select({
+    name: "label",
+    label: "class asked for",
+    options: mixture.means.map((_, k) => [k, k]),
+    onInput: (k) => view.set({ label: Number(k) }),
+  });
+  const scale = slider({
+    name: "scale",
+    label: "scale",
+    symbol: "s",
+    min: 0,
+    max: 10,
+    step: 0.5,
+    onInput: (value) => view.set({ scale: value }),
+  });
+  const place = ["x", "y"].map((name) =>
+    slider({
+      name,
+      label: name === "x" ? "the point, across" : "the point, up",
+      min: -REACH,
+      max: REACH,
+      step: 0.1,
+      show: (value) => fixed(value, 1),
+      onInput: (value) => view.set({ [name]: value }),
+    }),
+  );
+  const time = timeline({
+    view,
+    name: "frame",
+    label: "from noise to data, time",
+    symbol: "t",
+    max: last,
+    seconds: () => 4,
+    show: (frame) => `t = ${times[frame]}`,
+    speak: (frame) => `time ${times[frame]}`,
+  });
+  const plane = figure("plane", [
+    "At the point: the ",
+    key("signal", "denoiser's arrow"),
+    ", ",
+    math("s"),
+    " times the ",
+    key("noise", "classifier's"),
+    ", and their ",
+    key("result", "sum"),
+  ]);
+  plane.canvas.classList.add("dl-square");
+  const note = h("p", { class: "dl-note", "data-part": "note" });
+  view.root.append(
+    h("div", { class: "dl-controls" }, label.element, scale.element),
+    h("div", { class: "dl-controls dl-below" }, ...place.map(({ element }) => element)),
+    h("div", { class: "dl-below" }, time.element),
+    h("div", { class: "dl-panels" }, plane.element, note),
+  );
+
+  // The whole walk, anew when the guidance changes: some thousand points take a few milliseconds.
+  let walk = { key: null, frames: [] };
+  function points(frame, k, s) {
+    const wanted = `${k} ${s}`;
+    if (walk.key !== wanted) walk = { key: wanted, frames: [start] };
+    while (walk.frames.length <= frame) {
+      const i = walk.frames.length;
+      walk.frames.push(stepAll(walk.frames[i - 1], mixture, alphaBar[i - 1], alphaBar[i], k, s));
+    }
+    return walk.frames[frame];
+  }
+
+  let plot = null;
+  // For the mouse and the finger; the sliders do the same by keyboard.
+  const move = (event) => {
+    const box = plane.canvas.getBoundingClientRect();
+    const { left, right, top, bottom } = plot.box;
+    const across = (event.clientX - box.left - left) / (right - left);
+    const up = (bottom - (event.clientY - box.top)) / (bottom - top);
+    const near = (share) => clamp(Number((REACH * (2 * share - 1)).toFixed(1)), -REACH, REACH);
+    view.set({ x: near(across), y: near(up) });
+  };
+  plane.canvas.addEventListener("pointerdown", (event) => {
+    plane.canvas.setPointerCapture(event.pointerId);
+    move(event);
+  });
+  plane.canvas.addEventListener("pointermove", (event) => {
+    if (event.buttons) move(event);
+  });
+
+  function paint(colours) {
+    const [k, s, frame, x, y] = ["label", "scale", "frame", "x", "y"].map((name) => model.get(name));
+    const now = clamp(frame, 0, last);
+    const a = alphaBar[now];
+    label.sync(String(k));
+    scale.sync(s);
+    place[0].sync(x);
+    place[1].sync(y);
+    time.sync(now);
+
+    const limits = [-REACH, REACH];
+    plot = new Plot(plane.canvas, colours, { x: limits, y: limits, square: true });
+    const root = Math.sqrt(a);
+    mixture.means.forEach(([mx, my], i) => {
+      const mine = i === k;
+      const where = { x: root * mx, y: root * my, width: mine ? 2.5 : 1, dash: mine ? [] : [3, 4] };
+      const colour = mine ? colours.noise : colours.soft;
+      plot.circle(2 * root * mixture.stds[i], colour, where);
+      plot.write(String(i), plot.X(root * mx), plot.Y(root * my) + 4, { align: "center", colour, halo: true });
+    });
+    plot.scatter(points(now, k, s), { colour: colours.soft, radius: 1.8, alpha: 0.8 });
+
+    const { denoiser, classifier, share } = arrowsAt(mixture, a, x, y, k, s);
+    const tip = [x + denoiser[0], y + denoiser[1]];
+    const end = [tip[0] + classifier[0], tip[1] + classifier[1]];
+    plot.arrow([x, y], tip, { colour: colours.signal });
+    plot.arrow(tip, end, { colour: colours.noise });
+    plot.arrow([x, y], end, { colour: colours.result, width: 4 });
+    plot.dot(x, y, colours.ink, 5);
+    const about = `At the point the classifier gives class ${k} the probability ${fixed(share, 2)}`;
+    const pair = (point, look) =>
+      h("span", { class: `dl-number ${look}` }, `(${fixed(point[0], 2)}, ${fixed(point[1], 2)})`);
+    fill(
+      note,
+      [k, s, now, x, y].join(),
+      `${about}. The denoiser would go to `,
+      pair(tip, "dl-signal"),
+      "; guided, it goes to ",
+      pair(end, "dl-result"),
+      ".",
+    );
+    describe(
+      plane.canvas,
+      `plane at time ${times[now]} with the points of class ${k} at scale ${s}; at ${fixed(x, 1)}, ` +
+        `${fixed(y, 1)} the sum of the arrows ends at ${fixed(end[0], 2)}, ${fixed(end[1], 2)}`,
+    );
+  }
+
+  return view.end;
+}
+
+export { arrowsAt, stepAll };
+export default { render };
