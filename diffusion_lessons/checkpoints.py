@@ -19,10 +19,11 @@ from torch import nn
 from .models.classifier import Classifier, NoisyClassifier
 from .models.mlp import MLP
 from .models.unet import UNet
+from .models.vae import VAE
 
 ASSETS = Path(__file__).parent / "assets"
 NETWORKS: dict[str, type[nn.Module]] = {
-    c.__name__: c for c in (Classifier, MLP, NoisyClassifier, UNet)
+    c.__name__: c for c in (Classifier, MLP, NoisyClassifier, UNet, VAE)
 }
 
 

@@ -18,6 +18,7 @@ from .compute import best_device, fastest, measure
 from .evaluation import (
     GUIDANCES,
     SPACINGS,
+    TRUNCATION,
     evaluate,
     evaluate_all,
     evaluate_classifier,
@@ -28,6 +29,7 @@ from .evaluation import (
 from .models.classifier import Classifier, NoisyClassifier
 from .models.mlp import MLP
 from .models.unet import UNet
+from .models.vae import VAE
 from .recipes import RECIPES
 from .schedule import linear_schedule
 from .training import read_metadata, watch
@@ -93,10 +95,18 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--spacing", choices=list(SPACINGS), nargs=several, default="uniform")
         command.add_argument(
-            "--guidance", choices=list(GUIDANCES), nargs=several, default="none", help="what steers"
+            "--guidance",
+            choices=[*GUIDANCES, TRUNCATION] if command is measured else list(GUIDANCES),
+            nargs=several,
+            default="none",
+            help="what steers",
         )
         command.add_argument(
-            "--scale", type=float, nargs=several, default=1.0, help="of the guidance"
+            "--scale",
+            type=float,
+            nargs=several,
+            default=1.0,
+            help="of the guidance, or a threshold",
         )
         command.add_argument("--seed", type=int, default=0)
 
@@ -165,6 +175,11 @@ def _digit_network(path: Path) -> UNet:
     return model
 
 
+def _digit_generator(path: Path) -> UNet | VAE:
+    model = checkpoints.load(path)
+    return model if isinstance(model, VAE) else _digit_network(path)
+
+
 def _sample(options: argparse.Namespace) -> None:
     from .viz import save_grid
 
@@ -209,7 +224,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         if isinstance(model, MLP):
             result = evaluate_points(model, *how)
         else:
-            network = _digit_network(path)
+            network = _digit_generator(path)
             result = evaluate(network, *how, spacing=spacing, guidance=guidance, scale=scale)
     result |= {"command": command, "machine": checkpoints.machine()}
     if options.write:
@@ -223,7 +238,7 @@ def _evaluate_all(path: Path, options: argparse.Namespace, several: dict[str, An
     if options.write:
         raise ValueError("--write is for one measurement, --out for a table: give one of them")
     about = {"network": path.stem, "sha256": checkpoints.read_card(path)["sha256"]}
-    model = _digit_network(path)
+    model = _digit_generator(path)
     for row in evaluate_all(
         model,
         linear_schedule(),

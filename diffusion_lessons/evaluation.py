@@ -1,6 +1,7 @@
 """Measuring networks: make samples, let the classifier judge digits, the plane judge points."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
@@ -15,11 +16,18 @@ from .checkpoints import ASSETS, load_pretrained, machine, write_atomically
 from .compute import Compute, best_device, fast, fastest
 from .data import digits, moons, to_unit
 from .gaussian import forward
-from .guidance import class_log_prob, classifier_free_guidance, classifier_guidance, clipped
+from .guidance import (
+    class_log_prob,
+    classifier_free_guidance,
+    classifier_guidance,
+    clipped,
+    truncated_normal,
+)
 from .metrics import class_accuracy, density_coverage, frechet_distance, precision_recall
 from .models.classifier import Classifier, NoisyClassifier
 from .models.mlp import MLP
 from .models.unet import UNet
+from .models.vae import VAE
 from .sampling import Denoiser, ddim_step, from_noise_model, sample
 from .schedule import NoiseSchedule, quadratic, uniform
 
@@ -63,6 +71,7 @@ GUIDANCES: dict[str, Guidance] = {
     "label+classifier": by_label_and_classifier,
     "classifier-free": free_of_classifier,
 }
+TRUNCATION = "truncation"  # of a latent; stands where a guidance stands in tables
 
 
 @lru_cache
@@ -103,6 +112,22 @@ def generate(
         start = x_T.to(compute.device)
         *_, last = sample(denoiser, start, schedule, None, rule, generator, times)
         yield last.x.cpu()
+
+
+@torch.no_grad()
+def decoded(
+    model: VAE, labels: Tensor, threshold: float = math.inf, seed: int = 0, batch_size: int = 250
+) -> Iterator[Tensor]:
+    """Pictures that a VAE draws for labels [N], batch by batch, on the CPU.
+
+    Its latent is normal, truncated at ``threshold`` (`truncated_normal`).
+    """
+    network = model.to(fastest().device)
+    device = next(network.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    z = truncated_normal([len(labels), model.latent], threshold, generator)
+    for part, label in zip(z.split(batch_size), labels.split(batch_size), strict=True):
+        yield network.decode(part.to(device), label.to(device)).cpu()
 
 
 @lru_cache
@@ -167,7 +192,7 @@ def scores(fake: Tensor, real: Tensor) -> dict[str, float]:
 
 
 def evaluate(
-    model: UNet,
+    model: UNet | VAE,
     schedule: NoiseSchedule,
     count: int = 10_000,
     steps: int = 50,
@@ -183,24 +208,35 @@ def evaluate(
     Returns class accuracy and, in the judge's features against those test digits, the Frechet
     distance, precision and recall, density and coverage, with the floor for each (``floor``: what
     as many real digits get), and what was done. ``spacing`` is a key of `SPACINGS`, ``guidance``
-    one of `GUIDANCES`, with its ``scale``.
+    one of `GUIDANCES`, with its ``scale``. A VAE draws in 1 step, and its "guidance" may be
+    "truncation", whose scale is the threshold.
     """
     from tqdm.auto import tqdm
 
     if spacing not in SPACINGS:
         raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
-    if guidance not in GUIDANCES:
-        raise ValueError(f"guidance must be one of {', '.join(GUIDANCES)}, got {guidance!r}")
+    latent = isinstance(model, VAE)
+    allowed = ["none", TRUNCATION] if latent else list(GUIDANCES)
+    if guidance not in allowed:
+        kind = type(model).__name__
+        raise ValueError(f"guidance of a {kind} must be one of {', '.join(allowed)}: {guidance!r}")
+    if latent and (steps, eta) != (1, 0):
+        raise ValueError(f"a VAE draws in 1 step without eta, got {steps} steps and eta {eta}")
     real = reference(count, seed)
     start = time.perf_counter()
     what = f"{steps} steps, eta {eta:g}, {spacing}"
     if guidance != "none":
         what += f", {guidance} {scale:g}"
-    spaced, guide = SPACINGS[spacing], GUIDANCES[guidance]
+    if isinstance(model, VAE):
+        threshold = math.inf if guidance == "none" else scale
+        drawn = decoded(model, real.labels, threshold, seed)
+    else:
+        guided = partial(generate, guidance=GUIDANCES[guidance], scale=scale)
+        spaced = partial(guided, spacing=SPACINGS[spacing])
+        drawn = spaced(model, real.labels, schedule, steps, eta, seed)
     with tqdm(total=count, desc=what, unit="img", leave=False, disable=not progress) as bar:
         parts = []
-        how = (schedule, steps, eta, seed)
-        for part in generate(model, real.labels, *how, spacing=spaced, guidance=guide, scale=scale):
+        for part in drawn:
             parts.append(part)
             bar.update(len(part))
     seconds = time.perf_counter() - start
@@ -223,7 +259,7 @@ def evaluate(
 
 
 def evaluate_all(
-    model: UNet,
+    model: UNet | VAE,
     schedule: NoiseSchedule,
     out: Path | str,
     steps: Sequence[int],

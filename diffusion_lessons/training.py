@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .compute import Compute, fastest
-from .gaussian import forward, randn_like
+from .gaussian import Gaussian, forward, kl_divergence, randn_like
 from .schedule import NoiseSchedule, widest_float
 
 Loss = Callable[[nn.Module, Any, torch.Generator], Tensor]
@@ -46,6 +47,30 @@ def noise_prediction_loss(
     drop = torch.rand(len(x_0), generator=generator, device=device).to(x_0.device) < drop_label
     label = label.masked_fill(drop, int(model.classes))  # type: ignore[arg-type]
     return (model(x_t, t, label) - noise).square().mean()
+
+
+def vae_loss(
+    model: nn.Module,
+    x: Tensor,
+    generator: torch.Generator | None = None,
+    label: Tensor | None = None,
+) -> Tensor:
+    """The negative ELBO of a VAE in nats a picture (Kingma & Welling, arXiv 1312.6114, eq. 7).
+
+    Two terms: how badly the decoder explains the pictures x [B, ...] in -1..1, and how far the
+    encoder's q(z | x) is from the standard normal. The pixels' greys are taken for probabilities of
+    ink, an old custom for MNIST: with greys it is no true likelihood, but it trains well.
+    """
+    device = generator.device if generator is not None else x.device
+    shape = (len(x), int(model.latent))  # type: ignore[arg-type]
+    noise = torch.randn(shape, generator=generator, device=device).to(x.device)
+    mean, std, logits = model(x, noise, label)
+    ink = (x + 1) / 2
+    explained = F.binary_cross_entropy_with_logits(logits.float(), ink, reduction="none")
+    mean, std = mean.float(), std.float()
+    normal = Gaussian(torch.zeros_like(mean), torch.ones_like(std))
+    far = kl_divergence(Gaussian(mean, std), normal)  # [B]
+    return (explained.flatten(1).sum(1) + far).mean()
 
 
 def random_times(n: int, T: int, generator: torch.Generator | None = None) -> Tensor:

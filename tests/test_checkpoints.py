@@ -9,14 +9,17 @@ import torch
 from torch import nn
 
 from diffusion_lessons import checkpoints
-from diffusion_lessons.models.classifier import Classifier
+from diffusion_lessons.models.classifier import Classifier, NoisyClassifier
 from diffusion_lessons.models.mlp import MLP
 from diffusion_lessons.models.unet import UNet
+from diffusion_lessons.models.vae import VAE
 
 NETWORKS = [
     MLP(width=16, layers=1),
     Classifier(channels=4, features=8),
+    NoisyClassifier(channels=8),
     UNet(size=8, channels=16, blocks=1, attention_resolutions=(), heads=2),
+    VAE(size=8, latent=2, width=8),
 ]
 
 

@@ -128,7 +128,7 @@ def test_guidance_makes_the_class_surer_and_the_samples_less_diverse(
 
 
 def test_an_unknown_guidance_is_refused():
-    with pytest.raises(ValueError, match="guidance must be one of none, classifier, "):
+    with pytest.raises(ValueError, match="guidance of a UNet must be one of none, classifier, "):
         evaluate(load_pretrained("digits-ddpm"), linear_schedule(), 20, 2, guidance="force")
 
 
