@@ -211,6 +211,28 @@ def test_the_shipped_table_is_of_the_shipped_network():
     )
 
 
+def test_truncation_trades_diversity_for_fidelity():
+    """As measured: the lower the threshold, the higher the precision and the lower the recall."""
+    table = shipped_table("truncation")
+    card = checkpoints.read_card(checkpoints.pretrained_path("digits-vae"))
+    assert table["sha256"] == card["sha256"]
+    rows = [row for row in table["rows"] if row.get("guidance") == "truncation"]
+    assert len(rows) >= 12
+    assert all(row["samples"] >= 5000 for row in rows)
+    thresholds = [row["scale"] for row in rows]
+    assert thresholds == sorted(thresholds)
+    recall = [row["recall"] for row in rows]
+    precision = [row["precision"] for row in rows]
+    assert recall == sorted(recall)
+    assert precision == sorted(precision, reverse=True)
+
+
+def test_the_shipped_vae_draws_what_it_is_asked_for():
+    found = evaluate(load_pretrained("digits-vae"), linear_schedule(), 1000, 1, progress=False)
+    assert found["class_accuracy"] > 0.95
+    assert found["frechet_distance"] > 2 * found["floor"]["frechet_distance"]  # blurs are no digits
+
+
 def test_a_table_that_does_not_ship_is_named():
     with pytest.raises(ValueError, match="no table 'gone'"):
         shipped_table("gone")
