@@ -143,6 +143,12 @@ def first_number(said: str) -> float:
     return float(number)
 
 
+def first_zero() -> torch.Tensor:
+    """The first picture that lesson 01 shows."""
+    images, labels = digits()
+    return to_unit(images[int((labels == 0).nonzero()[0])])[0]
+
+
 def test_each_widget_of_the_course_is_tried_here(book: Path) -> None:
     lessons = {f"notebooks/{p.stem}" for p in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
     assert lessons | {"index"} == set(PAGES)
@@ -179,8 +185,7 @@ def test_a_film_shows_the_frame_that_was_stored(watched: Any, site: str, name: s
 def test_the_forward_process_is_the_formula(watched: Any, site: str) -> None:
     page = opened(watched, site, "notebooks/01_forward")
     widget = stored("notebooks/01_forward")[0]
-    images, labels = digits()
-    zero = to_unit(images[int((labels == 0).nonzero()[0])])[0]  # the lesson's first picture
+    zero = first_zero()
     alpha_bar = linear_schedule().alpha_bar
     slider = page.slider("forward", "t")
     slider.focus()
@@ -211,6 +216,8 @@ def test_the_schedule_is_the_formula(watched: Any, site: str) -> None:
     t = page.slider("schedule", "t")
     t.focus()
     press(page, "End")
+    press(page, "Home")  # before the first step the picture is still whole
+    assert (page.greys("schedule", "x_t") - greys(first_zero())).abs().max() <= 1
     left = float(linear_schedule(steps).alpha_bar[-1].sqrt())
     explorer.get_by_text(f"= {left:.2g} of the picture").wait_for(timeout=5000)
     assert page.read("schedule", "alpha_bar") != before
@@ -236,6 +243,18 @@ def test_the_posterior_is_equation_7(watched: Any, site: str) -> None:
     text = f"= {float(exact.mean):.3f}, standard deviation".replace("-", "\N{MINUS SIGN}")
     page.widget("posterior").get_by_text(text).wait_for(timeout=5000)
     assert f"{float(exact.std):.3f}" in page.widget("posterior").inner_text()
+    # The top of the green bell, found in the canvas: the highest of the three, below 1 / 1.12.
+    canvas = page.canvas("posterior", "bells")
+    box = canvas.evaluate("e => [e.clientWidth, e.clientHeight]")
+    left, right, top, bottom = 46, box[0] - 20, 30, box[1] - 42  # the plot's margins, kit.js
+    place = [
+        left + (float(exact.mean) + 4) / 8 * (right - left),
+        bottom - (bottom - top) / 1.12,
+    ]
+    colour = canvas.evaluate(
+        "(e, [x, y]) => [...e.getContext('2d').getImageData(x, y, 1, 1).data].slice(0, 3)", place
+    )
+    assert colour == [0x00, 0x7A, 0x5A]
 
 
 def test_steps_and_eta_show_the_digits_that_were_drawn(watched: Any, site: str) -> None:
