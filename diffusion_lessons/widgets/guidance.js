@@ -63,27 +63,19 @@ function render({ model, el }) {
   plane.canvas.classList.add("dl-wide");
   const note = h("p", { class: "dl-note", "data-part": "note" });
 
-  // The chosen pictures first, then the other classes of this method.
-  const order = () => {
-    const first = chosen();
-    const row = (k) => Math.floor(k / classes.length);
-    const far = (k) => (k === first ? -1 : Math.abs(row(k) - row(first)));
-    return Array.from({ length: methods.length * classes.length }, (_, k) => k).sort(
-      (a, b) => far(a) - far(b),
-    );
-  };
   const parts = computed({
     model,
     view,
     count: methods.length * classes.length,
-    order,
+    watch: ["method", "label"],
+    // The chosen pictures first, then the other classes of this method.
+    far(k) {
+      const row = (part) => Math.floor(part / classes.length);
+      return k === chosen() ? -1 : Math.abs(row(k) - row(chosen()));
+    },
     unpack: async (part) => ({ pictures: await inflate(part.pictures) }),
     button: "New noise",
     part: (k) => `class ${classes[k % classes.length]}, ${methods[Math.floor(k / classes.length)]}`,
-  });
-  for (const name of ["method", "label"]) model.on(`change:${name}`, parts.next);
-  view.atEnd(() => {
-    for (const name of ["method", "label"]) model.off(`change:${name}`, parts.next);
   });
 
   view.root.append(

@@ -57,10 +57,8 @@ function render({ model, el }) {
     model,
     view,
     count,
-    order: () => {
-      const others = Array.from({ length: count }, (_, k) => k).filter((k) => k !== model.get("pair"));
-      return [model.get("pair"), ...others];
-    },
+    watch: ["pair"],
+    far: (k) => (k === model.get("pair") ? -1 : k),
     unpack: async (part) => {
       const [ends, straight, on_shell, noises] = await Promise.all(
         ["ends", "straight", "on_shell", "noises"].map((name) => inflate(part[name])),
@@ -70,8 +68,6 @@ function render({ model, el }) {
     button: !model.get("_renewable") ? null : model.get("_inverted") ? "Other digits" : "New noise",
     part: (k) => `pair ${k + 1}`,
   });
-  model.on("change:pair", parts.next);
-  view.atEnd(() => model.off("change:pair", parts.next));
 
   const ways = WAYS.map(([way, colour, words]) => {
     const canvas = (part, look) =>

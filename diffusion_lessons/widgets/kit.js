@@ -530,9 +530,11 @@ const PATIENCE = 6000; // milliseconds without an answer after which the reader 
 
 // Parts that a network computed (`_computed.py`), in the traits `_part_0`, `_part_1`, ..., each for
 // the noise of one `seed`. A page shows what it has. A kernel that answers brings a button for
-// another noise; what is missing then is asked for in the order of `order()`, the chosen part first,
-// by one message at a time. `button` is null where there can be no other noise.
-function computed({ model, view, count, order, unpack, button: words, part: name }) {
+// another noise; what is missing then is asked for by one message at a time, the part with the least
+// `far(k)` first: the chosen one. `watch` names the traits that choose. `button` is null where there
+// can be no other noise.
+function computed({ model, view, count, watch, far, unpack, button: words, part: name }) {
+  const order = () => Array.from({ length: count }, (_, k) => k).sort((a, b) => far(a) - far(b));
   const names = Array.from({ length: count }, (_, k) => `_part_${k}`);
   const seed = () => model.get("seed");
   const current = (k) => model.get(names[k])?.seed === seed();
@@ -612,16 +614,18 @@ function computed({ model, view, count, order, unpack, button: words, part: name
   };
 
   for (const trait of ["seed", ...names]) model.on(`change:${trait}`, onChange);
+  for (const trait of watch) model.on(`change:${trait}`, next);
   model.on("msg:custom", onMessage);
   view.atEnd(() => {
     here = false;
     clearTimeout(patience);
     for (const trait of ["seed", ...names]) model.off(`change:${trait}`, onChange);
+    for (const trait of watch) model.off(`change:${trait}`, next);
     model.off("msg:custom", onMessage);
   });
   onChange();
   send({ ask: "kernel" });
-  return { get, again, work, next };
+  return { get, again, work };
 }
 
 // ---------------------------------------------------------------- painting

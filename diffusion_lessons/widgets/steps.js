@@ -69,27 +69,22 @@ function render({ model, el }) {
     finished: await inflate(part.finished),
     film: await inflate(part.film),
   });
-  // First the chosen pair, then those that the sliders reach soonest.
-  const order = () => {
-    const [row, column] = [allEtas.indexOf(model.get("eta")), allSteps.indexOf(model.get("steps"))];
-    const far = (k) =>
-      2 * Math.abs(Math.floor(k / allSteps.length) - row) + Math.abs((k % allSteps.length) - column);
-    return Array.from({ length: allSteps.length * allEtas.length }, (_, k) => k).sort(
-      (a, b) => far(a) - far(b),
-    );
-  };
   const parts = computed({
     model,
     view,
     count: allSteps.length * allEtas.length,
-    order,
+    watch: ["steps", "eta"],
+    // First the chosen pair, then those that the sliders reach soonest.
+    far(k) {
+      const [row, column] = [Math.floor(k / allSteps.length), k % allSteps.length];
+      return (
+        2 * Math.abs(row - allEtas.indexOf(model.get("eta"))) +
+        Math.abs(column - allSteps.indexOf(model.get("steps")))
+      );
+    },
     unpack,
     button: "New noise",
     part: (k) => `${allSteps[k % allSteps.length]} steps, η = ${allEtas[Math.floor(k / allSteps.length)]}`,
-  });
-  for (const name of ["steps", "eta"]) model.on(`change:${name}`, parts.next);
-  view.atEnd(() => {
-    for (const name of ["steps", "eta"]) model.off(`change:${name}`, parts.next);
   });
 
   let start = null; // x_T: { value, greys }

@@ -92,6 +92,15 @@ def watched(chromium: str, request: pytest.FixtureRequest) -> Iterator[tuple[Any
     context.close()
 
 
+@pytest.fixture
+def quiet(watched: tuple[Any, Watch]) -> Iterator[None]:
+    """No test may leave an error, an outside request or a missing file behind."""
+    yield
+    watch = watched[1]
+    problems, watch.problems = watch.problems, []
+    assert problems == []
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -66,8 +66,8 @@ class Widgets:
 class Page(Widgets):
     """A notebook in JupyterLab, with the widgets in it."""
 
-    def __init__(self, lab: Any, watch: Any, labels: dict[str, str]) -> None:
-        self.lab, self.watch = lab, watch
+    def __init__(self, lab: Any, labels: dict[str, str]) -> None:
+        self.lab = lab
         lab.page.set_viewport_size({"width": 1240, "height": 5200})  # every cell on the screen
         super().__init__(lab.page, labels)
 
@@ -84,10 +84,6 @@ class Page(Widgets):
             self.page.wait_for_timeout(500)
             for name in self.labels:
                 self.widget(name).screenshot(path=Path(folder) / f"{name}-{theme}.png")
-
-    def problems(self) -> list[str]:
-        found, self.watch.problems = self.watch.problems, []
-        return list(found)
 
 
 def check_narrow(notebook: Page) -> None:

@@ -1,6 +1,5 @@
 """The widgets in a real JupyterLab: keys, mouse, kernel, themes, and no kernel at all."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -71,19 +70,15 @@ HAS = """(canvas, colour) => {
 }"""
 
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
 @pytest.fixture(scope="module")
-def notebook(open_notebook: Any, watched: Any) -> Page:
-    page = Page(open_notebook("widgets.ipynb", CELLS), watched[1], LABELS)
+def notebook(open_notebook: Any) -> Page:
+    page = Page(open_notebook("widgets.ipynb", CELLS), LABELS)
     for name in ("pictures", "cloud", "hero"):
         page.ready(name)
     return page
-
-
-@pytest.fixture(autouse=True)
-def _quiet(notebook: Page) -> Iterator[None]:
-    """No test may leave an error, an outside request or a missing file behind."""
-    yield
-    assert not notebook.problems()
 
 
 @pytest.mark.parametrize("name", MOVING)

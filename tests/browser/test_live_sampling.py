@@ -1,6 +1,5 @@
 """The widgets whose pictures a network computes, in a real JupyterLab: with the kernel, without."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -48,19 +47,15 @@ LABELS = {
 }
 
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
 @pytest.fixture(scope="module")
-def notebook(open_notebook: Any, watched: Any) -> Page:
-    page = Page(open_notebook("sampling.ipynb", CELLS), watched[1], LABELS)
+def notebook(open_notebook: Any) -> Page:
+    page = Page(open_notebook("sampling.ipynb", CELLS), LABELS)
     for name in LABELS:
         page.ready(name)
     return page
-
-
-@pytest.fixture(autouse=True)
-def _quiet(notebook: Page) -> Iterator[None]:
-    """No test may leave an error, an outside request or a missing file behind."""
-    yield
-    assert not notebook.problems()
 
 
 def test_steps_and_eta_by_keyboard_show_that_pair(notebook: Page) -> None:
