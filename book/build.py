@@ -5,11 +5,13 @@ web pages, the scripts they need lie in book/vendor. `myst.yml` says which pages
 """
 
 import argparse
+import gzip
 import hashlib
 import json
 import re
 import shutil
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,31 +56,28 @@ def pages(entry: dict[str, str]) -> Iterator[str]:
 
 def stage(source: Path) -> None:
     """Lay out the pages as the book has them. What has not changed keeps its date."""
-    wanted: dict[Path, bytes] = {Path("myst.yml"): (HERE / "myst.yml").read_bytes()}
     parts = contents()
-    lessons = [page for part in parts.values() for page in part if page.startswith(LESSONS)]
-    for page in (page for part in parts.values() for page in part):
-        if page == "notation.md":
-            text = notation((ROOT / lessons[0]).with_suffix(".md").read_text("utf-8"))
-            wanted[Path(page)] = text.encode()
-        elif page.startswith(LESSONS):
-            wanted[Path(page)] = with_todays_scripts((ROOT / page).read_text("utf-8"))
-        else:
-            wanted[Path(page)] = (HERE / page).read_bytes()
-    wanted[Path("index.ipynb")] = landing(parts, lessons)
-    wanted[Path("refs.bib")] = (HERE / "refs.bib").read_bytes()
-    for image in (HERE / "images").iterdir():
-        wanted[Path("images") / image.name] = image.read_bytes()
+    every = [page for part in parts.values() for page in part]
+    lessons = [page for page in every if page.startswith(LESSONS)]
 
+    def content(page: str) -> bytes:
+        if page == "index.ipynb":
+            return landing(parts, lessons)
+        if page == "notation.md":
+            return notation((ROOT / lessons[0]).with_suffix(".md").read_text("utf-8")).encode()
+        if page in lessons:
+            return with_todays_scripts((ROOT / page).read_text("utf-8"))
+        return (HERE / page).read_bytes()
+
+    wanted = {source / page: content(page) for page in [*every, "refs.bib", "myst.yml"]}
     for old in [path for path in source.rglob("*") if path.is_file()]:
-        if old.relative_to(source) not in wanted:
+        if old not in wanted:
             old.unlink()
-    for name, content in wanted.items():
-        path = source / name
-        if path.exists() and path.read_bytes() == content:
+    for path, text in wanted.items():
+        if path.exists() and path.read_bytes() == text:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        path.write_bytes(text)
 
 
 def notation(lesson: str) -> str:
@@ -125,31 +124,38 @@ def with_todays_scripts(notebook: str) -> bytes:
 # ------------------------------------------------------------------ the scripts
 
 
-def checked_vendor() -> None:
-    """Refuse to build from scripts that are not the published ones."""
-    for line in (HERE / "vendor" / "SHA256SUMS").read_text().splitlines():
-        wanted, name = line.split(maxsplit=1)
-        found = hashlib.sha256((HERE / "vendor" / name).read_bytes()).hexdigest()
-        if found != wanted:
+def unpack_vendor(target: Path) -> None:
+    """The scripts of others, decompressed; refuses those that are not the published ones."""
+    vendor = HERE / "vendor"
+    shutil.copytree(vendor, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.gz"))
+    for line in (vendor / "SHA256SUMS").read_text().splitlines():
+        wanted, name = line.split()
+        packed = vendor / f"{name}.gz"
+        try:
+            if packed.exists():
+                (target / name).write_bytes(gzip.decompress(packed.read_bytes()))
+            whole = hashlib.sha256((target / name).read_bytes()).hexdigest() == wanted
+        except (OSError, EOFError, zlib.error):
+            whole = False
+        if not whole:
             raise ValueError(f"book/vendor/{name} is damaged: restore it with git checkout")
 
 
 def stage_scripts(target: Path) -> None:
-    """The folder that becomes ``_static/``: ours, the vendored scripts, anywidget's own."""
-    checked_vendor()
+    """The folder that becomes ``_static/``: ours, those of others, anywidget's own."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(HERE / "static", target)
-    shutil.copytree(HERE / "vendor", target, dirs_exist_ok=True)
-    widgets = target / "widgets"
+    unpack_vendor(target)
+    scripts = target / "widgets"
     # ipywidgets' style sheets look for their fonts in both places.
     for folder in ["@jupyter-widgets", "@jupyter-widgets/html-manager/dist"]:
-        shutil.copytree(widgets / "fonts", widgets / folder, dirs_exist_ok=True)
-    shutil.rmtree(widgets / "fonts")
+        shutil.copytree(scripts / "fonts", scripts / folder, dirs_exist_ok=True)
+    shutil.rmtree(scripts / "fonts")
     # From the installed package, since the stored state is written for the same version.
     package = Path(anywidget.__file__).parent
-    shutil.copy(package / "nbextension" / "index.js", widgets / "anywidget.js")
+    shutil.copy(package / "nbextension" / "index.js", scripts / "anywidget.js")
     (licence,) = package.parent.glob("anywidget-*.dist-info/licenses/LICENSE")
-    shutil.copy(licence, widgets / "anywidget.js.LICENSE.txt")
+    shutil.copy(licence, scripts / "anywidget.js.LICENSE.txt")
 
 
 def build(out: Path) -> int:
@@ -165,7 +171,8 @@ def build(out: Path) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=HERE / "_build", help="default: book/_build")
-    status = build(parser.parse_args().out.resolve())
+    out = parser.parse_args().out.resolve()
+    status = build(out)
     if not status:
-        print(f"{parser.parse_args().out / 'html' / 'index.html'}")
+        print(out / "html" / "index.html")
     sys.exit(status)

@@ -25,7 +25,7 @@ extensions = [
 nb_execution_mode = "off"  # what is committed was executed
 nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
-myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "attrs_inline"]
+myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 
 # In this order. With a CDN they would go without asking to one; "/no-cdn/" makes that fail loudly.
@@ -42,13 +42,13 @@ default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+autodoc_inherit_docstrings = False  # torch's words on `forward` are not ours
 autodoc_default_options = {"members": True}
 python_use_unqualified_type_names = True
 add_module_names = False
 codeautolink_concat_default = True
 
 bibtex_bibfiles = ["refs.bib"]
-bibtex_reference_style = "author_year"
 
 # ------------------------------------------------------------------ looks
 
@@ -58,10 +58,7 @@ html_static_path: list[str] = []  # build.py lays the folder out and names it
 html_css_files = ["book.css"]
 html_favicon = "static/favicon.svg"
 html_domain_indices = False
-html_copy_source = True
 html_sourcelink_suffix = ""
-html_last_updated_fmt = None
-copybutton_exclude = ".linenos, .gp"
 
 # Where the course is published, "https://github.com/OWNER/NAME"; then pages get launch buttons.
 repository = os.environ.get("BOOK_REPOSITORY", "").removesuffix("/")
@@ -113,7 +110,15 @@ def own_signature(
     return text, returns
 
 
+def without_field_numbers(
+    app: Any, what: str, name: str, obj: Any, skip: bool, options: Any
+) -> bool | None:
+    """A named tuple's docstring tells its fields; Python's own words say only their number."""
+    return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field") else None
+
+
 def setup(app: Any) -> None:
     """Sphinx calls this."""
+    app.connect("autodoc-skip-member", without_field_numbers)
     app.connect("autodoc-process-signature", own_signature)
     app.connect("html-page-context", only_lessons_launch, priority=600)  # after the theme's 501

@@ -1,5 +1,6 @@
 """The published book as files: whole, self-contained, light, and true to the lessons."""
 
+import gzip
 import hashlib
 import importlib.util
 import json
@@ -135,6 +136,8 @@ def test_docstrings_are_set_without_leftovers(book: Path):
     for path in (book / "reference").glob("*.html"):
         text = re.sub(r"<[^>]+>", "", path.read_text("utf-8"))
         assert not re.findall(r".*`.*", text), path.name
+        assert "Alias for field" not in text
+        assert "Should be overridden" not in text
 
 
 def test_lessons_can_be_launched_and_downloaded(book: Path, pages: dict[str, PageOf]):
@@ -174,11 +177,10 @@ def test_widgets_run_the_scripts_of_today(book: Path):
 def test_scripts_of_others_are_the_published_ones_with_their_licences(book: Path):
     static = book / "_static"
     vendor = ROOT / "book" / "vendor"
-    lines = (vendor / "SHA256SUMS").read_text().splitlines()
-    scripts = [path for path in vendor.rglob("*") if path.suffix in (".js", ".woff2")]
-    assert {line.split()[1] for line in lines} == {str(p.relative_to(vendor)) for p in scripts}
-    for line in lines:
-        wanted, name = line.split()
+    sums = dict(line.split()[::-1] for line in (vendor / "SHA256SUMS").read_text().splitlines())
+    kept = {str(path.relative_to(vendor)).removesuffix(".gz") for path in vendor.rglob("*.*")}
+    assert sums.keys() == {name for name in kept if name.endswith((".js", ".woff2"))}
+    for name, wanted in sums.items():
         if "fonts" not in name:
             assert hashlib.sha256((static / name).read_bytes()).hexdigest() == wanted
     for licence in ["embed-amd.js.LICENSE.txt", "anywidget.js.LICENSE.txt", "../mathjax/LICENSE"]:
@@ -186,14 +188,27 @@ def test_scripts_of_others_are_the_published_ones_with_their_licences(book: Path
     assert "MIT license" in (static / "widgets" / "require.js").read_text()[:500]
 
 
-def test_a_damaged_script_stops_the_build(build: ModuleType, tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "swapped"])
+def test_a_damaged_script_stops_the_build(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+):
     shutil.copytree(ROOT / "book" / "vendor", tmp_path / "vendor")
     monkeypatch.setattr(build, "HERE", tmp_path)
-    build.checked_vendor()
-    with (tmp_path / "vendor" / "widgets" / "require.js").open("a") as script:
-        script.write(" ")
+    build.unpack_vendor(tmp_path / "whole")
+    packed = tmp_path / "vendor" / "widgets" / "require.js.gz"
+    content = bytearray(packed.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 0xFF
+    packed.write_bytes(
+        {
+            "cut": content[:-100],
+            "flipped": content,
+            "emptied": b"",
+            "swapped": gzip.compress(b"alert(1)"),
+        }[damage]
+    )
     with pytest.raises(ValueError, match=r"vendor/widgets/require\.js is damaged"):
-        build.checked_vendor()
+        build.unpack_vendor(tmp_path / "static")
 
 
 def test_a_page_that_has_gone_leaves_no_source_behind(build: ModuleType, tmp_path: Path):
