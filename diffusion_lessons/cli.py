@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from . import __version__, checkpoints
 from .compute import best_device, fastest, measure
@@ -175,11 +176,6 @@ def _digit_network(path: Path) -> UNet:
     return model
 
 
-def _digit_generator(path: Path) -> UNet | VAE:
-    model = checkpoints.load(path)
-    return model if isinstance(model, VAE) else _digit_network(path)
-
-
 def _sample(options: argparse.Namespace) -> None:
     from .viz import save_grid
 
@@ -202,7 +198,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     several = {name: getattr(options, name) for name in names}
     several = {k: value if isinstance(value, list) else [value] for k, value in several.items()}
     if options.out is not None:
-        _evaluate_all(path, options, several)
+        _evaluate_all(path, model, options, several)
         return
     if any(len(values) > 1 for values in several.values()):
         raise ValueError("several steps, etas, ... make a table: say where with --out FILE")
@@ -221,11 +217,13 @@ def _evaluate(options: argparse.Namespace) -> None:
             command += f" --guidance {guidance} --scale {scale}"
         command += f" --seed {options.seed}"
         how = (linear_schedule(), options.samples, steps, eta, options.seed)
-        if isinstance(model, MLP):
-            result = evaluate_points(model, *how)
+        if isinstance(model, UNet | VAE):
+            result = evaluate(model, *how, spacing=spacing, guidance=guidance, scale=scale)
+        elif spacing != "uniform" or guidance != "none":
+            raise ValueError(f"{path} draws points: it has no --spacing and no --guidance")
         else:
-            network = _digit_generator(path)
-            result = evaluate(network, *how, spacing=spacing, guidance=guidance, scale=scale)
+            assert isinstance(model, MLP)
+            result = evaluate_points(model, *how)
     result |= {"command": command, "machine": checkpoints.machine()}
     if options.write:
         card = checkpoints.read_card(path)
@@ -234,11 +232,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(json.dumps(result, indent=2))
 
 
-def _evaluate_all(path: Path, options: argparse.Namespace, several: dict[str, Any]) -> None:
+def _evaluate_all(
+    path: Path, model: nn.Module, options: argparse.Namespace, several: dict[str, Any]
+) -> None:
+    if not isinstance(model, UNet | VAE):
+        raise ValueError(f"{path} holds a {type(model).__name__}; a table needs one for digits")
     if options.write:
         raise ValueError("--write is for one measurement, --out for a table: give one of them")
     about = {"network": path.stem, "sha256": checkpoints.read_card(path)["sha256"]}
-    model = _digit_generator(path)
     for row in evaluate_all(
         model,
         linear_schedule(),

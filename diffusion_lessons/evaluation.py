@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .checkpoints import ASSETS, load_pretrained, machine, write_atomically
 from .compute import Compute, best_device, fast, fastest
@@ -33,32 +33,33 @@ from .schedule import NoiseSchedule, quadratic, uniform
 
 SPACINGS: dict[str, Callable[[float], float]] = {"uniform": uniform, "quadratic": quadratic}
 
-Guidance = Callable[[nn.Module, Tensor, NoiseSchedule, float], Denoiser]
-"""(noise model, labels [B], schedule, scale) -> the denoiser that draws those labels"""
+Network = Callable[..., Tensor]
+"""(x_t [B, ...], t [B], label=None) -> noise [B, ...]"""
+
+Guidance = Callable[[Network, Tensor, NoiseSchedule, float], Denoiser]
+"""(network, labels [B], schedule, scale) -> the denoiser that draws those labels"""
 
 
-def unguided(model: nn.Module, label: Tensor, schedule: NoiseSchedule, scale: float) -> Denoiser:
+def unguided(model: Network, label: Tensor, schedule: NoiseSchedule, scale: float) -> Denoiser:
     """The network is told the label; there is no scale."""
     return from_noise_model(partial(model, label=label), schedule, clip=1)
 
 
-def by_classifier(
-    model: nn.Module, label: Tensor, schedule: NoiseSchedule, scale: float
-) -> Denoiser:
+def by_classifier(model: Network, label: Tensor, schedule: NoiseSchedule, scale: float) -> Denoiser:
     """The network is told nothing, a classifier pushes; scale 0 draws any class."""
     guide = class_log_prob(noisy_classifier(), label)
     return clipped(classifier_guidance(from_noise_model(model, schedule), guide, schedule, scale))
 
 
 def by_label_and_classifier(
-    model: nn.Module, label: Tensor, schedule: NoiseSchedule, scale: float
+    model: Network, label: Tensor, schedule: NoiseSchedule, scale: float
 ) -> Denoiser:
     """The network is told the label, and a classifier pushes as well; scale 0 is `unguided`."""
-    return by_classifier(partial(model, label=label), label, schedule, scale)  # type: ignore[arg-type]
+    return by_classifier(partial(model, label=label), label, schedule, scale)
 
 
 def free_of_classifier(
-    model: nn.Module, label: Tensor, schedule: NoiseSchedule, scale: float
+    model: Network, label: Tensor, schedule: NoiseSchedule, scale: float
 ) -> Denoiser:
     """The network is asked with the label and without; scale 1 is `unguided`, 0 any class."""
     told = from_noise_model(partial(model, label=label), schedule)
@@ -231,9 +232,12 @@ def evaluate(
         threshold = math.inf if guidance == "none" else scale
         drawn = decoded(model, real.labels, threshold, seed)
     else:
-        guided = partial(generate, guidance=GUIDANCES[guidance], scale=scale)
-        spaced = partial(guided, spacing=SPACINGS[spacing])
-        drawn = spaced(model, real.labels, schedule, steps, eta, seed)
+        drawn = generate(
+            *(model, real.labels, schedule, steps, eta, seed),
+            spacing=SPACINGS[spacing],
+            guidance=GUIDANCES[guidance],
+            scale=scale,
+        )
     with tqdm(total=count, desc=what, unit="img", leave=False, disable=not progress) as bar:
         parts = []
         for part in drawn:

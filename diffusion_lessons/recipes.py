@@ -55,8 +55,7 @@ def train_on_digits(
 ) -> Iterator[TrainStep]:
     """Teach a network to predict the noise in MNIST digits under the linear schedule of DDPM."""
     schedule = linear_schedule()
-    images, labels = (tensor.to(_device(options)) for tensor in digits())
-    batches = shuffled(images, labels, batch_size=batch_size, seed=seed)
+    batches = _digit_batches(options, batch_size, seed)
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
         images, labels = batch
@@ -68,14 +67,11 @@ def train_on_digits(
 def digits_classifier(seed: int = 0, steps: int = 3000, **options: Any) -> Iterator[TrainStep]:
     """The classifier in whose features samples are judged; trained on slightly shifted digits."""
     torch.manual_seed(seed)
-    images, labels = (tensor.to(_device(options)) for tensor in digits())
-    batches = shuffled(images, labels, batch_size=128, seed=seed)
+    batches = _digit_batches(options, 128, seed)
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
         images, labels = batch
-        shift = torch.randint(-2, 3, (2,), generator=g, device=g.device).tolist()
-        logits = model(to_unit(images).roll(shift, (2, 3)))
-        return F.cross_entropy(logits.float(), labels)
+        return F.cross_entropy(model(_shifted(images, g)).float(), labels)
 
     return train(Classifier(), loss, batches, seed=seed, ema=0.99, steps=steps, **options)
 
@@ -89,14 +85,13 @@ def digits_noisy_classifier(
     """
     torch.manual_seed(seed)
     schedule = linear_schedule()
-    images, labels = (tensor.to(_device(options)) for tensor in digits())
-    batches = shuffled(images, labels, batch_size=128, seed=seed)
+    batches = _digit_batches(options, 128, seed)
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
         images, labels = batch
-        shift = torch.randint(-2, 3, (2,), generator=g, device=g.device).tolist()
+        x_0 = _shifted(images, g)
         t = random_times(len(images), schedule.T, g).to(images.device)
-        x_t = forward(to_unit(images).roll(shift, (2, 3)), 0, t, schedule).sample(g)
+        x_t = forward(x_0, 0, t, schedule).sample(g)
         return F.cross_entropy(model(x_t, t).float(), labels)
 
     return train(NoisyClassifier(), loss, batches, seed=seed, ema=0.999, steps=steps, **options)
@@ -105,8 +100,7 @@ def digits_noisy_classifier(
 def digits_vae(seed: int = 0, steps: int = 8000, **options: Any) -> Iterator[TrainStep]:
     """A class-conditional VAE for MNIST with a latent of 16 numbers; 8,000 steps are 34 passes."""
     torch.manual_seed(seed)
-    images, labels = (tensor.to(_device(options)) for tensor in digits())
-    batches = shuffled(images, labels, batch_size=256, seed=seed)
+    batches = _digit_batches(options, 256, seed)
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
         images, labels = batch
@@ -128,6 +122,18 @@ def moons_ddpm(seed: int = 0, steps: int = 3000, **options: Any) -> Iterator[Tra
 
     batches = shuffled(points, batch_size=512, seed=seed)
     return train(MLP(), loss, batches, seed=seed, ema=0.99, steps=steps, **options)
+
+
+def _digit_batches(options: dict[str, Any], batch_size: int, seed: int) -> Callable[[int], Any]:
+    """Endless batches of (bytes [B, 1, 28, 28], labels [B]), on the run's device."""
+    images, labels = (tensor.to(_device(options)) for tensor in digits())
+    return shuffled(images, labels, batch_size=batch_size, seed=seed)
+
+
+def _shifted(images: Tensor, generator: torch.Generator) -> Tensor:
+    """A batch of bytes -> pictures in -1..1, moved together by up to two pixels either way."""
+    shift = torch.randint(-2, 3, (2,), generator=generator, device=generator.device).tolist()
+    return to_unit(images).roll(shift, (2, 3))
 
 
 def _device(options: dict[str, Any]) -> torch.device:

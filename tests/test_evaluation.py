@@ -211,6 +211,19 @@ def test_the_shipped_table_is_of_the_shipped_network():
     )
 
 
+def test_guidance_trades_diversity_for_fidelity_from_scale_1_on():
+    """As measured; between 0 and 1 half-guided digits lie between classes, and both fall."""
+    table = shipped_table("guidance")
+    card = checkpoints.read_card(checkpoints.pretrained_path("digits-ddpm"))
+    assert table["sha256"] == card["sha256"]
+    rows = {r["scale"]: r for r in table["rows"] if r["guidance"] == "classifier"}
+    assert len(rows) >= 12
+    assert all(row["samples"] >= 5000 for row in rows.values())
+    assert rows[10]["precision"] > rows[1]["precision"] + 0.1
+    assert rows[10]["recall"] < rows[1]["recall"] - 0.05
+    assert rows[0.5]["precision"] < rows[0]["precision"]
+
+
 def test_truncation_trades_diversity_for_fidelity():
     """As measured: the lower the threshold, the higher the precision and the lower the recall."""
     table = shipped_table("truncation")

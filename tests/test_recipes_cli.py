@@ -80,6 +80,26 @@ def test_evaluate_fills_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.count("Frechet distance") == 4
 
 
+@pytest.mark.parametrize(
+    ("network", "guidance", "steps"),
+    [("digits-ddpm", "classifier", "2"), ("digits-vae", "truncation", "1")],
+)
+def test_evaluate_measures_what_steers(
+    network: str, guidance: str, steps: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = ["evaluate", network, "--samples", "20", "--steps", steps]
+    guided = ["--guidance", guidance, "--scale"]
+    assert cli.main([*arguments, *guided, "0.5"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["guidance"], found["scale"]) == (guidance, 0.5)
+    assert f"--guidance {guidance} --scale 0.5" in found["command"]
+    out = tmp_path / "table.json"
+    assert cli.main([*arguments, *guided, "0.5", "2", "--out", str(out)]) == 0
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["scale"] for row in rows] == [0.5, 2.0]
+    assert f"{guidance} 2" in capsys.readouterr().out
+
+
 def test_evaluate_can_write_into_the_card(tmp_path: Path):
     path = tmp_path / "classifier.safetensors"
     checkpoints.save(path, checkpoints.load_pretrained("digits-classifier"))
@@ -107,7 +127,11 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
         (["evaluate", "gone.safetensors"], "gone.json"),
         (["evaluate", "digits-ddpm", "--steps", "1", "2"], "make a table: say where with --out"),
         (["evaluate", "digits-ddpm", "--write", "--out", "x.json"], "give one of them"),
-        (["evaluate", "digits-classifier", "--out", "x.json"], "this needs a network for digits"),
+        (["evaluate", "digits-classifier", "--out", "x.json"], "a table needs one for digits"),
+        (["evaluate", "moons-ddpm", "--guidance", "classifier"], "draws points"),
+        (["evaluate", "moons-ddpm", "--spacing", "quadratic"], "draws points"),
+        (["evaluate", "digits-vae"], "a VAE draws in 1 step"),
+        (["evaluate", "digits-ddpm", "--guidance", "truncation"], "guidance of a UNet must be"),
         (["train", "moons-ddpm", "--start", "digits-ddpm"], "--start is for digits-ddpm"),
         (["lab", "--folder", "nowhere"], "no lessons in nowhere"),
     ],
