@@ -23,6 +23,7 @@ extensions = [
 # ------------------------------------------------------------------ lessons and their sliders
 
 nb_execution_mode = "off"  # what is committed was executed
+nb_merge_streams = True  # as JupyterLab shows them
 nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
 myst_enable_extensions = ["dollarmath", "deflist"]
