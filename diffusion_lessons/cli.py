@@ -1,4 +1,4 @@
-"""The command ``diffusion-lessons``: train, sample, evaluate, lab, doctor."""
+"""The command ``diffusion-lessons``: train, sample, evaluate, ablate, lab, doctor."""
 
 import argparse
 import json
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from . import __version__, checkpoints
+from .ablation import VARIANTS, ablate
 from .compute import best_device, fastest, measure
 from .evaluation import (
     GUIDANCES,
@@ -110,6 +111,14 @@ def _parser() -> argparse.ArgumentParser:
             help="of the guidance, or a threshold",
         )
         command.add_argument("--seed", type=int, default=0)
+
+    ablation = commands.add_parser("ablate", help="the U-Net with each part on and off, measured")
+    ablation.add_argument("--out", type=Path, default=Path("runs/ablation.json"))
+    ablation.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    ablation.add_argument("--steps", type=_positive, default=1000, help="updates of each network")
+    ablation.add_argument("--samples", type=_positive, default=2000)
+    ablation.add_argument("--variants", choices=list(VARIANTS), nargs="+", default=list(VARIANTS))
+    ablation.set_defaults(run=_ablate)
 
     lab = commands.add_parser("lab", help="open JupyterLab at the first lesson")
     lab.add_argument("--folder", type=Path, default=Path("notebooks"))
@@ -260,6 +269,19 @@ def _evaluate_all(
             f"Frechet distance {row['frechet_distance']:.3f} "
             f"(floor {row['floor']['frechet_distance']:.3f}), "
             f"class accuracy {row['class_accuracy']:.1%}, {row['seconds']} s",
+            flush=True,
+        )
+    print(options.out)
+
+
+def _ablate(options: argparse.Namespace) -> None:
+    budget = (options.seeds, options.steps, options.samples)
+    for row in ablate(options.out, *budget, variants=options.variants):
+        print(
+            f"{row['variant']}, seed {row['seed']}: loss {row['test_loss']:.5f}, "
+            f"Frechet distance {row['frechet_distance']:.2f} "
+            f"(floor {row['floor']['frechet_distance']:.2f}), "
+            f"class accuracy {row['class_accuracy']:.1%}, {row['training_seconds']} s",
             flush=True,
         )
     print(options.out)

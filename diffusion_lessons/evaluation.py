@@ -1,6 +1,5 @@
 """Measuring networks: make samples, let the classifier judge digits, the plane judge points."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .checkpoints import ASSETS, load_pretrained, machine, write_atomically
+from .checkpoints import load_pretrained, machine
 from .compute import Compute, best_device, fast, fastest
 from .data import digits, moons, to_unit
 from .gaussian import forward
@@ -30,6 +29,7 @@ from .models.unet import UNet
 from .models.vae import VAE
 from .sampling import Denoiser, ddim_step, from_noise_model, sample
 from .schedule import NoiseSchedule, quadratic, uniform
+from .tables import Table
 
 SPACINGS: dict[str, Callable[[float], float]] = {"uniform": uniform, "quadratic": quadratic}
 
@@ -284,14 +284,12 @@ def evaluate_all(
     file there is of other ones. Each row names its machine and, after ``command``, what measures it
     alone.
     """
-    head = {**(about or {}), "seed": seed}
-    table = _read_table(out, head) if Path(out).exists() else {**head, "rows": []}
-    done = {_settings(row) for row in table["rows"]}
+    table = Table(out, {**(about or {}), "seed": seed}, _settings)
     guides = [
         (name, scale) for name in guidances for scale in ((1.0,) if name == "none" else scales)
     ]
     for n, eta, spacing, (guidance, scale) in product(steps, etas, spacings, guides):
-        if (count, n, eta, spacing, guidance, scale) in done:
+        if (count, n, eta, spacing, guidance, scale) in table:
             continue
         row = evaluate(
             model, schedule, count, n, eta, seed, spacing, guidance=guidance, scale=scale
@@ -301,44 +299,13 @@ def evaluate_all(
             settings += f" --guidance {guidance} --scale {scale}"
         row |= {"command": f"{command} {settings}".strip(), "machine": machine()}
         del row["seed"]
-        table["rows"] = sorted([*table["rows"], row], key=_settings)
-        write_atomically(Path(out), (json.dumps(table, indent=1) + "\n").encode())
+        table.add(row)
         yield row
-
-
-def shipped_table(name: str) -> dict[str, Any]:
-    """A table measured by the course's authors, such as "speed-quality"; its ``rows`` are dicts.
-
-    Raises ValueError for a name that does not exist.
-    """
-    folder = ASSETS / "tables"
-    path = folder / f"{name}.json"
-    if not path.exists():
-        names = sorted(file.stem for file in folder.glob("*.json"))
-        raise ValueError(f"no table {name!r}; there are {names}")
-    return _read_table(path)
 
 
 def _settings(row: dict[str, Any]) -> tuple[int, int, float, str, str, float]:
     guidance = (row.get("guidance", "none"), row.get("scale", 1.0))
     return row["samples"], row["steps"], row["eta"], row["spacing"], *guidance
-
-
-def _read_table(path: Path | str, head: dict[str, Any] | None = None) -> dict[str, Any]:
-    try:
-        table = json.loads(Path(path).read_text())
-        for row in table["rows"]:
-            _settings(row)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a table of measurements; choose another file") from error
-    for key, wanted in (head or {}).items():
-        if table.get(key) != wanted:
-            raise ValueError(
-                f"{path} was measured with {key} {table.get(key)!r}, not {wanted!r}; "
-                "choose another file"
-            )
-    found: dict[str, Any] = table
-    return found
 
 
 def evaluate_classifier(model: Classifier) -> dict[str, Any]:

@@ -50,6 +50,13 @@ def digits_ddpm(
     return train_on_digits(model, seed=seed, steps=steps, batch_size=128, ema=0.999, **options)
 
 
+def digits_adm(seed: int = 0, steps: int = 4000, **options: Any) -> Iterator[TrainStep]:
+    """A smaller DDPM for MNIST that looks around at two resolutions, 14 and 7: lesson 04's."""
+    torch.manual_seed(seed)
+    model = UNet(channels=32, blocks=1, attention_resolutions=(14, 7))
+    return train_on_digits(model, seed=seed, steps=steps, ema=0.999, **options)
+
+
 def train_on_digits(
     model: nn.Module, seed: int = 0, batch_size: int = 64, ema: float = 0.99, **options: Any
 ) -> Iterator[TrainStep]:
@@ -143,6 +150,7 @@ def _device(options: dict[str, Any]) -> torch.device:
 
 RECIPES: dict[str, Recipe] = {
     "digits-ddpm": digits_ddpm,
+    "digits-adm": digits_adm,
     "digits-classifier": digits_classifier,
     "digits-noisy-classifier": digits_noisy_classifier,
     "digits-vae": digits_vae,

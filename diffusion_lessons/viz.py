@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from .data import to_bytes
-from .models.unet import Attention, UNet
+from .models.unet import UNet
 from .palette import NOISE, RESULT, SIGNAL
 from .sampling import Step, thin
 
@@ -87,35 +87,23 @@ def show_unet(model: UNet) -> Figure:
     Arcs are the skip connections; a dot marks a stage with attention. Shapes are read off a real
     pass through the network.
     """
-    stages = [*model.down, *model.middle, *model.up]
-    shapes: list[torch.Size] = []
-    handles = [
-        layer.register_forward_hook(lambda _, __, out: shapes.append(out.shape))
-        for layer in (model.input, *stages)
-    ]
-    with torch.no_grad():
-        model(torch.zeros(1, model.in_channels, model.size, model.size), torch.ones(1).long())
-    for handle in handles:
-        handle.remove()
-
+    x_t = torch.zeros(1, model.in_channels, model.size, model.size)
+    *stages, _ = model.trace(x_t, torch.ones(1).long())
     figure, ax = plt.subplots(figsize=(10, 3.6))
-    last_down = len(model.down)
-    waiting = list(range(last_down + 1))  # activations saved for the way up
-    for i, (_, channels, side, _) in enumerate(shapes):
-        stage = stages[i - 1] if i else None
-        colour = NOISE if last_down < i <= last_down + len(model.middle) else SIGNAL
+    for i, stage in enumerate(stages):
+        _, channels, side, _ = stage.output.shape
+        colour = NOISE if stage.kind == "middle" else SIGNAL
         ax.add_patch(Rectangle((i - 0.35, -side / 2), 0.7, side, color=colour, alpha=0.75))
         words = f"{channels}\n{side}x{side}"
         ax.text(i, -side / 2 - 0.5, words, ha="center", va="top", fontsize=9)
-        if stage is not None and isinstance(stage.attention, Attention):
+        if stage.queries is not None:
             ax.plot(i, 0, "o", color="white", ms=6)
-        if i > last_down + len(model.middle) and stage is not None and not stage.resamples:
-            start = waiting.pop()
-            top = shapes[start][2] / 2
+        if stage.skip is not None:
+            top = stages[stage.skip].output.shape[2] / 2
             arc = {"arrowstyle": "->", "connectionstyle": "arc3,rad=-0.25", "color": RESULT}
-            ax.annotate("", (i, side / 2), (start, top), arrowprops=arc)
-    top = max(shape[2] for shape in shapes) / 2
-    ax.set(xlim=(-1, len(shapes)), ylim=(-top - 4, 1.9 * top + 1), xticks=[], yticks=[])
+            ax.annotate("", (i, side / 2), (stage.skip, top), arrowprops=arc)
+    top = max(stage.output.shape[2] for stage in stages) / 2
+    ax.set(xlim=(-1, len(stages)), ylim=(-top - 4, 1.9 * top + 1), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     plt.close(figure)
     return figure

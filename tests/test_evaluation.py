@@ -29,8 +29,8 @@ from diffusion_lessons.evaluation import (
     noisy_classifier,
     reference,
     scores,
-    shipped_table,
 )
+from diffusion_lessons.tables import shipped_table
 
 
 def test_the_judge_knows_real_digits():

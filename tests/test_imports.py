@@ -13,7 +13,7 @@ import diffusion_lessons
 PACKAGE = Path(diffusion_lessons.__file__).parent
 
 MATH = {"schedule", "gaussian", "sampling", "guidance", "exact"}
-PICTURES = {"schedule", "gaussian", "sampling", "data", "exact", "palette", "viz", "widgets"}
+PICTURES = MATH | {"data", "palette", "viz", "widgets"}
 
 # What each module may import of the package, `models` and `widgets` standing for all their
 # modules. Modules that are not listed may import all but `recipes` and `cli`.
@@ -32,8 +32,8 @@ ALLOWED = {
     "viz": PICTURES | {"models"},  # it draws the U-Net's own picture
     "widgets": PICTURES,
 }
-TOP = {"recipes", "cli"}  # they may import everything; only the command line may import them
-COMMAND_LINE = {"recipes", "cli", "__main__"}
+TOP = {"recipes", "ablation", "cli"}  # they may import everything; only they import one another
+COMMAND_LINE = TOP | {"__main__"}
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

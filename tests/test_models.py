@@ -74,6 +74,7 @@ def attention_sides(model: UNet) -> list[int]:
         {"in_channels": 3, "size": 32},
         {"classes": 0},
         {"dropout": 0.5},
+        {"rescale_residual": True},
     ],
     ids=str,
 )
@@ -174,6 +175,15 @@ def test_adaptive_norm_scales_and_shifts_after_the_norm():
         h = normed * (1 + y[:, :16]) + y[:, 16:] if adaptive else normed
         expected = x + block.conv_2(F.silu(h))
         torch.testing.assert_close(block(x, features), expected, **CLOSE)
+
+
+def test_rescaling_halves_the_variance_of_each_sum():
+    plain, rescaled = (ResBlock(16, 16, 8, rescale_residual=rescale) for rescale in (False, True))
+    rescaled.load_state_dict(plain.state_dict())
+    x, features = torch.randn(2, 16, 4, 4), torch.randn(2, 8)
+    torch.testing.assert_close(rescaled(x, features), plain(x, features) / 2**0.5)
+    looking = Attention(16, 2, rescale_residual=True)  # new: it adds nothing
+    torch.testing.assert_close(looking(x), x / 2**0.5)
 
 
 def test_dropout_acts_in_training_alone():

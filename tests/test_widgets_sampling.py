@@ -13,7 +13,12 @@ import torch
 import traitlets
 
 from diffusion_lessons import ddim_invert, ddim_step, linear_schedule, sample, slerp
-from diffusion_lessons.widgets import GuidanceExplorer, InterpolationExplorer, StepsExplorer
+from diffusion_lessons.widgets import (
+    GuidanceExplorer,
+    InterpolationExplorer,
+    StepsExplorer,
+    TruncationExplorer,
+)
 from diffusion_lessons.widgets._base import ring, unpack_greys
 from diffusion_lessons.widgets._computed import noise_seed
 
@@ -412,3 +417,67 @@ def test_the_fallback_picture_has_a_row_for_each_scale(guided: GuidanceExplorer)
     assert picture.shape == (3 * 12, 3 * 12)
     wanted = guided.pictures(scale=2.5)[1, 0].numpy()
     assert abs(picture[24:, 12:24] - wanted).max() < 1e-6
+
+
+def decode(z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Pictures whose pixels are the latent's numbers, darker for higher classes."""
+    picture = z.view(-1, 1, 2, 2) / (1 + label[:, None, None, None])
+    return picture.repeat_interleave(4, 2).repeat_interleave(4, 3) / 4
+
+
+@pytest.fixture
+def truncated() -> TruncationExplorer:
+    curves = {"truncation": [(2, 0.7, 0.8), (0.5, 0.2, 0.95)], "guidance": [(1, 0.9, 0.7)]}
+    return TruncationExplorer(decode, 4, (0.5, 1, 2), (3, 0), 5, curves)
+
+
+def test_a_threshold_draws_every_latent_in(truncated: TruncationExplorer) -> None:
+    tight, loose = truncated.latents(0.5), truncated.latents(2)
+    assert tight.abs().max() <= 0.5
+    assert loose.abs().max() <= 2
+    assert (tight.abs() <= loose.abs() + 1e-6).all()  # the same uniform numbers
+    assert (tight.sign() == loose.sign()).all()
+    assert torch.equal(truncated.latents(), truncated.latents(1))  # nearest to 1 at first
+    for threshold in (0.5, 1, 2):
+        for label in (3, 0):
+            wanted = decode(truncated.latents(threshold), torch.full((5,), label)).clamp(-1, 1)
+            found = truncated.pictures("truncation", label, threshold)
+            torch.testing.assert_close(found, wanted, rtol=0, atol=1 / 255 + 1e-6)
+
+
+def test_truncation_is_renewed_class_by_class(truncated: TruncationExplorer) -> None:
+    truncated.send = lambda message, *_: None
+    before = truncated.latents(2)
+    truncated.seed = 1
+    assert (truncated.latents(2) - before).abs().mean() > 0.3
+    with pytest.raises(LookupError, match="not computed yet for the noise of seed 1"):
+        truncated.pictures()
+    truncated._listen(truncated, {"ask": "part", "part": 1, "seed": 1}, [])
+    wanted = decode(truncated.latents(2), torch.zeros(5).long()).clamp(-1, 1)
+    found = truncated.pictures(label=0, scale=2)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1 / 255 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"thresholds": (0, 1)}, "thresholds must be above 0"),
+        ({"thresholds": (2, 1)}, "thresholds must hold finite values that rise"),
+        ({"thresholds": ()}, "thresholds must hold finite values that rise"),
+        ({"classes": (1, 1)}, "classes must be different labels"),
+        ({"count": 17}, "count must lie in 1..16"),
+        ({"latent": 0}, "latent must lie in"),
+        ({"decode": lambda z, label: z}, "decode must make grey pictures"),
+        ({"curves": {"truncation": [(1, 2, 0.5)]}}, "must hold points"),
+        ({"seed": -1}, "seed must lie in"),
+    ],
+)
+def test_truncation_that_cannot_be_shown_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TruncationExplorer(**({"decode": decode, "latent": 4} | change))
+
+
+def test_the_fallback_picture_of_truncation_names_its_scale(truncated: TruncationExplorer) -> None:
+    (axes,) = truncated.figure().axes
+    assert axes.get_ylabel() == "threshold"
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["0.5", "1", "2"]

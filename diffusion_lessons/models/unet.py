@@ -2,12 +2,13 @@
 
 The parts are those of ADM (Dhariwal & Nichol, arXiv 2105.05233): adaptive group normalisation,
 several attention heads at chosen resolutions, residual blocks that also change the resolution.
-Each is an argument. Pictures first pass a pixel-unshuffle, which folds each 2 x 2 patch into
-channels: the network works at half the resolution, where a processor has far less to move.
+Each is an argument of `UNet`. Pictures first pass a pixel-unshuffle, which folds each 2 x 2 patch
+into channels: the network works at half the resolution, where a processor has far less to move.
 """
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -34,12 +35,18 @@ def resize(h: Tensor, scale: float) -> Tensor:
     return F.interpolate(h, scale_factor=2.0) if scale == 2 else h
 
 
+def join(x: Tensor, h: Tensor, rescale: bool) -> Tensor:
+    """A residual connection: the old and what is new, their variance halved if ``rescale``."""
+    return (x + h) * math.sqrt(0.5) if rescale else x + h
+
+
 class ResBlock(nn.Module):
     """Two convolutions around the time-and-class features, added to the input.
 
     ``scale`` 0.5 or 2 changes the resolution inside the block (BigGAN's way, which ADM took over).
     With ``adaptive_norm`` the features scale and shift the normalised activations (AdaGN, ADM
-    section 3); without, they are added before the normalisation, as in DDPM.
+    section 3); without, they are added before the normalisation, as in DDPM. With
+    ``rescale_residual`` the sum of both ways is divided by sqrt(2) (ADM tried it and left it out).
     """
 
     def __init__(
@@ -50,9 +57,11 @@ class ResBlock(nn.Module):
         scale: float = 1,
         adaptive_norm: bool = True,
         dropout: float = 0.0,
+        rescale_residual: bool = False,
     ) -> None:
         super().__init__()
         self.scale, self.adaptive_norm = scale, adaptive_norm
+        self.rescale_residual = rescale_residual
         self.norm_1 = group_norm(channels_in)
         self.conv_1 = nn.Conv2d(channels_in, channels, 3, padding=1)
         self.features = nn.Linear(features, 2 * channels if adaptive_norm else channels)
@@ -71,7 +80,7 @@ class ResBlock(nn.Module):
         else:
             h = self.norm_2(h + f)
         h = self.conv_2(self.dropout(F.silu(h)))
-        return self.skip(resize(x, self.scale)) + h
+        return join(self.skip(resize(x, self.scale)), h, self.rescale_residual)
 
 
 def look(q: Tensor, k: Tensor) -> Tensor:
@@ -82,33 +91,46 @@ def look(q: Tensor, k: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Every position looks at every other, in several heads, and adds what it found."""
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int, rescale_residual: bool = False) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f"{channels} channels cannot be shared among {heads} heads")
         self.heads = heads
+        self.rescale_residual = rescale_residual
         self.norm = group_norm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.project = zero(nn.Linear(channels, channels))
 
     def weights(self, x: Tensor) -> Tensor:
         """Where each position looks: [B, C, H, W] -> [B, heads, H*W, H*W], rows sum to 1."""
-        q, k, _ = self._qkv(x)
+        q, k, _ = self.qkv_of(x)
         return look(q, k)
 
     def forward(self, x: Tensor) -> Tensor:
         B, C, H, W = x.shape
-        q, k, v = self._qkv(x)
+        q, k, v = self.qkv_of(x)
         # At 49 positions the plain product beats torch's fused attention, whose bf16 backward pass
         # took half of the training time on a CPU.
         h = look(q, k) @ v  # [B, heads, H*W, C/heads]
         h = self.project(h.transpose(1, 2).reshape(B, H * W, C))
-        return x + h.transpose(1, 2).reshape(B, C, H, W)
+        return join(x, h.transpose(1, 2).reshape(B, C, H, W), self.rescale_residual)
 
-    def _qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def qkv_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each [B, heads, H*W, C/heads], of x [B, C, H, W]."""
         h = self.norm(x).flatten(2).transpose(1, 2)  # [B, C, H, W] -> [B, H*W, C]
         q, k, v = self.qkv(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return q, k, v  # each [B, heads, H*W, C/heads]
+        return q, k, v
+
+
+class Trace(NamedTuple):
+    """One stage of a pass through a `UNet`."""
+
+    kind: str  # "input", "down", "middle", "up" or "output"
+    output: Tensor  # [B, C, H, W]
+    resamples: bool  # whether it only changes the resolution
+    skip: int | None  # which earlier stage's output joins its input
+    queries: Tensor | None  # [B, heads, H*W, C/heads] where it looks around, as are the
+    keys: Tensor | None  # keys: `look` makes the weights of the two
 
 
 class UNet(nn.Module):
@@ -119,7 +141,8 @@ class UNet(nn.Module):
     ``attention_resolutions``, with ``heads`` heads, or as many as make each ``head_channels``
     wide. ``classes`` labels can be asked for; ``label=None`` or a label equal to ``classes`` is
     the null label, "any class". ``residual_resampling`` and ``adaptive_norm`` switch two of ADM's
-    parts off. Raises ValueError if size, unshuffle and levels do not divide.
+    parts off, ``rescale_residual`` one on that ADM left out (see `ResBlock`). Raises ValueError if
+    size, unshuffle and levels do not divide.
     """
 
     def __init__(
@@ -137,6 +160,7 @@ class UNet(nn.Module):
         adaptive_norm: bool = True,
         residual_resampling: bool = True,
         dropout: float = 0.0,
+        rescale_residual: bool = False,
     ) -> None:
         super().__init__()
         self.config = {
@@ -153,6 +177,7 @@ class UNet(nn.Module):
             "adaptive_norm": adaptive_norm,
             "residual_resampling": residual_resampling,
             "dropout": dropout,
+            "rescale_residual": rescale_residual,
         }
         shrink = unshuffle * 2 ** (len(multipliers) - 1)
         if size % shrink:
@@ -164,7 +189,7 @@ class UNet(nn.Module):
         self.label = nn.Embedding(classes + 1, features)
 
         def block(c_in: int, c_out: int, scale: float = 1) -> ResBlock:
-            return ResBlock(c_in, c_out, features, scale, adaptive_norm, dropout)
+            return ResBlock(c_in, c_out, features, scale, adaptive_norm, dropout, rescale_residual)
 
         def heads_for(c: int) -> int:
             if head_channels is None:
@@ -173,8 +198,11 @@ class UNet(nn.Module):
                 raise ValueError(f"{c} channels cannot be cut into heads of {head_channels}")
             return c // head_channels
 
+        def look_around(c: int) -> Attention:
+            return Attention(c, heads_for(c), rescale_residual)
+
         def attention(c: int, side: int) -> nn.Module:
-            return Attention(c, heads_for(c)) if side in attention_resolutions else nn.Identity()
+            return look_around(c) if side in attention_resolutions else nn.Identity()
 
         side = size // unshuffle
         width = channels * multipliers[0]
@@ -193,7 +221,7 @@ class UNet(nn.Module):
                 skips.append(width)
         self.middle = nn.ModuleList(
             [
-                Stage(block(width, width), Attention(width, heads_for(width))),
+                Stage(block(width, width), look_around(width)),
                 Stage(block(width, width), nn.Identity()),
             ]
         )
@@ -232,6 +260,39 @@ class UNet(nn.Module):
             h = stage(h, features)
         h = self.output(F.silu(self.norm(h)))
         return gate * x_t + F.pixel_shuffle(h, self.unshuffle)
+
+    @torch.no_grad()
+    def trace(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> list[Trace]:
+        """A pass that tells what every stage does, in the order of use; arguments as `forward`'s.
+
+        The first is the convolution that takes the picture in, the last the predicted noise.
+        """
+        stages: list[tuple[str, nn.Module]] = [("input", self.input)]
+        for kind, part in (("down", self.down), ("middle", self.middle), ("up", self.up)):
+            stages += [(kind, stage) for stage in part]
+        seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # by module, input and output
+        hooks = [
+            module.register_forward_hook(lambda m, given, out: seen.update({m: (given[0], out)}))
+            for _, stage in stages
+            for module in (stage, getattr(stage, "attention", None))
+            if module is not None
+        ]
+        try:
+            noise = self(x_t, t, label)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        waiting = list(range(len(self.down) + 1))  # outputs saved for the way up
+        found = []
+        for kind, stage in stages:
+            attention = getattr(stage, "attention", None)
+            resamples = bool(getattr(stage, "resamples", False))
+            queries = keys = None
+            if isinstance(attention, Attention):
+                queries, keys, _ = attention.qkv_of(seen[attention][0])
+            skip = waiting.pop() if kind == "up" and not resamples else None
+            found.append(Trace(kind, seen[stage][1], resamples, skip, queries, keys))
+        return [*found, Trace("output", noise, False, None, None, None)]
 
 
 class Stage(nn.Module):

@@ -4,6 +4,7 @@ Everything that follows from the sliders alone is computed in the page, and what
 computed beforehand, so both work the same with a kernel, without one, and in a published book.
 """
 
+from .attention import AttentionExplorer
 from .forward import ForwardExplorer
 from .guidance import GuidanceExplorer
 from .interpolation import InterpolationExplorer
@@ -11,9 +12,12 @@ from .posterior import PosteriorExplorer
 from .schedule import ScheduleExplorer
 from .steps import StepsExplorer
 from .trajectory import TrajectoryPlayer
+from .truncation import TruncationExplorer
+from .unet import UNetExplorer
 from .vector import VectorExplorer
 
 __all__ = [
+    "AttentionExplorer",
     "ForwardExplorer",
     "GuidanceExplorer",
     "InterpolationExplorer",
@@ -21,5 +25,7 @@ __all__ = [
     "ScheduleExplorer",
     "StepsExplorer",
     "TrajectoryPlayer",
+    "TruncationExplorer",
+    "UNetExplorer",
     "VectorExplorer",
 ]

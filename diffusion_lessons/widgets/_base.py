@@ -25,12 +25,12 @@ HERE = Path(__file__).parent
 INK, SOFT, LINE = "#22272e", "#5c6570", "#e2e6ea"
 
 
-def module_text(name: str | Path) -> str:
-    """One ES module without imports: the shared kit followed by the widget's own file.
+def module_text(*names: str | Path) -> str:
+    """One ES module without imports: the shared kit followed by the widget's own files.
 
     A file beside this one is given by its name, another by its whole path.
     """
-    return f"{(HERE / 'kit.js').read_text('utf-8')}\n{(HERE / name).read_text('utf-8')}"
+    return "\n".join((HERE / name).read_text("utf-8") for name in ("kit.js", *names))
 
 
 class Explorer(anywidget.AnyWidget):

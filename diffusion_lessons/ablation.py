@@ -1,0 +1,110 @@
+"""The ablation of ADM in our size: the same training with each part of the U-Net on and off."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .checkpoints import machine
+from .compute import Compute, fastest
+from .data import digits, to_unit
+from .evaluation import evaluate
+from .models.unet import UNet
+from .recipes import train_on_digits
+from .schedule import NoiseSchedule, linear_schedule
+from .tables import Row, Table
+from .training import noise_prediction_loss, step_generator, watch
+
+BASE: dict[str, Any] = {
+    "channels": 32,
+    "blocks": 1,
+    "heads": 1,
+    "attention_resolutions": [7],
+    "residual_resampling": False,
+    "adaptive_norm": True,
+    "rescale_residual": False,
+}
+"""The U-Net without ADM's changes, but for AdaGN: arguments of `UNet`."""
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "depth for width": {"channels": 24, "blocks": 2},
+    "4 heads": {"heads": 4},
+    "attention at 14 and 7": {"attention_resolutions": [14, 7]},
+    "BigGAN up and down": {"residual_resampling": True},
+    "rescaling": {"rescale_residual": True},
+    "all three": {"heads": 4, "attention_resolutions": [14, 7], "residual_resampling": True},
+    "addition for AdaGN": {"adaptive_norm": False},
+}
+"""What each variant changes of `BASE`; "all three" are heads, attention and BigGAN, as in ADM."""
+
+BATCH = 64
+
+
+def ablate(
+    out: Path | str,
+    seeds: Sequence[int] = (0, 1, 2),
+    steps: int = 1000,
+    samples: int = 2000,
+    sampling_steps: int = 20,
+    variants: Sequence[str] = tuple(VARIANTS),
+) -> Iterator[Row]:
+    """Train every variant with every seed for as many updates, measure it; yields each new row.
+
+    A row is what `evaluate` finds in ``samples`` digits, drawn by DDIM in
+    ``sampling_steps`` steps, with the loss on the test digits. The table is the JSON file ``out``;
+    a run that was cut off goes on after the last row, in the number format in which it began.
+    Raises ValueError for a variant that does not exist, or a file of another budget.
+    """
+    if unknown := set(variants) - set(VARIANTS):
+        raise ValueError(f"variants must be of {list(VARIANTS)}, got {sorted(unknown)}")
+    head = {"base": BASE, "batch_size": BATCH, "steps": steps}
+    head |= {"samples": samples, "sampling_steps": sampling_steps}
+    table = Table(out, head, _settings)
+    # All rows alike: a machine under load may take another format for the fastest.
+    compute = Compute.from_dict(table.rows[0]["compute"]) if table.rows else fastest()
+    schedule = linear_schedule()
+    for seed in seeds:
+        for variant in variants:
+            if (seed, variant) in table:
+                continue
+            torch.manual_seed(seed)  # the first weights
+            model = UNet(**BASE | VARIANTS[variant])
+            run = train_on_digits(model, seed, BATCH, ema=0.995, steps=steps, compute=compute)
+            *_, last = watch(run, f"{variant}, seed {seed}")
+            network = last.model
+            assert isinstance(network, UNet)
+            found = evaluate(network, schedule, samples, sampling_steps, progress=False)
+            kept = ("class_accuracy", "frechet_distance", "precision", "recall", "floor")
+            row = {
+                "variant": variant,
+                "seed": seed,
+                "parameters": sum(p.numel() for p in network.parameters()),
+                "training_seconds": round(last.seconds, 1),
+                "test_loss": round(held_out_loss(network, schedule), 6),
+                **{name: found[name] for name in kept},
+                "compute": compute.as_dict(),
+                "machine": machine(),
+            }
+            table.add(row)
+            yield row
+
+
+@torch.no_grad()
+def held_out_loss(model: nn.Module, schedule: NoiseSchedule) -> float:
+    """L_simple on 2,500 test digits, each at one time, with the same noise for every model."""
+    test = digits(train=False)
+    device = next(model.parameters()).device
+    losses = []
+    parts = zip(test.images[:2500].split(500), test.labels[:2500].split(500), strict=True)
+    for i, (images, label) in enumerate(parts):
+        x_0, generator = to_unit(images).to(device), step_generator(0, i)
+        how = (x_0, schedule, generator, label.to(device))
+        losses.append(noise_prediction_loss(model, *how, drop_label=0))
+    return torch.stack(losses).mean().item()
+
+
+def _settings(row: Row) -> tuple[int, str]:
+    return row["seed"], row["variant"]

@@ -1,0 +1,170 @@
+// ---------------------------------------------------------------- fidelity against diversity
+// What GuidanceExplorer and TruncationExplorer share (`_trade.py`): samples of one class at one
+// scale, and the measured curves with the chosen scale on them.
+
+// Where a scale lies on a measured curve of rising [scale, recall, precision]: between its
+// neighbours, in proportion; null beyond the curve's ends.
+function onCurve(points, scale) {
+  const after = points.findIndex((point) => point[0] >= scale);
+  if (after < 0 || (after === 0 && points[0][0] > scale)) return null;
+  if (points[after][0] === scale) return points[after].slice(1);
+  const [low, high] = [points[after - 1], points[after]];
+  const share = (scale - low[0]) / (high[0] - low[0]);
+  return [1, 2].map((k) => (1 - share) * low[k] + share * high[k]);
+}
+
+// `label` names the widget, `scaleLabel` its scale, `knob` what the lines of the plot are, `source`
+// what the samples have in common; `extra` may be a panel { element, paint(colours, scale) } beside
+// them.
+function tradeView({ model, el, label: title, scaleLabel, knob, source, extra }) {
+  const methods = model.get("_methods");
+  const classes = model.get("_classes");
+  const scales = model.get("_scales");
+  const curves = model.get("_curves");
+  const [count, rows, columns] = model.get("_shape");
+  const size = count * rows * columns;
+  const across = Math.min(count, extra ? 4 : 8);
+  const down = Math.ceil(count / across);
+  const chosen = () =>
+    methods.indexOf(model.get("method")) * classes.length + classes.indexOf(model.get("label"));
+
+  const view = stage({
+    model,
+    el,
+    label: title,
+    watch: ["method", "label", "scale"],
+    paint,
+  });
+  const method = select({
+    name: "method",
+    label: knob,
+    options: methods.map((name) => [name, name]),
+    onInput: (name) => view.set({ method: name }),
+  });
+  const label = select({
+    name: "label",
+    label: "class asked for",
+    options: classes.map((k) => [k, k]),
+    onInput: (k) => view.set({ label: Number(k) }),
+  });
+  const scale = slider({
+    name: "scale",
+    label: scaleLabel,
+    values: scales,
+    onInput: (value) => view.set({ scale: value }),
+  });
+  const samples = figure("samples", [key("result", "Samples"), `, from the same ${source} each time`]);
+  Object.assign(samples.canvas.style, {
+    height: "auto",
+    maxWidth: `${84 * across}px`,
+    aspectRatio: `${across * columns} / ${down * rows}`,
+  });
+  const drawn = Object.keys(curves).length > 0;
+  const plane = figure("curves", [
+    Object.keys(curves).length > 1
+      ? `Measured: each line is a ${knob}, each point a ${scaleLabel}; `
+      : `Measured: each point is a ${scaleLabel}; `,
+    key("result", "here"),
+    " is the one chosen",
+  ]);
+  plane.canvas.classList.add("dl-wide");
+  const note = h("p", { class: "dl-note", "data-part": "note" });
+
+  const parts = computed({
+    model,
+    view,
+    count: methods.length * classes.length,
+    watch: ["method", "label"],
+    // The chosen pictures first, then the other classes of this method.
+    far(k) {
+      const row = (part) => Math.floor(part / classes.length);
+      return k === chosen() ? -1 : Math.abs(row(k) - row(chosen()));
+    },
+    unpack: async (part) => ({ pictures: await inflate(part.pictures) }),
+    button: "New noise",
+    part(k) {
+      const way = methods.length > 1 ? `, ${methods[Math.floor(k / classes.length)]}` : "";
+      return `class ${classes[k % classes.length]}${way}`;
+    },
+  });
+
+  const choice = methods.length > 1 ? [method.element] : [];
+  view.root.append(
+    h("div", { class: "dl-controls" }, ...choice, label.element, scale.element),
+    h("div", { class: "dl-row" }, parts.again, parts.work),
+    h("div", { class: extra ? "dl-panels" : "dl-below" }, samples.element, extra?.element),
+    ...(drawn ? [h("div", { class: "dl-below" }, plane.element), note] : []),
+  );
+
+  function paint(colours) {
+    const [name, k, value] = ["method", "label", "scale"].map((trait) => model.get(trait));
+    method.sync(name);
+    label.sync(String(k));
+    scale.sync(value);
+    const part = parts.get(chosen());
+    view.root.dataset.ready = Boolean(part);
+    const what = `${count} samples of class ${k}, ${name}, ${scaleLabel} ${value}`;
+    if (part) {
+      const from = scales.indexOf(value) * size;
+      const wide = across * columns;
+      paintPicture(samples.canvas, down * rows, wide, (i) => {
+        const [row, column] = [Math.floor(i / wide), i % wide];
+        const picture = Math.floor(row / rows) * across + Math.floor(column / columns);
+        if (picture >= count) return -1;
+        const inside = (row % rows) * columns + (column % columns);
+        return part.pictures[from + picture * rows * columns + inside] / 127.5 - 1;
+      });
+    } else paintNothing(samples.canvas, colours);
+    describe(samples.canvas, `${part ? "" : "not computed yet: "}${what}`);
+    if (drawn) paintCurves(colours, name, value);
+    extra?.paint(colours, value);
+  }
+
+  function paintCurves(colours, name, value) {
+    const every = Object.values(curves).flat();
+    const range = (k) => {
+      const values = every.map((point) => point[k]);
+      const [low, high] = [Math.min(...values), Math.max(...values)];
+      const room = Math.max(0.06 * (high - low), 0.005);
+      return [Math.max(low - room, 0), Math.min(high + room, 1)];
+    };
+    const plot = new Plot(plane.canvas, colours, {
+      x: range(1),
+      y: range(2),
+      xLabel: "recall (diversity)",
+      yLabel: "precision (fidelity)",
+    });
+    const dashes = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
+    Object.entries(curves).forEach(([other, points], i) => {
+      const mine = other === name;
+      const colour = mine ? colours.signal : colours.soft;
+      const [xs, ys] = [1, 2].map((k) => points.map((point) => point[k]));
+      plot.line(xs, ys, { colour, dash: dashes[i % dashes.length], width: mine ? 2.5 : 1.5 });
+      plot.scatter(xs.flatMap((x, j) => [x, ys[j]]), { colour, radius: mine ? 3 : 2 });
+      const end = points.length - 1;
+      plot.tag(other, xs[end], plot.Y(ys[end]) - 8, { colour, halo: true });
+    });
+    const place = curves[name] && onCurve(curves[name], value);
+    if (!place) {
+      fill(note, `${name} ${value}`, `At ${scaleLabel} ${value} this ${knob} was not measured.`);
+      describe(plane.canvas, "recall and precision of all that was measured");
+      return;
+    }
+    plot.dot(...place, colours.result, 7);
+    fill(
+      note,
+      `${name} ${value}`,
+      `At ${scaleLabel} ${value}: precision `,
+      h("span", { class: "dl-number dl-result" }, fixed(place[1], 2)),
+      ", recall ",
+      h("span", { class: "dl-number dl-result" }, fixed(place[0], 2)),
+      ".",
+    );
+    describe(
+      plane.canvas,
+      `at ${scaleLabel} ${value} ${name} has precision ${fixed(place[1], 2)} and recall ${fixed(place[0], 2)}`,
+    );
+  }
+
+  return view.end;
+}

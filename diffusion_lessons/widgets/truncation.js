@@ -1,0 +1,53 @@
+// ---------------------------------------------------------------- TruncationExplorer
+
+const SHOWN = 4; // standard deviations of the latent, either way
+
+// The standard normal's share within `threshold` of 0, by Simpson's rule.
+function shareWithin(threshold) {
+  const [pieces, step] = [200, (2 * threshold) / 200];
+  let sum = bell(threshold) * 2;
+  for (let i = 1; i < pieces; i++) sum += bell(-threshold + i * step) * (i % 2 ? 4 : 2);
+  return (sum * step) / 3;
+}
+
+function render({ model, el }) {
+  const words = h("p", { class: "dl-soft", "data-part": "kept" });
+  const title = ["Each number of the ", key("signal", "latent"), " comes from this bell, cut off"];
+  const panel = figure("latent", title, { below: words });
+  const xs = Array.from({ length: 401 }, (_, i) => (i / 200 - 1) * SHOWN);
+  const paint = (colours, threshold) => {
+    const share = shareWithin(threshold);
+    // A very low threshold makes a spike: the axis grows with it.
+    const top = Math.max(0.5, 1.1 * (bell(0) / share));
+    const plot = new Plot(panel.canvas, colours, {
+      x: [-SHOWN, SHOWN],
+      y: [0, top],
+      xLabel: "a number of the latent",
+      yLabel: "density",
+    });
+    const cut = (x) => (Math.abs(x) <= threshold ? bell(x) / share : 0);
+    const inside = xs.filter((x) => Math.abs(x) < threshold);
+    const edge = [-threshold, ...inside, threshold];
+    plot.line(edge, edge.map(cut), { colour: colours.signal, area: 0.2 });
+    plot.line(xs, xs.map((x) => bell(x)), { colour: colours.soft, dash: [4, 4], width: 1.5 });
+    for (const side of [-threshold, threshold]) {
+      plot.vertical(side, colours.signal, { dash: [], width: 2, to: cut(threshold) });
+    }
+    const percent = fixed(100 * share, share > 0.99 ? 1 : 0);
+    const kept = `the cut keeps ${percent}\u00a0% of a normal's draws; the others are drawn again`;
+    fill(words, kept, kept);
+    describe(panel.canvas, `normal distribution cut at ${threshold}: ${kept}`);
+  };
+  return tradeView({
+    model,
+    el,
+    label: "Truncation explorer",
+    scaleLabel: "threshold",
+    knob: "method",
+    source: "draws",
+    extra: { element: panel.element, paint },
+  });
+}
+
+export { onCurve, shareWithin };
+export default { render };

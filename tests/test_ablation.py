@@ -1,0 +1,69 @@
+"""The ablation trains what it says, measures it, and goes on where it was cut off."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffusion_lessons import cli, linear_schedule
+from diffusion_lessons.ablation import BASE, VARIANTS, ablate, held_out_loss
+from diffusion_lessons.models.unet import UNet
+
+
+def test_each_variant_changes_its_part_alone():
+    sizes = {}
+    for name, change in VARIANTS.items():
+        config = UNet(**BASE | change).config
+        differing = {key for key, value in BASE.items() if config[key] != value}
+        assert differing == set(change), name
+        sizes[name] = sum(p.numel() for p in UNet(**BASE | change).parameters())
+    assert sizes["4 heads"] == sizes["rescaling"] == sizes["base"]
+    assert max(sizes.values()) < 1.4 * min(sizes.values())  # like for like, nearly
+    three = VARIANTS["4 heads"] | VARIANTS["attention at 14 and 7"] | VARIANTS["BigGAN up and down"]
+    assert VARIANTS["all three"] == three
+
+
+def test_an_ablation_that_was_cut_off_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out, small = tmp_path / "table.json", {"steps": 2, "samples": 20, "sampling_steps": 2}
+    variants = ["base", "4 heads"]
+    first = ablate(out, (1,), variants=variants, **small)
+    row = next(first)  # one row, then the run is cut off
+    first.close()
+    assert (row["variant"], row["seed"]) == ("base", 1)
+    assert row["test_loss"] > 0
+    assert row["floor"]["frechet_distance"] > 0
+    rest = list(ablate(out, (1, 2), variants=variants, **small))
+    assert [(r["seed"], r["variant"]) for r in rest] == [
+        (1, "4 heads"),
+        (2, "base"),
+        (2, "4 heads"),
+    ]
+    assert {str(r["compute"]) for r in rest} == {str(row["compute"])}
+    assert len(json.loads(out.read_text())["rows"]) == 4
+    again = tmp_path / "again.json"  # the seed alone decides
+    (same,) = ablate(again, (1,), variants=["base"], **small)
+    assert same["test_loss"] == row["test_loss"]
+    with pytest.raises(ValueError, match="was measured with steps 2, not 3"):
+        next(ablate(out, (1,), steps=3, samples=20, sampling_steps=2))
+    with pytest.raises(ValueError, match="variants must be of"):
+        next(ablate(out, variants=["wings"]))
+    arguments = ["ablate", "--out", str(again), "--seeds", "1", "--steps", "2", "--samples", "20"]
+    assert cli.main([*arguments, "--variants", "base"]) == 2  # measured with other sampling steps
+    assert "was measured with sampling_steps 2, not 20" in capsys.readouterr().err
+
+
+def test_the_held_out_loss_is_the_same_every_time_and_1_for_a_network_that_says_nothing():
+    class Nothing(torch.nn.Module):
+        classes = 10
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, x_t, t, label):
+            return self.weight * x_t
+
+    losses = [held_out_loss(Nothing(), linear_schedule()) for _ in range(2)]
+    assert losses[0] == losses[1]
+    assert losses[0] == pytest.approx(1, abs=0.005)  # the noise's own variance

@@ -1,0 +1,201 @@
+"""Widgets that look into the U-Net show what it computed."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import traitlets
+
+from diffusion_lessons import digits, forward, linear_schedule, noise_to_x0, to_unit
+from diffusion_lessons.models.unet import Attention, UNet, look
+
+pytest.importorskip("anywidget")
+
+from diffusion_lessons.widgets import AttentionExplorer, UNetExplorer
+
+SCHEDULE = linear_schedule()
+IMAGES = to_unit(digits(train=False).images[:2])
+LABEL = torch.tensor([7, 2])
+TIMES = (10, 500)
+
+
+@pytest.fixture(scope="module")
+def model() -> UNet:
+    """Small, with attention at two resolutions, its weights drawn so that every stage speaks."""
+    torch.manual_seed(0)
+    made = UNet(channels=16, blocks=1, heads=2, attention_resolutions=(14, 7)).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if not parameter.any():
+                parameter.normal_(0, 0.2)
+    return made
+
+
+@pytest.fixture
+def unet(model: UNet) -> UNetExplorer:
+    return UNetExplorer(model, IMAGES, SCHEDULE, LABEL, TIMES, maps=3)
+
+
+@pytest.fixture
+def attention(model: UNet) -> AttentionExplorer:
+    return AttentionExplorer(model, IMAGES, SCHEDULE, LABEL, TIMES)
+
+
+def test_a_trace_tells_what_the_forward_pass_does(model: UNet) -> None:
+    x_t, t = torch.randn(2, 1, 28, 28), torch.tensor([3, 700])
+    stages = model.trace(x_t, t, LABEL)
+    assert [stage.kind for stage in stages] == (
+        ["input"] + 3 * ["down"] + 2 * ["middle"] + 5 * ["up"] + ["output"]
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(stages[-1].output, model(x_t, t, LABEL))
+    # Four activations are saved on the way down, the last is used first on the way up.
+    assert [stage.skip for stage in stages if stage.skip is not None] == [3, 2, 1, 0]
+    assert [i for i, stage in enumerate(stages) if stage.resamples] == [2, 8]
+    # Attention adds to its input what it finds: undone, its weights come from the block's output.
+    middle = model.middle[0]
+    assert isinstance(middle.attention, Attention)
+    seen: list[torch.Tensor] = []
+    hook = middle.attention.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        model(x_t, t, LABEL)
+    hook.remove()
+    queries, keys = stages[4].queries, stages[4].keys
+    assert queries is not None
+    assert keys is not None
+    torch.testing.assert_close(look(queries, keys), middle.attention.weights(seen[0]))
+    assert not model.middle[0]._forward_hooks  # nothing stays behind
+
+
+@pytest.mark.parametrize("t", TIMES)
+@pytest.mark.parametrize("picture", [0, 1])
+def test_a_box_shows_the_maps_of_its_stage(
+    unet: UNetExplorer, model: UNet, t: int, picture: int
+) -> None:
+    unet.t, unet.picture = t, picture
+    noise = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    q = forward(IMAGES, 0, t, SCHEDULE)
+    x_t = q.mean + q.std * noise
+    level = {"rtol": 0, "atol": 1 / 255 + 1e-6}
+    torch.testing.assert_close(unet.x_t, x_t[picture, 0].clamp(-1, 1), **level)
+    traced = model.trace(x_t, torch.full((2,), t), LABEL)
+    x0_hat = noise_to_x0(x_t, traced[-1].output, t, SCHEDULE)
+    torch.testing.assert_close(unet.x0_hat, x0_hat[picture, 0].clamp(-1, 1), **level)
+    for i, stage in enumerate(unet._stages):
+        unet.stage = i
+        shown = traced[i].output[:, stage["shown"]]
+        scale = shown.abs().quantile(0.99)
+        wanted = (shown / scale)[picture].clamp(-1, 1)
+        torch.testing.assert_close(unet.feature_maps(), wanted, **level)
+
+
+def test_the_channels_shown_are_those_that_vary_most(unet: UNetExplorer) -> None:
+    every = torch.stack([p.stages[4].output for p in unet.passes])
+    variance = every.transpose(0, 2).flatten(1).var(1)
+    shown = unet._stages[4]["shown"]
+    assert len(shown) == 3
+    rest = [c for c in range(len(variance)) if c not in shown]
+    assert variance[shown].min() >= variance[rest].max()
+    assert unet._stages[-1]["shown"] == [0]  # the noise has one channel only
+
+
+@pytest.mark.parametrize("t", TIMES)
+@pytest.mark.parametrize("head", [0, 1, 2])
+def test_a_pixel_looks_where_the_network_does(
+    attention: AttentionExplorer, head: int, t: int
+) -> None:
+    attention.t, attention.head, attention.row, attention.column = t, head, 9, 21
+    stages = attention.passes[TIMES.index(t)].stages
+    # The last stages with attention, on the way up: 10 at 14 x 14, 7 at 7 x 7.
+    for panel, (i, side) in enumerate([(10, 14), (7, 7)]):
+        place = 9 * side // 28 * side + 21 * side // 28
+        weights = look(stages[i].queries, stages[i].keys)[0, :, place]  # [heads, places]
+        wanted = (weights.mean(0) if head == 0 else weights[head - 1]).view(side, side)
+        found = attention.weights(panel)
+        torch.testing.assert_close(found.sum(), torch.tensor(1.0))
+        assert (found - wanted).abs().sum() < 0.05  # of 1: eight bits a number
+
+
+def test_the_page_makes_the_same_weights(attention: AttentionExplorer, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node on the path: the JavaScript is only tested in the browser")
+    generator = torch.Generator().manual_seed(1)
+    q, k = torch.randn(8, generator=generator), torch.randn(49, 8, generator=generator)
+    (tmp_path / "widget.mjs").write_text(AttentionExplorer._esm)
+    (tmp_path / "main.mjs").write_text(
+        'import { looks, spread } from "./widget.mjs";\n'
+        f"const found = looks({q.tolist()}, {k.flatten().tolist()}, 49, 8);\n"
+        "console.log(JSON.stringify([[...found], spread(found), spread([0.25, 0.25, 0.5, 0])]));"
+    )
+    ran = subprocess.run(
+        [node, "main.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    weights, wide, known = json.loads(ran.stdout)
+    exact = look(q[None], k)[0].double()
+    torch.testing.assert_close(torch.tensor(weights).double(), exact, atol=1e-6, rtol=0)
+    entropy = -(exact * exact.log()).sum()
+    assert wide == pytest.approx(float(entropy.exp()), rel=1e-5)
+    assert known == pytest.approx(2**1.5)  # half a bit more than one of two
+
+
+@pytest.mark.parametrize("kind", [UNetExplorer, AttentionExplorer])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": torch.zeros(7, 1, 28, 28)}, "images must be 1 to 6 grey pictures"),
+        ({"images": 3 * IMAGES}, "images must lie in -1..1"),
+        ({"times": ()}, "times must rise"),
+        ({"times": (0, 5)}, "times must rise, from 1 on"),
+        ({"times": (5, 5)}, "times must rise"),
+        ({"times": (5, 1001)}, "times must lie in 1..1000"),
+        ({"model": torch.nn.Identity()}, "model must be a U-Net that can trace its stages"),
+        ({"seed": -1}, "seed must lie in"),
+    ],
+)
+def test_what_cannot_be_looked_into_is_refused(
+    kind: Any, model: UNet, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(**({"model": model, "images": IMAGES, "schedule": SCHEDULE, "times": (5,)} | change))
+
+
+def test_maps_and_stages_are_checked(model: UNet) -> None:
+    with pytest.raises(ValueError, match=r"maps must lie in 1\.\.16"):
+        UNetExplorer(model, IMAGES, maps=17, times=(5,))
+    with pytest.raises(ValueError, match=r"stages must be of \[1, 3, 4, 6, 7, 9, 10\]"):
+        AttentionExplorer(model, IMAGES, stages=[2], times=(5,))
+    plain = UNet(channels=16, blocks=1, attention_resolutions=())
+    plain.middle[0].attention = torch.nn.Identity()
+    with pytest.raises(ValueError, match="no attention"):
+        AttentionExplorer(plain, IMAGES, times=(5,))
+
+
+def test_only_what_there_is_can_be_chosen(unet: UNetExplorer, attention: AttentionExplorer) -> None:
+    for widget, name, value in [
+        (unet, "stage", 12),
+        (unet, "t", 11),
+        (unet, "picture", 2),
+        (attention, "head", 3),
+        (attention, "row", 28),
+        (attention, "column", 28),
+        (attention, "t", 11),
+    ]:
+        with pytest.raises(traitlets.TraitError, match=f"{name} must"):
+            setattr(widget, name, value)
+
+
+def test_the_fallback_pictures_say_what_they_show(
+    unet: UNetExplorer, attention: AttentionExplorer
+) -> None:
+    unet.stage = 0
+    titles = [axes.get_title() for axes in unet.figure().axes]
+    assert len(titles) == 3 + 2
+    assert titles[0] == "$x_t$, t = 500"
+    assert titles[1].startswith("input, ")
+    titles = [axes.get_title() for axes in attention.figure().axes]
+    assert titles == ["$x_t$, t = 500", "14 x 14", "7 x 7"]
