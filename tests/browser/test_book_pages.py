@@ -38,6 +38,8 @@ PAGES = {
     "notebooks/01_forward": ["forward", "schedule"],
     "notebooks/02_ddpm": ["opening", "posterior", "moons"],
     "notebooks/03_ddim": ["steps", "digits", "noises"],
+    "notebooks/04_unet": ["boxes", "looks"],
+    "notebooks/05_guidance": ["guided", "arrows", "cut"],
 }
 LABELS = {
     "player": "Sampling player",
@@ -49,6 +51,11 @@ LABELS = {
     "steps": "Steps and eta explorer",
     "digits": "Interpolation explorer",
     "noises": "Interpolation explorer",
+    "boxes": "U-Net explorer",
+    "looks": "Attention explorer",
+    "guided": "Guidance explorer",
+    "arrows": "Guidance arrows explorer",
+    "cut": "Truncation explorer",
 }
 
 
@@ -148,8 +155,7 @@ def test_each_widget_of_the_course_is_tried_here(book: Path) -> None:
     lessons = {f"notebooks/{p.stem}" for p in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
     assert lessons | {"index"} == set(PAGES)
     kinds = {type(widget).__name__ for name in PAGES for widget in stored(name)}
-    waiting = {"GuidanceExplorer", "VectorExplorer"}  # their lesson is being written
-    assert kinds == set(widgets.__all__) - waiting
+    assert kinds == set(widgets.__all__)
     for name in PAGES:
         assert len(stored(name)) == len(PAGES[name])
 
@@ -292,6 +298,103 @@ def test_interpolation_shows_that_place_of_each_way(watched: Any, site: str, nam
     for way in ("mixed", "straight", "on_shell"):
         exact = getattr(widget, way)(1)[-1, 0]
         assert (page.greys(name, f"picture-{way}") - greys(exact)).abs().max() <= 1, way
+
+
+def test_the_boxes_of_the_unet_show_what_it_computed(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/04_unet")
+    widget = stored("notebooks/04_unet")[0]
+    page.ready("boxes")
+    box = page.widget("boxes").get_by_role("radiogroup", name="stage of the network")
+    box.get_by_role("radio").first.check(force=True)
+    slider = page.slider("boxes", "t")
+    slider.focus()
+    press(page, "Home", *["ArrowRight"] * 2)
+    widget._trait_values |= {"stage": 0, "t": widget._times[2]}
+    assert page.said("boxes", "t") == str(widget.t)
+    maps = greys(widget.feature_maps())
+    shown = page.greys("boxes", "maps", 2 * 15 - 1, 6 * 15 - 1)
+    for k in range(12):
+        y, x = 15 * (k // 6), 15 * (k % 6)
+        assert (shown[y : y + 14, x : x + 14] - maps[k]).abs().max() <= 1
+    assert (page.greys("boxes", "x0_hat") - greys(widget.x0_hat)).abs().max() <= 1
+    press(page, "Home")
+    drag(page, slider, 0.999)
+    widget._trait_values["t"] = widget._times[-1]
+    assert (page.greys("boxes", "x_t") - greys(widget.x_t)).abs().max() <= 1
+
+
+def test_attention_spreads_as_the_weights_do(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/04_unet")
+    widget = stored("notebooks/04_unet")[1]
+    page.ready("looks")
+    page.slider("looks", "row").focus()
+    press(page, "Home", *["ArrowRight"] * 8)
+    page.slider("looks", "column").focus()
+    press(page, "Home", *["ArrowRight"] * 12)
+    page.slider("looks", "head").select_option("0")
+    widget._trait_values |= {"row": 8, "column": 12, "head": 0}
+    for i in (0, 1):
+        weights = widget.weights(i)
+        wide = float((-weights * weights.clamp(min=1e-30).log()).sum().exp())
+        page.settle()
+        words = page.widget("looks").locator(f'[data-part="spread-{i}"]').inner_text()
+        assert abs(float(words.split()[3]) - wide) <= (0.06 if wide < 9.9 else 0.51)
+    before = page.read("looks", "look-0")
+    drag(page, page.slider("looks", "t"), 0.999)
+    assert page.read("looks", "look-0") != before
+
+
+def test_guidance_shows_the_samples_of_each_scale(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/05_guidance")
+    widget = stored("notebooks/05_guidance")[0]
+    page.ready("guided")
+    page.slider("guided", "method").select_option("classifier-free")
+    page.slider("guided", "label").select_option("3")
+    slider = page.slider("guided", "scale")
+    slider.focus()
+    press(page, "Home", *["ArrowRight"] * 2)
+
+    def exact(scale: float) -> torch.Tensor:
+        pictures = widget.pictures("classifier-free", 3, scale)
+        return greys(pictures[:, 0].transpose(0, 1).reshape(28, -1))
+
+    scales = widget._scales
+    assert (page.greys("guided", "samples", 28, 8 * 28) - exact(scales[2])).abs().max() <= 1
+    press(page, "Home")
+    drag(page, slider, 0.999)
+    assert (page.greys("guided", "samples", 28, 8 * 28) - exact(scales[-1])).abs().max() <= 1
+    assert page.widget("guided").get_by_role("button", name="New noise").count() == 0
+
+
+def test_the_arrows_end_where_the_formulas_say(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/05_guidance")
+    before = page.read("arrows", "plane")
+    for trait in ("x", "y", "scale", "frame"):
+        page.slider("arrows", trait).focus()
+        press(page, *["ArrowRight"] * 2)
+        assert page.read("arrows", "plane") != before
+        before = page.read("arrows", "plane")
+    drag(page, page.slider("arrows", "scale"), 0.999)
+    assert page.read("arrows", "plane") != before
+
+
+def test_truncation_shows_the_samples_of_each_threshold(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/05_guidance")
+    widget = stored("notebooks/05_guidance")[2]
+    page.ready("cut")
+    page.slider("cut", "label").select_option("7")
+    slider = page.slider("cut", "scale")
+    slider.focus()
+    press(page, "Home")
+
+    def exact(threshold: float) -> torch.Tensor:
+        pictures = widget.pictures("truncation", 7, threshold)[:, 0].view(4, 4, 28, 28)
+        return greys(pictures.transpose(1, 2).reshape(4 * 28, 4 * 28))
+
+    scales = widget._scales
+    assert (page.greys("cut", "samples", 112, 112) - exact(scales[0])).abs().max() <= 1
+    drag(page, slider, 0.999)
+    assert (page.greys("cut", "samples", 112, 112) - exact(scales[-1])).abs().max() <= 1
 
 
 def test_every_page_fits_light_dark_and_a_phone(watched: Any, site: str, book: Path) -> None:

@@ -41,6 +41,10 @@ CELLS = [
     "post = PosteriorExplorer()\npost",
     "hero = TrajectoryPlayer(walk(images)[::6], autoplay=True)\nhero",
     "arrows = VectorExplorer(ring_mixture(3, 0.3), label=1, particles=50, steps=20)\narrows",
+    "from diffusion_lessons.checkpoints import load_pretrained\n"
+    "net = load_pretrained('digits-adm')\n"
+    "boxes = UNetExplorer(net, images, times=(10, 400))\nboxes",
+    "looks = AttentionExplorer(net, images, times=(10, 400))\nlooks",
 ]
 LABELS = {
     "forward": "Forward noising explorer",
@@ -50,6 +54,8 @@ LABELS = {
     "post": "Posterior explorer",
     "hero": "Sampling player",
     "arrows": "Guidance arrows explorer",
+    "boxes": "U-Net explorer",
+    "looks": "Attention explorer",
 }
 # For each widget a slider, and a canvas that follows it.
 MOVING = {
@@ -59,6 +65,8 @@ MOVING = {
     "cloud": ("frame", "x"),
     "post": ("x_t", "bells"),
     "arrows": ("scale", "plane"),
+    "boxes": ("t", "maps"),
+    "looks": ("row", "look-0"),
 }
 # Does any pixel have this colour?
 HAS = """(canvas, colour) => {
@@ -67,6 +75,21 @@ HAS = """(canvas, colour) => {
     for (let i = 0; i < data.length; i += 4)
         if (data[i] === r && data[i + 1] === g && data[i + 2] === b) return true;
     return false;
+}"""
+
+# The green in each cell of a grid, measured over the cell.
+GREENS = """(canvas, [rows, columns]) => {
+    const ctx = canvas.getContext("2d");
+    const [down, across] = [canvas.height / rows, canvas.width / columns];
+    const cell = (row, column) => {
+        const box = [column * across + 3, row * down + 3, across - 6, down - 6].map(Math.round);
+        const { data } = ctx.getImageData(...box);
+        let sum = 0;
+        for (let i = 0; i < data.length; i += 4) sum += data[i + 1] - data[i];
+        return sum / (data.length / 4);
+    };
+    return Array.from({ length: rows * columns },
+        (_, i) => cell(Math.floor(i / columns), i % columns));
 }"""
 
 
@@ -324,6 +347,56 @@ def test_jslink_joins_two_widgets(notebook: Page) -> None:
     assert slider.input_value() == "3"
     assert notebook.slider("explorer", "t").input_value() == "3"
     notebook.lab.python("0", "link.unlink(); explorer.t = 250")
+
+
+def test_a_box_of_the_unet_shows_its_maps(notebook: Page) -> None:
+    boxes = notebook.widget("boxes")
+    notebook.lab.python("0", "boxes.stage, boxes.t, boxes.picture = 0, 10, 0")
+    radios = boxes.get_by_role("radiogroup", name="stage of the network").get_by_role("radio")
+    assert radios.count() == 12
+    radios.first.focus()
+    notebook.page.keyboard.press("ArrowRight")
+    notebook.lab.wait_for_python("boxes.stage", "1")
+    boxes.get_by_text("attention with 4 heads").wait_for()
+    # Twelve maps of 14 x 14, six in a row, a line of paper between them.
+    maps = notebook.python_bytes("boxes.feature_maps()").view(12, 14, 14)
+    shown = notebook.greys("boxes", "maps", 2 * 15 - 1, 6 * 15 - 1)
+    for k in range(12):
+        y, x = 15 * (k // 6), 15 * (k % 6)
+        assert (shown[y : y + 14, x : x + 14] - maps[k]).abs().max() <= 1
+    boxes.locator("label", has=radios.nth(11)).click()
+    notebook.lab.wait_for_python("boxes.stage", "11")
+    noise = notebook.python_bytes("boxes.feature_maps()").view(28, 28)
+    assert (notebook.greys("boxes", "maps") - noise).abs().max() <= 1
+    boxes.get_by_role("radiogroup", name="picture").get_by_role("radio").first.focus()
+    notebook.page.keyboard.press("ArrowRight")
+    notebook.lab.wait_for_python("boxes.picture", "1")
+    for part in ("x_t", "x0_hat"):
+        exact = notebook.python_bytes(f"boxes.{part}").view(28, 28)
+        assert (notebook.greys("boxes", part) - exact).abs().max() <= 1
+
+
+def test_a_pixel_is_chosen_by_mouse_and_its_look_is_the_networks(notebook: Page) -> None:
+    widget, canvas = notebook.widget("looks"), notebook.canvas("looks", "x_t")
+    size = canvas.bounding_box()
+    canvas.click(position={"x": 20.5 / 28 * size["width"], "y": 9.5 / 28 * size["height"]})
+    notebook.lab.wait_for_python("(looks.row, looks.column)", "(9, 20)")
+    before = notebook.read("looks", "look-1")
+    notebook.slider("looks", "head").select_option("3")
+    notebook.lab.wait_for_python("looks.head", "3")
+    assert notebook.read("looks", "look-1") != before
+    for i, places in enumerate([196, 49]):
+        code = f"w = looks.weights({i}); e = float((-w * w.clamp(min=1e-30).log()).sum().exp())"
+        wide = float(notebook.lab.python("e", code))
+        words = widget.locator(f'[data-part="spread-{i}"]').inner_text()
+        assert f"of {places} places" in words
+        assert abs(float(words.split()[3]) - wide) <= (0.06 if wide < 9.9 else 0.51)
+        brightest = int(notebook.lab.python("int(w.argmax())", code))
+        side = round(places**0.5)
+        cells = notebook.canvas("looks", f"look-{i}").evaluate(GREENS, [side, side])
+        place = 9 * side // 28 * side + 20 * side // 28  # its frame may cover it
+        if brightest != place:
+            assert max(range(places), key=lambda k: cells[k] if k != place else -1) == brightest
 
 
 def test_names_and_narrow_screens(notebook: Page) -> None:

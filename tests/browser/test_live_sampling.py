@@ -38,12 +38,17 @@ CELLS = [
     "guided = GuidanceExplorer({'weak': lambda k, s: towards(k, s / 4), 'strong': towards}, noise,"
     " schedule, (0, 0.2, 0.6, 1), (0, 1, 2), 4, {'weak': [(0, .9, .7), (1, .8, .8)],"
     " 'strong': [(0, .9, .7), (0.5, .6, .85), (1, .5, .9)]})\nguided",
+    "def decode(z, label):  # bright where the first numbers of the latent are large\n"
+    "    return (z[:, :1, None, None] + clean[label]).clamp(-1, 1)\n"
+    "cut = TruncationExplorer(decode, 2, (0.5, 1, 2), (0, 2), 4,"
+    " {'truncation': [(0.5, .2, .9), (2, .6, .8)], 'other': [(1, .7, .7)]})\ncut",
 ]
 LABELS = {
     "walks": "Steps and eta explorer",
     "noises": "Interpolation explorer",
     "digits": "Interpolation explorer",
     "guided": "Guidance explorer",
+    "cut": "Truncation explorer",
 }
 
 
@@ -273,6 +278,41 @@ def test_new_noise_for_guidance_begins_with_the_chosen_class(notebook: Page) -> 
     lab.python("0", "guided.seed = 0")
     lab.wait_for_python(f"len({have})", "6")
     notebook.ready("guided")
+
+
+def test_truncation_shows_the_chosen_class_and_threshold_and_draws_anew(notebook: Page) -> None:
+    def shown() -> Any:
+        """Four pictures side by side in one canvas."""
+        return notebook.greys("cut", "samples", 28, 4 * 28)
+
+    def exact() -> Any:
+        row = "cut.pictures().permute(1, 2, 0, 3).reshape(28, 4 * 28)"
+        return notebook.python_bytes(row).view(28, 4 * 28)
+
+    slider = notebook.slider("cut", "scale")
+    slider.focus()
+    notebook.page.keyboard.press("End")
+    notebook.slider("cut", "label").select_option("2")
+    notebook.lab.wait_for_python("(cut.scale, cut.label)", "(2.0, 2)")
+    assert (shown() - exact()).abs().max() <= 1
+    text = notebook.widget("cut").inner_text()
+    assert "At threshold 2: precision 0.80, recall 0.60." in text
+    assert "keeps 95\N{NO-BREAK SPACE}% of a normal's draws" in text
+    before = notebook.read("cut", "latent")
+    notebook.page.keyboard.press("Tab")
+    slider.focus()
+    notebook.page.keyboard.press("ArrowLeft")
+    notebook.lab.wait_for_python("cut.scale", "1.0")
+    assert notebook.read("cut", "latent") != before
+    # Between the measured 0.5 and 2, in proportion.
+    assert "precision 0.87, recall 0.33" in notebook.widget("cut").inner_text()
+    old = shown()
+    notebook.widget("cut").get_by_role("button", name="New noise").click()
+    notebook.lab.wait_for_python("(cut.seed, cut._has(0), cut._has(1))", "(1, True, True)")
+    notebook.ready("cut")
+    assert (shown() - exact()).abs().max() <= 1
+    assert (shown() - old).abs().max() > 20
+    assert notebook.widget("cut").locator('[data-name="method"]').count() == 0  # only one
 
 
 def test_names_and_narrow_screens(notebook: Page) -> None:

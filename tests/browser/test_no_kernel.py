@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from diffusion_lessons.checkpoints import load_pretrained
 from diffusion_lessons.exact import ring_mixture
 from diffusion_lessons.sampling import sample
 from diffusion_lessons.schedule import linear_schedule
@@ -50,6 +51,7 @@ def made() -> dict[str, Any]:
     schedule = linear_schedule()
     noise = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     steps = list(sample(denoiser, noise, schedule, 5))
+    net = load_pretrained("digits-adm")
     return {
         "ForwardExplorer": (widgets.ForwardExplorer(ring()[None]), "t", "x_t"),
         "ScheduleExplorer": (widgets.ScheduleExplorer(), "beta_T", "alpha_bar"),
@@ -72,6 +74,21 @@ def made() -> dict[str, Any]:
             ),
             "scale",
             "samples",
+        ),
+        "TruncationExplorer": (
+            widgets.TruncationExplorer(
+                lambda z, label: z[:, :1, None, None].expand(-1, 1, 8, 8).clamp(-1, 1),
+                *(1, (0.5, 1, 2), (0, 1), 2),
+                {"truncation": [(0.5, 0.2, 0.9), (2, 0.6, 0.8)]},
+            ),
+            "scale",
+            "latent",
+        ),
+        "UNetExplorer": (widgets.UNetExplorer(net, ring()[None], times=(1, 500)), "t", "maps"),
+        "AttentionExplorer": (
+            widgets.AttentionExplorer(net, ring()[None], times=(1, 500)),
+            "row",
+            "look-0",
         ),
         "VectorExplorer": (widgets.VectorExplorer(ring_mixture(3), label=1), "scale", "plane"),
         "InterpolationExplorer": (
