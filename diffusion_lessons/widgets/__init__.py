@@ -8,6 +8,7 @@ from .attention import AttentionExplorer
 from .forward import ForwardExplorer
 from .guidance import GuidanceExplorer
 from .interpolation import InterpolationExplorer
+from .latent import LatentExplorer
 from .posterior import PosteriorExplorer
 from .schedule import ScheduleExplorer
 from .steps import StepsExplorer
@@ -21,6 +22,7 @@ __all__ = [
     "ForwardExplorer",
     "GuidanceExplorer",
     "InterpolationExplorer",
+    "LatentExplorer",
     "PosteriorExplorer",
     "ScheduleExplorer",
     "StepsExplorer",

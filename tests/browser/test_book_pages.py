@@ -34,7 +34,7 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 # Names for the widgets of each page, in the order in which they stand there.
 PAGES = {
     "index": ["player"],
-    "notebooks/00_start": ["player"],
+    "notebooks/00_start": ["player", "latent"],
     "notebooks/01_forward": ["forward", "schedule"],
     "notebooks/02_ddpm": ["opening", "posterior", "moons"],
     "notebooks/03_ddim": ["steps", "digits", "noises"],
@@ -51,6 +51,7 @@ LABELS = {
     "steps": "Steps and eta explorer",
     "digits": "Interpolation explorer",
     "noises": "Interpolation explorer",
+    "latent": "Latent explorer",
     "boxes": "U-Net explorer",
     "looks": "Attention explorer",
     "guided": "Guidance explorer",
@@ -298,6 +299,33 @@ def test_interpolation_shows_that_place_of_each_way(watched: Any, site: str, nam
     for way in ("mixed", "straight", "on_shell"):
         exact = getattr(widget, way)(1)[-1, 0]
         assert (page.greys(name, f"picture-{way}") - greys(exact)).abs().max() <= 1, way
+
+
+def test_the_latent_is_decoded_at_the_chosen_place(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/00_start")
+    widget = stored("notebooks/00_start")[1]
+    page.ready("latent")
+    slider = page.slider("latent", "across")
+    slider.focus()
+    press(page, "Home", *["ArrowRight"] * 3)
+    page.slider("latent", "up").focus()
+    press(page, "End", "ArrowLeft")
+    widget._trait_values |= {"across": 3, "up": widget._side - 2}
+    assert first_number(page.said("latent", "across")) == pytest.approx(
+        float(widget.z[0]), abs=0.01
+    )
+    assert (page.greys("latent", "picture") - greys(widget.picture)).abs().max() <= 1
+    plane = page.canvas("latent", "plane")
+    plane.scroll_into_view_if_needed()
+    size = plane.bounding_box()
+    plane.click(position={"x": size["width"] - 3, "y": size["height"] - 3})  # the lower right
+    widget._trait_values |= {"across": widget._side - 1, "up": 0}
+    assert (page.greys("latent", "picture") - greys(widget.picture)).abs().max() <= 1
+    slider.focus()
+    press(page, "Home")
+    before = page.read("latent", "plane")
+    drag(page, slider, 0.5)
+    assert page.read("latent", "plane") != before  # the frame moves along
 
 
 def test_the_boxes_of_the_unet_show_what_it_computed(watched: Any, site: str) -> None:

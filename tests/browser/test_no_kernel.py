@@ -84,6 +84,11 @@ def made() -> dict[str, Any]:
             "scale",
             "latent",
         ),
+        "LatentExplorer": (
+            widgets.LatentExplorer(lambda z: z.sum(1).view(-1, 1, 1, 1).expand(-1, 1, 8, 8) / 5),
+            "across",
+            "picture",
+        ),
         "UNetExplorer": (widgets.UNetExplorer(net, ring()[None], times=(1, 500)), "t", "maps"),
         "AttentionExplorer": (
             widgets.AttentionExplorer(net, ring()[None], times=(1, 500)),

@@ -1,0 +1,306 @@
+"""Every exercise takes its solution, and answers typical mistakes with the hint that fits."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffusion_lessons import linear_schedule
+from diffusion_lessons.exercises import CHECKS, Verdict, check
+
+ROOT = Path(__file__).parents[1]
+A = linear_schedule().alpha_bar
+WALK = list(range(500, -1, -10))
+SHOWN = [7, 2, 1, 0, 4, 1]  # the first six test digits
+
+SOLUTIONS: dict[str, list[Any]] = {
+    "00.1": ["b", "(b)", " B "],
+    "00.2": [WALK, torch.tensor(WALK), range(500, -1, -1), tuple(WALK)],
+    "00.3": [(torch.tensor(SHOWN) + 1) % 10, [0] * 3 + [5] * 3, np.array([9] * 6)],
+    "01.1": [259, torch.tensor(259), (A - 0.5).abs().argmin(), 258],
+    "01.2": [0.173, torch.tensor(0.173)],
+    "01.3": [
+        ((A[300] / A[100]).sqrt(), (1 - A[300] / A[100]).sqrt()),
+        [float((A[300] / A[100]).sqrt()), float((1 - A[300] / A[100]).sqrt())],
+    ],
+    "01.4": [lambda x_0, noise, a: a.sqrt() * x_0 + (1 - a).sqrt() * noise],
+    "02.1": ["c"],
+    "02.2": ["b"],
+    "02.3": [(1, 0), torch.tensor([1.0, 0.0])],
+    "02.4": [lambda B: torch.randint(1, 1001, (B,)), lambda B: np.random.randint(1, 1001, B)],
+    "03.1": ["c"],
+    "03.2": [[1000, 250, 0], torch.tensor([1000, 250, 0])],
+    "03.3": [
+        lambda x, e, a, b: b.sqrt() * (x - (1 - a).sqrt() * e) / a.sqrt() + (1 - b).sqrt() * e
+    ],
+    "03.4": [lambda a, sigma: (1 - a - sigma**2).sqrt()],
+    "04.1": [900, "900"],
+    "04.2": ["c"],
+    "04.3": [4, 4.0],
+    "04.4": [lambda norm, h, y_s, y_b: y_s * norm(h) + y_b],
+    "05.1": ["c"],
+    "05.2": ["a"],
+    "05.3": [torch.logaddexp, lambda a, b: torch.stack([a, b]).logsumexp(0)],
+    "05.4": [lambda mu, std, g, s: mu + s * std**2 * g],
+}
+
+LETTERS = [("d", "one of the letters"), (3, "one of the letters"), ("because", "one of the")]
+FUNCTIONS = [
+    ("text", "a function is wanted"),
+    (lambda *given: None, "does it end in `return`"),
+    (lambda: 1, "stopped with TypeError"),
+]
+
+# (answer, words of the hint that fits)
+WRONG: dict[str, list[tuple[Any, str]]] = {
+    "00.1": [("a", "sees only x_t"), ("c", "told the label"), *LETTERS],
+    "00.2": [
+        (list(range(1000, -1, -10)), "starts at 1000"),
+        (WALK[:-1], "ends at 10"),
+        (WALK[::-1], "must fall"),
+        ([500, 400, 450, *WALK[20:]], "smaller than the one before"),
+        ([500, 250, 0], "at least ten"),
+        ([500, 0.5, 0], "whole numbers"),
+        (500, "a list of whole numbers"),
+    ],
+    "00.3": [
+        (SHOWN, "these are the right classes"),
+        (torch.tensor(SHOWN) + 5, "lie in 0..9"),
+        ([7, 3, 2, 1, 5, 2], "the digit's own class"),
+        ([1, 2], "six labels"),
+        ("eight", "a list of whole numbers"),
+    ],
+    "01.1": [(100, "Too early"), (500, "Too late"), (258.5, "whole number"), (-3, "0..1000")],
+    "01.2": [(0.02, "larger one"), (0.5, "smaller one"), (1.5, "between 0 and 1"), ("big", "str")],
+    "01.3": [
+        ((A[300] / A[100], 0.5), "the ratio of the alpha_bars"),
+        (((A[100] / A[300]).sqrt(), 0.5), "upside down"),
+        ((0.5, 0.5), "must be sqrt(alpha_bar_t)"),
+        (((A[300] / A[100]).sqrt(), 1 - A[300] / A[100]), "is the variance"),
+        (((A[300] / A[100]).sqrt(), (1 - A[300]).sqrt()), "which x_s has already"),
+        (0.7, "two numbers"),
+        ((float("nan"), 1), "the answer is nan"),
+    ],
+    "01.4": [
+        (lambda x_0, noise, a: a * x_0 + (1 - a) * noise, "the faulty line itself"),
+        (lambda x_0, noise, a: a.sqrt() * x_0 + (1 - a) * noise, "variance of the noise"),
+        (lambda x_0, noise, a: a * x_0 + (1 - a).sqrt() * noise, "the picture is not"),
+        (lambda x_0, noise, a: (1 - a).sqrt() * x_0 + a.sqrt() * noise, "exchanged"),
+        (lambda x_0, noise, a: x_0 + noise, "root by root"),
+        (lambda x_0, noise, a: x_0[:1], "should have shape"),
+        *FUNCTIONS,
+    ],
+    "02.1": [("a", "the mean of all"), ("b", "on average"), *LETTERS],
+    "02.2": [("a", "steps[-1]"), ("c", "steps[0]"), *LETTERS],
+    "02.3": [
+        ((0, 1), "exchanged"),
+        ((0.5, 0.5), "What is alpha_bar_0"),
+        ((0.5, 0), "beta_1 over"),
+        ("1, 0", "two numbers"),
+    ],
+    "02.4": [
+        (lambda B: torch.randint(0, 1000, (B,)), "no noise to be named"),
+        (lambda B: torch.randint(1, 1000, (B,)), "leaves its upper bound out"),
+        (lambda B: torch.randint(1, 1002, (B,)), "beyond the schedule"),
+        (lambda B: torch.randint(2, 1001, (B,)), "never trained"),
+        (lambda B: torch.rand(B) * 999 + 1, "whole numbers"),
+        (lambda B: 1 + (torch.rand(B) ** 2 * 1000).long(), "evenly"),
+        *FUNCTIONS,
+    ],
+    "03.1": [("a", "white digits on black"), ("b", "the noise decides"), *LETTERS],
+    "03.2": [
+        ([1000, 900, 0], "decided at 900"),
+        ([1000, 500, 0], "better than 900"),
+        ([1000, 50, 0], "among 900, 500 and 250"),
+        (250, "a list of whole numbers"),
+        ([250, 0], "the whole list"),
+    ],
+    "03.3": [
+        (lambda x, e, a, b: b.sqrt() * x + (1 - b).sqrt() * e, "in the place of x_0"),
+        (lambda x, e, a, b: (x - (1 - a).sqrt() * e) / a.sqrt(), "this is x_0"),
+        (lambda x, e, a, b: (b / a).sqrt() * x + (1 - b / a).sqrt() * e, "the forward process"),
+        (lambda x, e, a, b: x + e, "equation 12"),
+        *FUNCTIONS,
+    ],
+    "03.4": [
+        (lambda a, sigma: (1 - a).sqrt(), "the faulty factor"),
+        (lambda a, sigma: (1 - a).sqrt() - sigma, "variances that add up"),
+        (lambda a, sigma: 1 - a - sigma**2, "the factor is its root"),
+        (lambda a, sigma: (1 - a + sigma**2).sqrt(), "must have the variance"),
+        (lambda a, sigma: (a - 1 - sigma**2).sqrt(), "not finite"),
+        *FUNCTIONS,
+    ],
+    "04.1": [(1, "there to be seen"), (300, "for the picture"), (500, "one of the three")],
+    "04.2": [("a", "count them"), ("b", "count them"), *LETTERS],
+    "04.3": [
+        (2, "so are the keys"),
+        (0.25, "have become"),
+        (16, "over the channels"),
+        (1, "bilin"),
+    ],
+    "04.4": [
+        (lambda norm, h, y_s, y_b: norm(y_s * h + y_b), "the norm comes last"),
+        (lambda norm, h, y_s, y_b: norm(h + y_b), "DDPM's addition"),
+        (lambda norm, h, y_s, y_b: y_s * h + y_b, "what became of the norm"),
+        (lambda norm, h, y_s, y_b: y_s * (norm(h) + y_b), "not to be scaled"),
+        (lambda norm, h, y_s, y_b: norm(h), "in this order"),
+        *FUNCTIONS,
+    ],
+    "05.1": [("a", "Who sees to it"), ("b", "down the gradient"), *LETTERS],
+    "05.2": [("b", "compare the two"), ("c", "really equal"), *LETTERS],
+    "05.3": [
+        (lambda a, b: a + b, "and* a 9"),
+        (lambda a, b: (a + b) / 2, "log of a product"),
+        (torch.maximum, "only the likelier"),
+        (lambda a, b: a.exp() + b.exp(), "its logarithm is wanted"),
+        (lambda a, b: (a.exp() + b.exp()).log(), "takes care of that"),
+        (lambda a, b: a - b, "exp(log p9)"),
+        *FUNCTIONS,
+    ],
+    "05.4": [
+        (lambda mu, std, g, s: mu + s * std * g, "Sigma is a variance"),
+        (lambda mu, std, g, s: mu - s * std**2 * g, "the sign"),
+        (lambda mu, std, g, s: mu + std**2 * g, "Where is the scale"),
+        (lambda mu, std, g, s: mu + s**2 * std**2 * g, "only std is squared"),
+        (lambda mu, std, g, s: mu, "Sigma = std"),
+        *FUNCTIONS,
+    ],
+}
+
+
+def test_every_exercise_has_solutions_and_at_least_three_wrong_answers() -> None:
+    assert set(SOLUTIONS) == set(WRONG) == set(CHECKS)
+    assert all(len(answers) >= 3 for answers in WRONG.values())
+
+
+@pytest.mark.parametrize("name", sorted(CHECKS))
+def test_solutions_pass(name: str) -> None:
+    for answer in SOLUTIONS[name]:
+        verdict = check(name, answer)
+        assert verdict.right is True, verdict
+        assert len(verdict.words) > 20  # a reason, too
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "hint"),
+    [(name, answer, hint) for name, wrong in WRONG.items() for answer, hint in wrong],
+)
+def test_wrong_answers_get_the_hint_that_fits(name: str, answer: Any, hint: str) -> None:
+    verdict = check(name, answer)
+    assert verdict.right is False, verdict
+    assert hint in verdict.words
+
+
+def raises(kind: type[BaseException]) -> Callable[..., Any]:
+    def function(*given: Any) -> Any:
+        raise kind("boom")
+
+    return function
+
+
+class Odd:
+    """Nothing about it works."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+    def __float__(self) -> float:
+        raise OSError("no number")
+
+    def __iter__(self) -> Any:
+        raise KeyError("no parts")
+
+    def __len__(self) -> int:
+        raise MemoryError
+
+
+ODD = [
+    *(
+        float("nan"),
+        float("inf"),
+        -1,
+        0,
+        1e300,
+        True,
+        1j,
+        "",
+        "nan",
+        b"x",
+        [],
+        (),
+        {},
+        set(),
+        [[1]],
+    ),
+    *(
+        torch.zeros(0),
+        torch.full((3, 3), float("nan")),
+        torch.tensor(float("nan")),
+        np.zeros((2, 0)),
+    ),
+    *(torch.tensor([True]), torch.zeros(2, 2, dtype=torch.complex64), object, object(), Odd()),
+    *(raises(ValueError), raises(SystemExit), raises(RecursionError), lambda *given: "text"),
+    *(lambda *given: float("nan"), lambda *given: given, lambda *given: Odd(), lambda *given: []),
+    *(lambda *given: torch.zeros(0), torch.nn.Linear(2, 2), iter(int, 1), range(10**9)),
+]
+
+
+@pytest.mark.parametrize("name", sorted(CHECKS))
+def test_a_check_never_fails_whatever_it_is_given(name: str) -> None:
+    for answer in ODD:
+        verdict = check(name, answer)
+        assert isinstance(verdict, Verdict)
+        assert verdict.right is not True or (name, answer) in [("02.3", True), ("04.3", True)]
+        assert verdict.words
+        assert verdict._repr_markdown_()
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.binary(),
+        lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner),
+        max_leaves=6,
+    )
+)
+def test_nor_on_random_answers(answer: Any) -> None:
+    for name in CHECKS:
+        assert check(name, answer).right in (None, False, True)
+
+
+def test_no_answer_is_no_mistake() -> None:
+    for answer in (None, (None, None), (1, None)):
+        verdict = check("01.3", answer)
+        assert verdict.right is None
+        assert str(verdict).startswith("Not answered yet: put your answer")
+    assert str(check("04.3", 4)).startswith("Right: ")
+    assert check("04.3", 2)._repr_markdown_().startswith("✗ **Not yet.** ")
+    with pytest.raises(ValueError, match=r"no exercise '9\.9'"):
+        check("9.9", 1)
+
+
+def test_a_check_leaves_the_random_numbers_alone() -> None:
+    torch.manual_seed(3)
+    wanted = torch.rand(2)
+    torch.manual_seed(3)
+    for name in ("02.4", "04.4"):
+        check(name, SOLUTIONS[name][0])
+    assert torch.equal(torch.rand(2), wanted)
+
+
+def test_each_exercise_of_the_lessons_is_checked_there() -> None:
+    for source in sorted((ROOT / "notebooks").glob("[0-9]*.md")):
+        lesson = source.stem[:2]
+        cells = jupytext.read(source).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        numbers = re.findall(r"^\*\*(\d)\. \w", text, re.MULTILINE)
+        asked = re.findall(r'check\("(\d\d\.\d)"', code)
+        assert asked == [f"{lesson}.{number}" for number in numbers], source.name
+        assert {name for name in CHECKS if name.startswith(lesson)} == set(asked)
