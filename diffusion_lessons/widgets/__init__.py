@@ -5,6 +5,7 @@ computed beforehand, so both work the same with a kernel, without one, and in a 
 """
 
 from .attention import AttentionExplorer
+from .final_test import FinalTest
 from .forward import ForwardExplorer
 from .guidance import GuidanceExplorer
 from .interpolation import InterpolationExplorer
@@ -19,6 +20,7 @@ from .vector import VectorExplorer
 
 __all__ = [
     "AttentionExplorer",
+    "FinalTest",
     "ForwardExplorer",
     "GuidanceExplorer",
     "InterpolationExplorer",

@@ -135,17 +135,18 @@ function render({ model, el }) {
       const [row, column] = [Math.floor(i / wide), i % wide];
       const map = Math.floor(row / (rows + gap)) * across + Math.floor(column / (cols + gap));
       const [y, x] = [row % (rows + gap), column % (cols + gap)];
-      if (map >= shown.length || y === rows || x === cols) return paper(colours);
+      if (map >= shown.length || y === rows || x === cols) return 0;
       return maps[from + (map * rows + y) * cols + x] / 127.5 - 1;
     });
+    // What is no map is cut out, down to the page.
+    const ctx = grid.canvas.getContext("2d"); // its unit is a CSS pixel still
+    const [unit, rest] = [grid.canvas.clientWidth / wide, down * across - shown.length];
+    const cut = (x, y, w, hh) => ctx.clearRect(x * unit, y * unit, w * unit, hh * unit);
+    for (let k = 1; k < across; k++) cut(k * (cols + gap) - gap, 0, gap, tall);
+    for (let k = 1; k < down; k++) cut(0, k * (rows + gap) - gap, wide, gap);
+    if (rest) cut((across - rest) * (cols + gap) - gap, tall - rows, rest * (cols + gap), rows);
     describe(grid.canvas, `${shown.length} feature maps of box ${chosen + 1}, ${when}`);
   }
-
-  // The paper's own grey, so that the gaps are no part of the maps.
-  const paper = ({ paper: colour }) => {
-    const hex = colour.match(/^#(..)/);
-    return hex ? parseInt(hex[1], 16) / 127.5 - 1 : 1;
-  };
 
   return view.end;
 }

@@ -40,6 +40,7 @@ PAGES = {
     "notebooks/03_ddim": ["steps", "digits", "noises"],
     "notebooks/04_unet": ["boxes", "looks"],
     "notebooks/05_guidance": ["guided", "arrows", "cut"],
+    "notebooks/08_final_test": ["test"],
 }
 LABELS = {
     "player": "Sampling player",
@@ -57,6 +58,7 @@ LABELS = {
     "guided": "Guidance explorer",
     "arrows": "Guidance arrows explorer",
     "cut": "Truncation explorer",
+    "test": "Final test",
 }
 
 
@@ -423,6 +425,42 @@ def test_truncation_shows_the_samples_of_each_threshold(watched: Any, site: str)
     assert (page.greys("cut", "samples", 112, 112) - exact(scales[0])).abs().max() <= 1
     drag(page, slider, 0.999)
     assert (page.greys("cut", "samples", 112, 112) - exact(scales[-1])).abs().max() <= 1
+
+
+def test_the_final_test_is_graded_without_a_kernel(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/08_final_test")
+    widget, group = stored("notebooks/08_final_test")[0], page.widget("test")
+    for i, item in enumerate(widget._items):
+        group.locator(".dl-dot").nth(i).click()
+        card = group.locator(f'section[data-part="{item["id"]}"]')
+        card.wait_for()
+        if item["kind"] == "match":
+            for k in range(7):
+                card.get_by_role("combobox").nth(k).select_option(str(k))
+        elif item["kind"] == "number":
+            # Which numbers were drawn is told by the text alone, subscripts as people read them.
+            text = card.locator("label").inner_text()
+            (answer,) = {
+                variant["answer"]
+                for variant in item["variants"]
+                if re.sub(r"_\{([^}]*)\}|_(\w)", r"\1\2", variant["text"]) == text
+            }
+            card.get_by_role("textbox").fill(f"{answer:.2f}" if abs(answer) < 100 else str(answer))
+        else:
+            card.get_by_role("radio").nth(item["right"]).check()
+        card.get_by_role("button", name="Check").click()
+        assert card.get_by_role("status").inner_text().startswith("Right."), item["id"]
+    group.locator(".dl-dot").last.click()
+    group.get_by_text("Your score").wait_for()
+    assert "30 of 30 points at the first try" in group.inner_text()
+    card = group.locator('section[data-part="number-1"]')
+    group.locator(".dl-dot").nth(1).click()
+    before = card.locator("label").inner_text()
+    card.get_by_role("button", name="Other numbers").click()
+    assert card.locator("label").inner_text() != before
+    link = group.locator('section[data-part="bug-1"] a')
+    group.locator(".dl-dot").nth(13).click()
+    assert link.get_attribute("href") == "01_forward.html"
 
 
 def test_every_page_fits_light_dark_and_a_phone(watched: Any, site: str, book: Path) -> None:

@@ -16,7 +16,7 @@ from diffusion_lessons.schedule import linear_schedule
 
 pytest.importorskip("anywidget")
 
-from diffusion_lessons import widgets
+from diffusion_lessons import quiz, widgets
 from diffusion_lessons.widgets._base import ring
 
 # A model as a published page has it: values and their changes, and nobody who answers.
@@ -117,7 +117,97 @@ def plain(value: Any) -> Any:
 
 
 def test_every_widget_is_tried() -> None:
-    assert set(made()) == set(widgets.__all__)
+    assert {*made(), "FinalTest"} == set(widgets.__all__)
+
+
+def show(page: Any, widget: Any) -> None:
+    state = json.loads(json.dumps(widget.get_state(), default=plain))
+    page.set_content("<!doctype html><html lang=en><title>widget</title><body></body></html>")
+    page.evaluate(SHOW, {"module": state.pop("_esm"), "css": state.pop("_css"), "state": state})
+
+
+def a_picture() -> str:
+    return quiz.picture(lambda axes: axes.plot([0, 1]), (2, 1))
+
+
+def test_the_final_test_is_graded_in_the_page(page: Any) -> None:
+    """By keyboard alone: an item of each kind, wrong first, then right; then the score."""
+    after = {"reason": "so it is, x_t.", "lesson": "01_forward"}
+    items = [
+        quiz.matching()[0],
+        {"id": "n", "kind": "number", "variants": [{"text": "1 / 4?", "answer": 0.25}], **after},
+        {
+            "id": "b",
+            "kind": "bug",
+            "question": "Which line?",
+            "lines": ["a = 1", "b = 2"],
+            "right": 1,
+            "picture": a_picture(),
+            "alt": "a line",
+            **after,
+        },
+        {
+            "id": "p",
+            "kind": "plot",
+            "question": "Which plot?",
+            "pictures": [a_picture()] * 3,
+            "alts": ["up", "down", "flat"],
+            "right": 2,
+            **after,
+        },
+    ]
+    show(page, widgets.FinalTest(items))
+    group, keys = page.get_by_role("group", name="Final test"), page.keyboard
+    status = group.get_by_role("status").filter(visible=True)
+
+    def check() -> str:
+        group.get_by_role("button", name="Check").filter(visible=True).focus()
+        keys.press("Enter")
+        return str(status.inner_text())
+
+    selects = group.get_by_role("combobox").all()
+    for i, select in enumerate(selects):
+        select.select_option(str(i if i < 5 else 0))
+    assert check().startswith("Not yet. 5 of 7 formulas")
+    for i, select in enumerate(selects):
+        select.select_option(str(i))
+    assert check().startswith("Right. 7 of 7")
+    group.get_by_role("button", name="Next").focus()
+    keys.press("Enter")
+    group.get_by_text("2 of 4").wait_for()
+    box = group.get_by_role("textbox", name="1 / 4?")
+    box.focus()
+    keys.type("a quarter")
+    keys.press("Enter")
+    assert "A number is wanted" in status.inner_text()  # this was no answer yet
+    box.fill("0,25")
+    keys.press("Enter")
+    assert "Right. Because: so it is, xt. See lesson 01." in status.inner_text()
+    assert status.get_by_role("link").get_attribute("href") == "01_forward.ipynb"
+    group.get_by_role("button", name="Next").click()
+    group.get_by_text("3 of 4").wait_for()
+    assert "Choose a line first" in check()
+    group.get_by_role("radiogroup", name="the faulty line").get_by_role("radio").first.focus()
+    keys.press("Space")
+    assert check().startswith("Not yet. Look at the picture")
+    keys.press("Shift+Tab")
+    keys.press("ArrowDown")
+    assert check().startswith("Right.")
+    group.get_by_role("button", name="item 4, Predict the plot, open").click()
+    group.get_by_text("4 of 4").wait_for()
+    group.get_by_role("radio", name="plot 3: flat").filter(visible=True).check()
+    assert check().startswith("Right.")
+    group.get_by_role("button", name="Next").click()
+    group.get_by_text("Your score").wait_for()
+    said = group.locator('[data-part="score"]').inner_text()
+    assert "7 of 10 points at the first try" in said  # 5 formulas, the number, the plot
+    assert "The whole test is done." in said
+    assert "Worth another look: lesson 01, lesson 02, lesson 03, lesson 05." in said
+    states = [dot.get_attribute("data-state") for dot in group.locator(".dl-dot").all()]
+    assert states == ["right"] * 4 + ["score"]
+    group.get_by_role("button", name="Start over").click()
+    group.get_by_text("1 of 4").wait_for()
+    assert group.locator(".dl-dot").first.get_attribute("data-state") == "open"
 
 
 @pytest.mark.parametrize(
@@ -132,9 +222,7 @@ def test_every_widget_is_tried() -> None:
 def test_it_follows_the_theme_of_its_host(
     page: Any, where: str, attribute: str, dark: str, light: str
 ) -> None:
-    state = json.loads(json.dumps(widgets.ScheduleExplorer().get_state(), default=plain))
-    page.set_content("<!doctype html><html lang=en><title>widget</title><body></body></html>")
-    page.evaluate(SHOW, {"module": state.pop("_esm"), "css": state.pop("_css"), "state": state})
+    show(page, widgets.ScheduleExplorer())
     for value, theme in [(dark, "dark"), (light, "light")]:
         change = "([where, name, value]) => document.querySelector(where).setAttribute(name, value)"
         page.evaluate(change, [where, attribute, value])
@@ -143,12 +231,10 @@ def test_it_follows_the_theme_of_its_host(
         )
 
 
-@pytest.mark.parametrize("name", widgets.__all__)
+@pytest.mark.parametrize("name", [name for name in widgets.__all__ if name != "FinalTest"])
 def test_it_answers_and_offers_nothing_that_needs_a_kernel(page: Any, name: str) -> None:
     widget, trait, part = made()[name]
-    state = json.loads(json.dumps(widget.get_state(), default=plain))
-    page.set_content("<!doctype html><html lang=en><title>widget</title><body></body></html>")
-    page.evaluate(SHOW, {"module": state.pop("_esm"), "css": state.pop("_css"), "state": state})
+    show(page, widget)
     canvas = page.locator(f'canvas[data-part="{part}"]')
     slider = page.locator(f'[data-name="{trait}"]')
     read = "canvas => new Promise(r => setTimeout(() => r(canvas.toDataURL()), 60))"

@@ -1,0 +1,165 @@
+"""The final test asks what it should, its answers are right, and the page grades as Python does."""
+
+import base64
+import json
+import math
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import traitlets
+
+pytest.importorskip("anywidget")
+
+from diffusion_lessons.quiz import LESSONS, exact_width, final_test, numbers
+from diffusion_lessons.widgets import FinalTest
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+@pytest.fixture(scope="module")
+def items() -> list[dict[str, Any]]:
+    return final_test(variants=3)
+
+
+def of(items: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [item for item in items if item["kind"] == kind]
+
+
+def test_there_are_as_many_items_of_each_kind_as_promised(items: list[dict[str, Any]]) -> None:
+    (match,) = of(items, "match")
+    assert len(match["pairs"]) == 7
+    assert len({pair["meaning"] for pair in match["pairs"]}) == 7
+    assert len(of(items, "number")) == 12
+    assert len(of(items, "bug")) == 6
+    assert len(of(items, "plot")) == 5
+    widget = FinalTest(items)
+    assert widget.score == (0, 30)
+
+
+def test_each_answer_has_a_reason_and_a_lesson_that_exists(items: list[dict[str, Any]]) -> None:
+    for item in items:
+        for part in item.get("pairs", [item]):
+            assert len(part["reason"]) > 10
+            assert part["lesson"] in LESSONS.values()
+            assert (NOTEBOOKS / f"{part['lesson']}.md").exists()
+
+
+def values(text: str) -> list[float]:
+    """The numbers of a question, in order."""
+    plain = text.replace("\N{MINUS SIGN}", "-")
+    return [float(found) for found in re.findall(r"(?<![_\w.])-?\d+(?:\.\d+)?(?![\w.]*_)", plain)]
+
+
+# How a learner would work each of them out, from the numbers in its text.
+BY_HAND = [
+    lambda t, a: math.sqrt(1 - a),
+    lambda a: math.sqrt(a),
+    lambda V, b: (1 - b) * V + b,
+    lambda b, c, d: (1 - b) * (1 - c) * (1 - d),
+    lambda a, x, e: math.sqrt(a) * x + math.sqrt(1 - a) * e,
+    lambda a, x, e: (x - math.sqrt(1 - a) * e) / math.sqrt(a),
+    lambda s, t: (1 - s) / (1 - t) * (1 - t / s),
+    lambda a, d: d * math.sqrt((1 - a) / a),
+    lambda eta, x, e, t, s: math.sqrt(s) * x + math.sqrt(1 - s) * e,
+    lambda n, steps, scale: 2 * n * steps,
+    lambda a, e, g, s: e - s * math.sqrt(1 - a) * g,
+    lambda told, untold, w: (1 + w) * told - w * untold,
+]
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_numbers_are_right_and_drawn_anew(number: int) -> None:
+    item = numbers(seed=5, variants=20)[number]
+    answers = set()
+    for variant in item["variants"]:
+        text, answer = variant["text"], variant["answer"]
+        # Subscripts and the letters' own digits are no numbers of the question.
+        plain = re.sub(r"_\{[^}]*\}|_\w", "", text).replace("x_0", "")
+        assert BY_HAND[number](*values(plain)) == pytest.approx(answer, abs=2e-3), text
+        assert "-" not in text.replace("Classifier-free", "").replace("classifier-free", "")
+        assert math.isfinite(answer)
+        answers.add(answer)
+    assert len(answers) >= (4 if number == 1 else 12)  # there are only four lengths of schedule
+
+
+def test_the_faulty_line_is_one_of_those_shown_and_its_picture_is_there(
+    items: list[dict[str, Any]],
+) -> None:
+    for item in of(items, "bug"):
+        assert 0 < len(item["lines"]) <= 8
+        assert 0 <= item["right"] < len(item["lines"])
+        assert base64.b64decode(item["picture"]).startswith(b"\x89PNG")
+        assert len(item["alt"]) > 20
+    for item in of(items, "plot"):
+        assert len(item["pictures"]) == len(item["alts"]) == len(set(item["pictures"])) == 3
+        assert 0 <= item["right"] < 3
+    assert len({item["right"] for item in of(items, "plot")}) > 1  # not always the same place
+
+
+def test_few_steps_make_the_samples_too_narrow() -> None:
+    """What one of the plots shows; the figures are those of lesson 03's recursion."""
+    assert exact_width(1000) == pytest.approx(0.496, abs=0.001)
+    assert exact_width(4) == pytest.approx(0.210, abs=0.001)
+
+
+def test_the_page_reads_and_grades_numbers(tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node on the path: the JavaScript is only tested in the browser")
+    (tmp_path / "widget.mjs").write_text(FinalTest._esm)
+    (tmp_path / "main.mjs").write_text(
+        'import { isRight, readNumber, shuffled } from "./widget.mjs";\n'
+        'const read = ["0.36", ".36", "0,36", " -1.5 ", "\u22121.5", "2e-3", "", "x", "1 2"];\n'
+        "const right = [[0.36, 0.3648], [0.36, 0.366], [-0.36, 0.36], [1000, 1009],"
+        " [1000, 1011]];\n"
+        "const order = shuffled([0, 1, 2, 3, 4, 5, 6], 7);\n"
+        "console.log(JSON.stringify([read.map(readNumber), right.map(([a, b]) => isRight(a, b)),"
+        " order, shuffled([0, 1, 2, 3, 4, 5, 6], 7)]));"
+    )
+    ran = subprocess.run(
+        [node, "main.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    read, right, order, again = json.loads(ran.stdout)
+    assert read == [0.36, 0.36, 0.36, -1.5, -1.5, 0.002, None, None, None]
+    assert right == [True, False, False, True, False]
+    assert sorted(order) == list(range(7))
+    assert order == again
+
+
+def test_the_score_counts_the_first_answers(items: list[dict[str, Any]]) -> None:
+    widget = FinalTest(items)
+    widget.answers = {"match": {"first": 5, "now": 7}, "bug-1": {"first": 0, "now": 1}}
+    assert widget.score == (5, 30)
+    widget.item = len(items)  # the score's own place
+    with pytest.raises(traitlets.TraitError, match="item must lie in"):
+        widget.item = len(items) + 1
+
+
+@pytest.mark.parametrize("kind", ["match", "number", "bug", "plot"])
+def test_the_fallback_picture_shows_the_question(items: list[dict[str, Any]], kind: str) -> None:
+    widget = FinalTest(items)
+    widget.item = next(i for i, item in enumerate(items) if item["kind"] == kind)
+    axes = widget.figure().axes
+    assert axes[0].get_title(loc="left") == "0 of 30 points"
+    assert len(axes) == (2 if kind == "bug" else 1)
+    item = items[widget.item]
+    asked = item["variants"][0]["text"] if kind == "number" else item["question"]
+    assert axes[0].texts[0].get_text().startswith(asked)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ([], "items must hold at least one"),
+        ([{"id": "a", "kind": "essay"}], "kind must be one of"),
+        ([{"id": "a", "kind": "match", "question": "?"}], "lacks pairs"),
+        ([{"id": "a", "kind": "match", "question": "?", "pairs": []}] * 2, "different ids"),
+    ],
+)
+def test_what_is_no_test_is_refused(change: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FinalTest(change)
