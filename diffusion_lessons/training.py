@@ -172,38 +172,23 @@ def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
     return X if wide else X.mT
 
 
-class MuonAdamW:
-    """`Muon` for the inner weights of convolutions and linear layers, AdamW for everything else.
+class Optimizers:
+    """Optimisers that share out a network's weights; their rates rise and fall together."""
 
-    Embeddings, norms, biases and the layers named ``input``, ``output`` and
-    ``time`` are AdamW's.
-    """
-
-    def __init__(self, model: nn.Module, lr: float = 0.02, adamw_lr: float = 2e-3) -> None:
-        inner = [
-            module.weight
-            for name, module in model.named_modules()
-            if isinstance(module, nn.Conv2d | nn.Linear)
-            and name.split(".")[0] not in ("input", "output", "time")
-        ]
-        chosen = {id(weight) for weight in inner}
-        rest = [weight for weight in model.parameters() if id(weight) not in chosen]
-        self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(rest, lr=adamw_lr, betas=(0.9, 0.99), weight_decay=0.0, foreach=True)
-        ]
-        if inner:
-            self.optimizers.append(Muon(inner, lr))
-        self._lr = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
+    def __init__(self, *optimizers: torch.optim.Optimizer) -> None:
+        self.optimizers = optimizers
+        self._lr = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
 
     def zero_grad(self) -> None:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
 
-    def step(self, factor: float) -> None:
-        """One update with the learning rates multiplied by ``factor``."""
-        for optimizer, lr in zip(self.optimizers, self._lr, strict=True):
-            optimizer.param_groups[0]["lr"] = lr * factor
-            optimizer.step()
+    def step(self, factor: float, only: int | None = None) -> None:
+        """One update with the learning rates multiplied by ``factor``; of one optimiser if told."""
+        for i, (optimizer, lr) in enumerate(zip(self.optimizers, self._lr, strict=True)):
+            if only in (None, i):
+                optimizer.param_groups[0]["lr"] = lr * factor
+                optimizer.step()
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimisers' memory, for a checkpoint."""
@@ -223,6 +208,28 @@ class MuonAdamW:
                     state.setdefault(int(j), {})[key] = tensor
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+class MuonAdamW(Optimizers):
+    """`Muon` for the inner weights of convolutions and linear layers, AdamW for everything else.
+
+    Embeddings, norms, biases and the layers named ``input``, ``output`` and
+    ``time`` are AdamW's.
+    """
+
+    def __init__(self, model: nn.Module, lr: float = 0.02, adamw_lr: float = 2e-3) -> None:
+        inner = [
+            module.weight
+            for name, module in model.named_modules()
+            if isinstance(module, nn.Conv2d | nn.Linear)
+            and name.split(".")[0] not in ("input", "output", "time")
+        ]
+        chosen = {id(weight) for weight in inner}
+        rest = [weight for weight in model.parameters() if id(weight) not in chosen]
+        adamw = torch.optim.AdamW(
+            rest, lr=adamw_lr, betas=(0.9, 0.99), weight_decay=0.0, foreach=True
+        )
+        super().__init__(adamw, *([Muon(inner, lr)] if inner else []))
 
 
 class EMA:
@@ -263,7 +270,7 @@ def train(
     *,
     steps: int | None = None,
     seconds: float | None = None,
-    optimizer: Callable[[nn.Module], MuonAdamW] = MuonAdamW,
+    optimizer: Callable[[nn.Module], Optimizers] = MuonAdamW,
     warmup: int = 20,
     ema: float = 0.999,
     seed: int = 0,
@@ -284,6 +291,52 @@ def train(
     Raises ValueError unless exactly one of steps and seconds is given and above 0, and
     FloatingPointError if the loss is no longer a finite number.
     """
+
+    def descend(
+        network: nn.Module, update: Optimizers, batch: Any, generator: torch.Generator, turn: Turn
+    ) -> Tensor:
+        update.zero_grad()
+        with turn.compute.autocast():
+            value = loss(network, batch, generator)
+        value.backward()
+        update.step(turn.factor)
+        return value
+
+    budget = {"steps": steps, "seconds": seconds, "seed": seed, "compute": compute}
+    files = {"checkpoint": checkpoint, "save_every": save_every}
+    how = {"optimizer": optimizer, "warmup": warmup, "ema": ema, "compile": compile}
+    return advance(model, descend, batches, **budget, **how, **files)  # type: ignore[arg-type]
+
+
+class Turn(NamedTuple):
+    """What an update is told beside its batch."""
+
+    step: int  # updates made so far
+    factor: float  # of the learning rates
+    compute: Compute
+
+
+Update = Callable[[nn.Module, Optimizers, Any, torch.Generator, Turn], Tensor]
+"""(network, optimisers, batch, generator, turn) -> the loss, after the weights were changed"""
+
+
+def advance(
+    model: nn.Module,
+    update: Update,
+    batches: Callable[[int], Any],
+    *,
+    optimizer: Callable[[nn.Module], Optimizers],
+    steps: int | None = None,
+    seconds: float | None = None,
+    warmup: int = 20,
+    ema: float = 0.999,
+    seed: int = 0,
+    compute: Compute | None = None,
+    compile: Callable[[nn.Module], Any] | None = None,
+    checkpoint: Path | str | None = None,
+    save_every: int = 1000,
+) -> Iterator[TrainStep]:
+    """The loop of `train` around any ``update`` of the weights; see there."""
     if (steps is None) == (seconds is None):
         raise ValueError("give either steps or seconds")
     budget = steps if steps is not None else seconds
@@ -296,12 +349,12 @@ def train(
         compute = compute or Compute.from_dict(saved[0]["compute"])
     compute = compute or fastest()
     compute.place(model)
-    update = optimizer(model)
+    optimizers = optimizer(model)
     average = EMA(model, ema)
     step, spent = 0, 0.0
     if saved is not None:
         assert checkpoint is not None
-        step, spent, last_loss = _load_state(saved, checkpoint, model, average, update)
+        step, spent, last_loss = _load_state(saved, checkpoint, model, average, optimizers)
         if step >= budget if steps is not None else spent >= budget:
             yield TrainStep(step, torch.tensor(last_loss), spent, 1.0, average.model)
     model.train()
@@ -310,13 +363,10 @@ def train(
     while (progress := (step / steps if steps is not None else spent / budget)) < 1:
         start = time.perf_counter()
         generator = step_generator(seed, step, compute.device)
-        update.zero_grad()
+        turn = Turn(step, min(1.0, (step + 1) / max(1, warmup)) * (1 - progress), compute)
         with torch.random.fork_rng(devices):  # dropout draws from torch's own generator
             torch.manual_seed(generator.initial_seed() ^ 0x5EED)  # other numbers than the noise
-            with compute.autocast():
-                value = loss(network, compute.move(batches(step)), generator)
-        value.backward()
-        update.step(min(1.0, (step + 1) / max(1, warmup)) * (1 - progress))
+            value = update(network, optimizers, compute.move(batches(step)), generator, turn)
         average.update(model, step)
         step += 1
         spent += time.perf_counter() - start
@@ -327,7 +377,9 @@ def train(
         if save:
             assert checkpoint is not None
             told = {"step": step, "seconds": spent, "loss": value.item()}
-            _save_state(checkpoint, model, average, update, told | {"compute": compute.as_dict()})
+            _save_state(
+                checkpoint, model, average, optimizers, told | {"compute": compute.as_dict()}
+            )
         yield TrainStep(step, value.detach(), spent, done, average.model)
 
 
@@ -352,11 +404,11 @@ def _save_state(
     path: Path | str,
     model: nn.Module,
     average: EMA,
-    update: MuonAdamW,
+    optimizers: Optimizers,
     metadata: dict[str, Any],
 ) -> None:
     parts = {"model": model.state_dict(), "ema": average.model.state_dict()}
-    parts["optimizer"] = update.tensors()
+    parts["optimizer"] = optimizers.tensors()
     tensors = {
         f"{part}/{key}": value.detach().contiguous().cpu().clone()
         for part, state in parts.items()
@@ -406,7 +458,7 @@ def _load_state(
     path: Path | str,
     model: nn.Module,
     average: EMA,
-    update: MuonAdamW,
+    optimizers: Optimizers,
 ) -> tuple[int, float, float]:
     metadata, tensors = state
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
@@ -420,5 +472,5 @@ def _load_state(
         raise ValueError(
             f"{path} holds the training of another network; delete it or choose another path"
         ) from error
-    update.load_tensors(parts["optimizer"])
+    optimizers.load_tensors(parts["optimizer"])
     return metadata["step"], metadata["seconds"], metadata["loss"]

@@ -243,9 +243,15 @@ class UNet(nn.Module):
         if x_t.shape[1:] != (self.in_channels, self.size, self.size):
             expected = f"[B, {self.in_channels}, {self.size}, {self.size}]"
             raise ValueError(f"x_t must be {expected}, got {list(x_t.shape)}")
-        if label is None:
-            label = torch.full_like(t, self.classes)
-        features = F.silu(self.time(t) + self.label(label))
+        return self.body(x_t, F.silu(self.told(t, label)))
+
+    def told(self, t: Tensor, label: Tensor | None) -> Tensor:
+        """Features of time and class, [B] twice -> [B, 4 channels]."""
+        label = torch.full_like(t, self.classes) if label is None else label
+        return self.time(t) + self.label(label)
+
+    def body(self, x_t: Tensor, features: Tensor) -> Tensor:
+        """All but the embeddings: pictures and features [B, 4 channels] -> pictures."""
         gate = 1 + (self.gate * features).sum(1)[:, None, None, None]  # [B, F] -> [B, 1, 1, 1]
         h = self.input(F.pixel_unshuffle(x_t, self.unshuffle))
         saved = [h]

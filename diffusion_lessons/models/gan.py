@@ -1,0 +1,168 @@
+"""The two networks of a denoising diffusion GAN (Xiao, Kreis, Vahdat, arXiv 2112.07804).
+
+The generator guesses a clean x_0' from x_t, and draws which one with a latent z. The discriminator
+sees pairs of *noisy* examples, x_s and x_t, and tells true pairs from made ones.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .embedding import TimeEmbedding
+from .unet import UNet
+
+
+class Mapping(nn.Module):
+    """A latent z [B, latent] -> features [B, width]: brought to length, then a small MLP.
+
+    (StyleGAN's mapping network, arXiv 1812.04948, as DDGAN uses it.)
+    """
+
+    def __init__(self, latent: int, width: int, layers: int = 3) -> None:
+        super().__init__()
+        sizes = [latent, *[width] * layers]
+        steps = [[nn.Linear(a, b), nn.SiLU()] for a, b in pairwise(sizes)]
+        self.layers = nn.Sequential(*[layer for step in steps for layer in step][:-1])
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt())
+
+
+class Generator(nn.Module):
+    """x_0' = G(x_t, z, t, label): pictures [B, C, size, size] in -1..1.
+
+    A `UNet` (its arguments are ``unet``'s) that is told z [B, ``latent``] beside the time and the
+    class, in every block. With ``latent`` = 0 it takes no z, and its answer is certain.
+    """
+
+    def __init__(self, latent: int = 64, **unet: object) -> None:
+        super().__init__()
+        self.unet = UNet(**unet)  # type: ignore[arg-type]
+        self.config = {"latent": latent, **self.unet.config}
+        self.latent, self.size, self.in_channels = latent, self.unet.size, self.unet.in_channels
+        self.classes = self.unet.classes
+        if latent:
+            self.mapping = Mapping(latent, self.unet.label.embedding_dim)
+
+    def forward(
+        self, x_t: Tensor, z: Tensor | None, t: Tensor, label: Tensor | None = None
+    ) -> Tensor:
+        features = self.unet.told(t, label)
+        if self.latent:
+            if z is None or z.shape != (len(x_t), self.latent):
+                got = None if z is None else list(z.shape)
+                raise ValueError(f"z must be [{len(x_t)}, {self.latent}], got {got}")
+            features = features + self.mapping(z)
+        return torch.tanh(self.unet.body(x_t, F.silu(features)))
+
+
+class Discriminator(nn.Module):
+    """Is (x_s, x_t) a true pair? Pictures twice, times t [B] and labels to logits [B].
+
+    ``multipliers`` times ``channels`` at each level, each half as large as the one before. No
+    normalisation: it would hide from it how strong its input is.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        channels: int = 32,
+        multipliers: Sequence[int] = (1, 2, 4),
+        classes: int = 10,
+        unshuffle: int = 2,
+    ) -> None:
+        super().__init__()
+        features = 4 * channels
+        self.classes, self.unshuffle = classes, unshuffle
+        self.time = TimeEmbedding(features)
+        widths = [channels * multiplier for multiplier in multipliers]
+        self.input = nn.Conv2d(2 * in_channels * unshuffle**2, widths[0], 3, padding=1)
+        self.blocks = nn.ModuleList(
+            Judge(a, b, features, halve=i > 0)
+            for i, (a, b) in enumerate(zip([widths[0], *widths], widths, strict=False))
+        )
+        self.last = nn.Conv2d(widths[-1] + 1, widths[-1], 3, padding=1)
+        self.output = nn.Linear(widths[-1], 1)
+        self.label = nn.Embedding(classes + 1, widths[-1])
+
+    def forward(self, x_s: Tensor, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        if label is None:
+            label = torch.full_like(t, self.classes)
+        features = F.silu(self.time(t))
+        h = self.input(F.pixel_unshuffle(torch.cat([x_s, x_t], 1), self.unshuffle))
+        for block in self.blocks:
+            h = block(h, features)
+        h = F.leaky_relu(self.last(torch.cat([h, spread(h)], 1)), 0.2).mean((2, 3))
+        # How likely is it at all, and for this class? (Projection, arXiv 1802.05637.)
+        return self.output(h)[:, 0] + (h * self.label(label)).sum(1)
+
+
+class Judge(nn.Module):
+    """A residual block of the discriminator, told the time."""
+
+    def __init__(self, channels_in: int, channels: int, features: int, halve: bool) -> None:
+        super().__init__()
+        self.halve = halve
+        self.conv_1 = nn.Conv2d(channels_in, channels, 3, padding=1)
+        self.features = nn.Linear(features, channels)
+        self.conv_2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.skip = nn.Conv2d(channels_in, channels, 1, bias=False)
+
+    def forward(self, x: Tensor, features: Tensor) -> Tensor:
+        h = self.conv_1(F.leaky_relu(x, 0.2)) + self.features(features)[:, :, None, None]
+        h = self.conv_2(F.leaky_relu(h, 0.2))
+        if self.halve:
+            h, x = F.avg_pool2d(h, 2), F.avg_pool2d(x, 2)
+        return (self.skip(x) + h) * math.sqrt(0.5)
+
+
+def spread(h: Tensor) -> Tensor:
+    """How much a batch's members differ, as one more channel (Karras et al., arXiv 1710.10196)."""
+    deviation = (h.float().var(0, unbiased=False) + 1e-8).sqrt().mean()
+    return deviation.to(h.dtype).expand(len(h), 1, *h.shape[2:])
+
+
+class PointGenerator(nn.Module):
+    """x_0' = G(x_t, z, t) for points [B, dim]; z is [B, latent], or none with ``latent`` = 0."""
+
+    def __init__(self, dim: int = 2, width: int = 128, layers: int = 3, latent: int = 8) -> None:
+        super().__init__()
+        self.config = {"dim": dim, "width": width, "layers": layers, "latent": latent}
+        self.latent = latent
+        self.time = TimeEmbedding(width)
+        self.body = _layers(dim + latent, width, layers, dim)
+
+    def forward(self, x_t: Tensor, z: Tensor | None, t: Tensor, label: None = None) -> Tensor:
+        if self.latent and (z is None or z.shape != (len(x_t), self.latent)):
+            got = None if z is None else list(z.shape)
+            raise ValueError(f"z must be [{len(x_t)}, {self.latent}], got {got}")
+        first, *rest = self.body
+        h = first(x_t if z is None or not self.latent else torch.cat([x_t, z], 1)) + self.time(t)
+        for layer in rest:
+            h = layer(F.leaky_relu(h, 0.2))
+        return h
+
+
+class PointDiscriminator(nn.Module):
+    """Is (x_s, x_t) a true pair of points [B, dim]? Logits [B]."""
+
+    def __init__(self, dim: int = 2, width: int = 128, layers: int = 3) -> None:
+        super().__init__()
+        self.time = TimeEmbedding(width)
+        self.body = _layers(2 * dim, width, layers, 1)
+
+    def forward(self, x_s: Tensor, x_t: Tensor, t: Tensor, label: None = None) -> Tensor:
+        first, *rest = self.body
+        h = first(torch.cat([x_s, x_t], 1)) + self.time(t)
+        for layer in rest:
+            h = layer(F.leaky_relu(h, 0.2))
+        return h[:, 0]
+
+
+def _layers(c_in: int, width: int, layers: int, c_out: int) -> nn.ModuleList:
+    sizes = [c_in, *[width] * layers, c_out]
+    return nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
