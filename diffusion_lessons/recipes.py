@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from .compute import Compute, best_device
 from .data import digits, moons, to_unit
+from .gan import train_gan
 from .gaussian import forward
 from .models.classifier import Classifier, NoisyClassifier
+from .models.gan import Discriminator, Generator
 from .models.mlp import MLP
 from .models.unet import UNet
 from .models.vae import VAE
-from .schedule import linear_schedule
+from .schedule import linear_schedule, vp_schedule
 from .training import (
     MuonAdamW,
     TrainStep,
@@ -116,6 +118,34 @@ def digits_vae(seed: int = 0, steps: int = 8000, **options: Any) -> Iterator[Tra
     return train(VAE(), loss, batches, seed=seed, ema=0.999, steps=steps, **options)
 
 
+def digits_ddgan(
+    seed: int = 0, steps: int = 20_000, T: int = 4, latent: int = 64, **options: Any
+) -> Iterator[TrainStep]:
+    """A class-conditional denoising diffusion GAN for MNIST that draws in ``T`` steps.
+
+    ``T`` = 1 is a plain GAN that is given noise of the picture's size; ``latent`` = 0 has no z.
+    """
+    torch.manual_seed(seed)
+    generator_net = Generator(latent, channels=48, blocks=1)
+    batches = _digit_batches(options, 64, seed)
+
+    def prepare(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        images, labels = batch
+        return to_unit(images), labels
+
+    return train_gan(
+        generator_net,
+        Discriminator(channels=32),
+        batches,
+        vp_schedule(T),
+        prepare=prepare,
+        seed=seed,
+        steps=steps,
+        ema=0.999,
+        **options,
+    )
+
+
 def moons_ddpm(seed: int = 0, steps: int = 3000, **options: Any) -> Iterator[TrainStep]:
     """A DDPM for the two moons, in the plane."""
     torch.manual_seed(seed)
@@ -154,5 +184,6 @@ RECIPES: dict[str, Recipe] = {
     "digits-classifier": digits_classifier,
     "digits-noisy-classifier": digits_noisy_classifier,
     "digits-vae": digits_vae,
+    "digits-ddgan": digits_ddgan,
     "moons-ddpm": moons_ddpm,
 }
