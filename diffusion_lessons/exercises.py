@@ -503,7 +503,8 @@ def which_half(answer: Any) -> str:
     hints = {"b": "compare the two accuracies. Which half, alone, gives more right classes?"}
     choice(answer, hints | {"c": "run both: are the two accuracies really equal?"}, "a")
     return (
-        "the outline is decided while there is much noise; later only strokes are left to change."
+        "the outline is decided while there is much noise, and with it most classes; later a push "
+        "can still turn a 9 into a 4, but hardly a 0 into a 1."
     )
 
 
