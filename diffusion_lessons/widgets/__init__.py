@@ -10,6 +10,7 @@ from .forward import ForwardExplorer
 from .guidance import GuidanceExplorer
 from .interpolation import InterpolationExplorer
 from .latent import LatentExplorer
+from .multimodal import MultimodalExplorer
 from .posterior import PosteriorExplorer
 from .schedule import ScheduleExplorer
 from .steps import StepsExplorer
@@ -25,6 +26,7 @@ __all__ = [
     "GuidanceExplorer",
     "InterpolationExplorer",
     "LatentExplorer",
+    "MultimodalExplorer",
     "PosteriorExplorer",
     "ScheduleExplorer",
     "StepsExplorer",

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from diffusion_lessons.checkpoints import load_pretrained
-from diffusion_lessons.exact import ring_mixture
+from diffusion_lessons.exact import GaussianMixture, ring_mixture
 from diffusion_lessons.sampling import sample
 from diffusion_lessons.schedule import linear_schedule
 
@@ -88,6 +88,17 @@ def made() -> dict[str, Any]:
             widgets.LatentExplorer(lambda z: z.sum(1).view(-1, 1, 1, 1).expand(-1, 1, 8, 8) / 5),
             "across",
             "picture",
+        ),
+        "MultimodalExplorer": (
+            widgets.MultimodalExplorer(
+                GaussianMixture(
+                    torch.tensor([[-1.0], [1.0]]),
+                    torch.tensor([0.1, 0.1]),
+                    torch.tensor([0.5, 0.5]),
+                )
+            ),
+            "stride",
+            "curves",
         ),
         "UNetExplorer": (widgets.UNetExplorer(net, ring()[None], times=(1, 500)), "t", "maps"),
         "AttentionExplorer": (

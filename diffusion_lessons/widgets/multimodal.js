@@ -1,0 +1,166 @@
+// ---------------------------------------------------------------- MultimodalExplorer
+
+// The bumps of q(x_s | x_t) for a mixture on a line, from alpha_bar at s and at t.
+function bumps({ means, stds, weights }, xt, aS, aT) {
+  const [r, b] = [Math.sqrt(aT / aS), 1 - aT / aS]; // x_t = r x_s + sqrt(b) noise
+  const each = means.map((mean, k) => {
+    const middle = Math.sqrt(aS) * mean;
+    const v = aS * stds[k] ** 2 + 1 - aS;
+    const seen = r * r * v + b;
+    const precision = 1 / v + (r * r) / b;
+    return {
+      log: Math.log(weights[k]) - 0.5 * ((xt - r * middle) ** 2 / seen + Math.log(seen)),
+      mean: (middle / v + (r * xt) / b) / precision,
+      std: 1 / Math.sqrt(precision),
+    };
+  });
+  const top = Math.max(...each.map(({ log }) => log));
+  const total = each.reduce((sum, { log }) => sum + Math.exp(log - top), 0);
+  return each.map(({ log, mean, std }) => ({ weight: Math.exp(log - top) / total, mean, std }));
+}
+
+// q(x_s | x_t, x_0) as [mean, std]; DDPM's step has the mean guess in the place of x_0.
+function given(x0, xt, aS, aT) {
+  const aTs = aT / aS;
+  const weight0 = (Math.sqrt(aS) * (1 - aTs)) / (1 - aT);
+  const weightT = (Math.sqrt(aTs) * (1 - aS)) / (1 - aT);
+  return [weight0 * x0 + weightT * xt, Math.sqrt(((1 - aS) / (1 - aT)) * (1 - aTs))];
+}
+
+// The mean of x_s is the same for the true curve and for DDPM's step.
+const meanOf = (parts) => parts.reduce((sum, { weight, mean }) => sum + weight * mean, 0);
+
+// The area that two densities share, on an even grid.
+function shared(p, q, step) {
+  let sum = 0;
+  for (let i = 0; i < p.length; i++) sum += Math.min(p[i], q[i]);
+  return sum * step;
+}
+
+const EDGE = 3.5; // of the axis, as SPAN in multimodal.py
+const GRID = Float64Array.from({ length: 2401 }, (_, i) => -6 + i / 200);
+
+function render({ model, el }) {
+  const alphaBar = decode(model.get("_alpha_bar"), Float64Array);
+  const T = alphaBar.length - 1;
+  const mixture = {
+    means: model.get("_means"),
+    stds: model.get("_stds"),
+    weights: model.get("_weights"),
+  };
+  const view = stage({
+    model,
+    el,
+    label: "Multimodal explorer",
+    watch: ["t", "stride", "x_t", "component"],
+    paint,
+  });
+  const earlier = () => Math.max(1, model.get("t") - model.get("stride"));
+  const time = timeline({
+    view,
+    name: "t",
+    label: "time",
+    symbol: "t",
+    min: 2,
+    max: T,
+    seconds: () => 7,
+    show: (t) => `${t} of ${T}`,
+  });
+  const stride = slider({
+    name: "stride",
+    label: "the step,",
+    symbol: "t − s",
+    values: T > 2 ? [...new Set([...niceValues(1, T - 1, true), T - 1])] : [1],
+    show: () => `${model.get("t") - earlier()}, s = ${earlier()}`,
+    speak: () => `${model.get("t") - earlier()}, back to time ${earlier()}`,
+    onInput: (value) => view.set({ stride: value }),
+  });
+  const noisy = slider({
+    name: "x_t",
+    label: "noisy value",
+    symbol: "x_t",
+    min: -3,
+    max: 3,
+    step: 0.05,
+    show: (x) => fixed(x, 2),
+    onInput: (x) => view.set({ x_t: x }),
+  });
+  const clean = select({
+    name: "component",
+    label: "clean value x₀",
+    options: mixture.means.map((mean, k) => [k, fixed(mean, 2)]),
+    onInput: (k) => view.set({ component: Number(k) }),
+  });
+  const chart = figure("curves", [
+    ...["Where ", math("x_s"), " was: ", key("result", "truly"), " ", math("q(x_s | x_t)"), "; "],
+    ...[key("noise", "as DDPM draws it", "dl-dashed"), "; "],
+    ...[key("signal", "if the clean value is known", "dl-dotted"), " ", math("q(x_s | x_t, x_0)")],
+  ]);
+  chart.canvas.classList.add("dl-wide");
+  const note = h("p", { class: "dl-note", "data-part": "note" });
+  view.root.append(
+    time.element,
+    h("div", { class: "dl-below dl-controls" }, stride.element, noisy.element, clean.element),
+    h("div", { class: "dl-panels" }, chart.element),
+    note,
+  );
+
+  function paint(colours) {
+    const [t, xt, component] = [clamp(model.get("t"), 2, T), model.get("x_t"), model.get("component")];
+    const s = earlier();
+    const [aS, aT] = [alphaBar[s], alphaBar[t]];
+    time.sync(t);
+    stride.sync(model.get("stride"));
+    noisy.sync(xt);
+    clean.sync(String(component));
+    const parts = bumps(mixture, xt, aS, aT);
+    const [, width] = given(0, xt, aS, aT);
+    const middle = meanOf(parts);
+    const known = given(mixture.means[component], xt, aS, aT);
+    const density = (x) => parts.reduce((sum, { weight, mean, std }) => sum + weight * bell(x, mean, std), 0);
+    const share = shared(GRID.map(density), GRID.map((x) => bell(x, middle, width)), GRID[1] - GRID[0]);
+
+    // A bump may be narrower than a pixel: sample around each one too.
+    const places = new Set();
+    for (let i = 0; i <= 400; i++) places.add(EDGE * (i / 200 - 1));
+    for (const [mean, std] of [known, [middle, width], ...parts.map((part) => [part.mean, part.std])]) {
+      for (let i = -48; i <= 48; i++) places.add(clamp(mean + (i / 12) * std, -EDGE, EDGE));
+    }
+    const xs = [...places].sort((a, b) => a - b);
+    const curves = {
+      signal: xs.map((x) => bell(x, ...known)),
+      noise: xs.map((x) => bell(x, middle, width)),
+      result: xs.map(density),
+    };
+    const top = Math.max(...curves.noise, ...curves.result);
+    const plot = new Plot(chart.canvas, colours, {
+      x: [-EDGE, EDGE],
+      y: [0, 1.15 * top],
+      xLabel: `x_s, the value at time s = ${s}`,
+      yLabel: "density",
+    });
+    plot.line(xs, curves.signal, { colour: colours.signal, dash: [2, 3], width: 2 });
+    plot.line(xs, curves.result, { colour: colours.result, width: 3, area: 0.18 });
+    plot.line(xs, curves.noise, { colour: colours.noise, dash: [8, 4], width: 2.5 });
+    plot.dot(xt, 0, colours.ink);
+    plot.write("x_t", plot.X(xt), plot.Y(0) - 11, { align: "center", colour: colours.ink, halo: true });
+    const percent = `${Math.round(100 * share)}\u00a0%`;
+    fill(
+      note,
+      [t, s, xt, component].join(),
+      "The truth and DDPM's bell share ",
+      h("span", { class: "dl-number dl-result" }, percent),
+      " of their area. With the clean value known it is always one bell, of the same width as DDPM's.",
+    );
+    describe(
+      chart.canvas,
+      `densities of x s at time ${s}: the truth and DDPM's bell share ${percent}; DDPM's has mean ` +
+        `${fixed(middle, 2)} and standard deviation ${fixed(width, 2)}`,
+    );
+  }
+
+  return view.end;
+}
+
+export { bumps, given, meanOf, shared };
+export default { render };

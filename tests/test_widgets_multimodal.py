@@ -1,0 +1,115 @@
+"""The true reverse step of a mixture: Python, the page and plain integration agree."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import traitlets
+
+from diffusion_lessons import GaussianMixture, forward, linear_schedule, posterior, vp_schedule
+
+pytest.importorskip("anywidget")
+
+from diffusion_lessons.widgets import MultimodalExplorer
+
+SCHEDULE = linear_schedule()
+MIXTURE = GaussianMixture(
+    torch.tensor([[-1.5], [0.2], [1.4]]),
+    torch.tensor([0.1, 0.2, 0.05]),
+    torch.tensor([0.5, 0.2, 0.3]),
+)
+GRID = torch.linspace(-5, 5, 20_001, dtype=torch.float64)
+
+
+@pytest.fixture
+def explorer() -> MultimodalExplorer:
+    return MultimodalExplorer(MIXTURE, SCHEDULE)
+
+
+@pytest.mark.parametrize(("t", "stride"), [(600, 1), (600, 100), (900, 850), (300, 299)])
+@pytest.mark.parametrize("x_t", [-1.0, 0.1])
+def test_the_bumps_are_bayes_rule(
+    explorer: MultimodalExplorer, t: int, stride: int, x_t: float
+) -> None:
+    explorer.t, explorer.stride, explorer.x_t = t, stride, x_t
+    s = explorer.s
+    # Bayes on a fine grid: what x_s is like, times how likely it leads to x_t.
+    x = GRID[:, None]
+    log_q = MIXTURE.log_prob(x, s, SCHEDULE) + forward(x, s, t, SCHEDULE).log_prob(
+        torch.full_like(x, x_t)
+    )
+    wanted = log_q.softmax(0) / (GRID[1] - GRID[0])
+    true, gauss = explorer.curves(GRID)
+    torch.testing.assert_close(true, wanted, atol=2e-3 * float(wanted.max()), rtol=0)
+    # DDPM's bell has the true mean, and too little spread.
+    mean = torch.trapezoid(true * GRID, GRID)
+    torch.testing.assert_close(explorer.step.mean[0, 0], mean, atol=1e-3, rtol=0)
+    spread = torch.trapezoid(true * (GRID - mean) ** 2, GRID)
+    assert float(explorer.step.std) ** 2 <= float(spread) + 1e-9
+    area = torch.trapezoid(torch.minimum(true, gauss), GRID)
+    assert explorer.overlap == pytest.approx(float(area), abs=2e-3)
+
+
+def test_a_small_step_is_a_gaussian_and_a_large_one_is_not(explorer: MultimodalExplorer) -> None:
+    explorer.t, explorer.stride, explorer.x_t = 600, 1, 0.1
+    assert explorer.overlap > 0.98
+    explorer.stride = 500
+    assert explorer.overlap < 0.5
+
+
+def test_the_page_computes_the_same(explorer: MultimodalExplorer, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node on the path: the JavaScript is only tested in the browser")
+    explorer.t, explorer.stride, explorer.x_t = 700, 400, -0.4
+    a_s, a_t = (float(SCHEDULE.alpha_bar[time]) for time in (300, 700))
+    mixture = {"means": explorer._means, "stds": explorer._stds, "weights": explorer._weights}
+    (tmp_path / "widget.mjs").write_text(MultimodalExplorer._esm)
+    (tmp_path / "main.mjs").write_text(
+        'import { bumps, given, meanOf, shared } from "./widget.mjs";\n'
+        f"const parts = bumps({json.dumps(mixture)}, -0.4, {a_s}, {a_t});\n"
+        "console.log(JSON.stringify([parts.map(p => [p.weight, p.mean, p.std]), meanOf(parts),"
+        f" given(1.4, -0.4, {a_s}, {a_t}), shared([1, 0.5], [0.25, 1], 2)]));"
+    )
+    ran = subprocess.run(
+        [node, "main.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    parts, mean, known, area = json.loads(ran.stdout)
+    torch.testing.assert_close(
+        torch.tensor(parts).double(), torch.stack(explorer.exact(), 1), atol=1e-6, rtol=1e-6
+    )
+    assert mean == pytest.approx(float(explorer.step.mean), abs=1e-6)
+    x = torch.tensor([[-0.4]]).double()
+    q = posterior(x, torch.tensor([[1.4]]).double(), 700, 300, SCHEDULE)
+    assert known == pytest.approx([float(q.mean), float(q.std)], abs=1e-6)
+    assert area == 1.5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mixture": GaussianMixture(torch.zeros(2, 2), torch.ones(2), torch.ones(2) / 2)}, "in 2"),
+        ({"mixture": GaussianMixture(torch.zeros(1, 1), torch.ones(1), torch.ones(1))}, "got 1 in"),
+        ({"schedule": vp_schedule(1)}, "at least 2 steps"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MultimodalExplorer(**({"mixture": MIXTURE, "schedule": SCHEDULE} | change))
+
+
+def test_values_stay_in_their_range(explorer: MultimodalExplorer) -> None:
+    for name, value in [("t", 1), ("t", 1001), ("stride", 0), ("stride", 1000), ("component", 3)]:
+        with pytest.raises(traitlets.TraitError):
+            setattr(explorer, name, value)
+    explorer.t, explorer.stride = 10, 500
+    assert explorer.s == 1
+
+
+def test_the_fallback_picture_says_what_they_share(explorer: MultimodalExplorer) -> None:
+    (axes,) = explorer.figure().axes
+    assert f"they share {100 * explorer.overlap:.0f} %" in axes.get_title(loc="left")
