@@ -257,25 +257,24 @@ def test_each_update_moves_both_networks_by_their_own_rate() -> None:
     assert all(moved[n:])
 
 
-def test_four_steps_find_the_25_gaussians() -> None:
-    torch.manual_seed(0)
-    run = train_gan(
-        PointGenerator(),
-        PointDiscriminator(),
-        shuffled(points(50_000), batch_size=512),
-        SCHEDULE,
-        steps=1200,
-        ema=0.99,
-        compute=CPU,
-        optimizer=adams(1e-3, 1e-3),
+def test_a_short_training_separates_two_lumps_and_keeps_both() -> None:
+    """Four steps; the two discs below are 6 % of the square that the samples could smear over."""
+    lumps = GaussianMixture(
+        torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), torch.tensor([0.1, 0.1]), torch.tensor([0.5, 0.5])
     )
-    *_, last = run
+    data, _ = lumps.sample(20_000, rng())
+    torch.manual_seed(0)
+    nets = PointGenerator(), PointDiscriminator()
+    options = {"steps": 1200, "ema": 0.98, "compute": CPU, "optimizer": adams(1e-3, 1e-3)}
+    batches = shuffled(data.float(), batch_size=256)
+    *_, last = train_gan(*nets, batches, SCHEDULE, r1=1, **options)
     g = rng(5)
     denoiser = as_denoiser(last.model, generator=g)
-    *_, end = sample(denoiser, torch.randn(5000, 2, generator=g), SCHEDULE, generator=g)
-    means = grid_mixture(5).means.float()
-    near = end.x[torch.cdist(end.x, means).min(1).values < 0.2]
-    assert (mode_counts(near, means) >= 20).sum() >= 23  # of 25; an even share would be 200
+    *_, end = sample(denoiser, torch.randn(4000, 2, generator=g), SCHEDULE, generator=g)
+    near = torch.cdist(end.x, lumps.means).min(1).values < 0.3
+    assert near.double().mean() > 0.85
+    shares = mode_counts(end.x[near], lumps.means) / near.sum()
+    assert 0.3 < shares[0] < 0.7
 
 
 def test_the_times_of_ddgan_are_four() -> None:

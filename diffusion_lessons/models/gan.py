@@ -148,16 +148,24 @@ class PointGenerator(nn.Module):
 
 
 class PointDiscriminator(nn.Module):
-    """Is (x_s, x_t) a true pair of points [B, dim]? Logits [B]."""
+    """Is (x_s, x_t) a true pair of points [B, dim]? Logits [B].
 
-    def __init__(self, dim: int = 2, width: int = 128, layers: int = 3) -> None:
+    Beside x_s itself it sees sines and cosines of it, of wave lengths 2, 1, 1/2, ...: without them
+    an MLP is slow to see fine structure, and what D does not see G need not make.
+    """
+
+    frequency: Tensor
+
+    def __init__(self, dim: int = 2, width: int = 128, layers: int = 3, waves: int = 3) -> None:
         super().__init__()
+        self.register_buffer("frequency", math.pi * 2.0 ** torch.arange(waves), persistent=False)
         self.time = TimeEmbedding(width)
-        self.body = _layers(2 * dim, width, layers, 1)
+        self.body = _layers(2 * dim * (1 + waves), width, layers, 1)
 
     def forward(self, x_s: Tensor, x_t: Tensor, t: Tensor, label: None = None) -> Tensor:
         first, *rest = self.body
-        h = first(torch.cat([x_s, x_t], 1)) + self.time(t)
+        angle = (x_s[..., None] * self.frequency).flatten(1)  # [B, dim * waves]
+        h = first(torch.cat([x_s, angle.sin(), angle.cos(), x_t], 1)) + self.time(t)
         for layer in rest:
             h = layer(F.leaky_relu(h, 0.2))
         return h[:, 0]
