@@ -224,6 +224,21 @@ def test_guidance_trades_diversity_for_fidelity_from_scale_1_on():
     assert rows[0.5]["precision"] < rows[0]["precision"]
 
 
+def test_classifier_free_guidance_does_so_up_to_scale_3():
+    """As measured; beyond 3 precision falls again, and between 0 and 1 it is lower than at 0."""
+    table = shipped_table("guidance")
+    rows = {r["scale"]: r for r in table["rows"] if r["guidance"] == "classifier-free"}
+    assert len(rows) >= 12
+    assert all(row["samples"] >= 5000 for row in rows.values())
+    for key, sign in [("precision", 1), ("recall", -1)]:
+        from_1_to_3 = [sign * row[key] for scale, row in sorted(rows.items()) if 1 <= scale <= 3]
+        assert from_1_to_3 == sorted(from_1_to_3)
+    assert rows[6]["precision"] < rows[3]["precision"]
+    assert rows[0.5]["precision"] < rows[0]["precision"]
+    best = min(rows.values(), key=lambda row: row["frechet_distance"])
+    assert best["scale"] == 1
+
+
 def test_truncation_trades_diversity_for_fidelity():
     """As measured: the lower the threshold, the higher the precision and the lower the recall."""
     table = shipped_table("truncation")
