@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffusion_lessons import cli, linear_schedule
+from diffusion_lessons import checkpoints, cli, linear_schedule, load_pretrained
 from diffusion_lessons.ablation import BASE, VARIANTS, ablate, held_out_loss
 from diffusion_lessons.models.unet import UNet
+from diffusion_lessons.tables import shipped_table
 
 
 def test_each_variant_changes_its_part_alone():
@@ -67,3 +68,33 @@ def test_the_held_out_loss_is_the_same_every_time_and_1_for_a_network_that_says_
     losses = [held_out_loss(Nothing(), linear_schedule()) for _ in range(2)]
     assert losses[0] == losses[1]
     assert losses[0] == pytest.approx(1, abs=0.005)  # the noise's own variance
+
+
+def test_the_shipped_ablation_has_three_seeds_of_each_variant():
+    table = shipped_table("ablation")
+    rows = {(row["variant"], row["seed"]): row for row in table["rows"]}
+    assert {name for name, _ in rows} == set(VARIANTS)
+    for name in VARIANTS:
+        assert {seed for variant, seed in rows if variant == name} >= {0, 1, 2}
+    assert len({str(row["compute"]) for row in rows.values()}) == 1  # like for like
+    assert table["base"] == BASE
+    for row in rows.values():
+        assert row["class_accuracy"] > 0.5
+        assert row["frechet_distance"] > row["floor"]["frechet_distance"]
+    distance = {
+        name: [rows[name, seed]["frechet_distance"] for seed in (0, 1, 2)] for name in VARIANTS
+    }
+    # What lesson 04 reads off, seed by seed.
+    for name, sign in [("attention at 14 and 7", -1), ("all three", -1), ("addition for AdaGN", 1)]:
+        assert all(
+            sign * (a - b) > 0 for a, b in zip(distance[name], distance["base"], strict=True)
+        )
+    assert max(distance["base"]) - min(distance["base"]) > 0.5  # the spread it warns of
+
+
+def test_the_network_of_lesson_04_looks_around_at_two_resolutions():
+    net = load_pretrained("digits-adm")
+    assert isinstance(net, UNet)
+    assert net.config["attention_resolutions"] == [14, 7]
+    (measured,) = checkpoints.read_card(checkpoints.pretrained_path("digits-adm"))["measured"]
+    assert measured["class_accuracy"] > 0.93

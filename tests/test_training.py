@@ -20,6 +20,7 @@ from diffusion_lessons.training import (
     EMA,
     Muon,
     MuonAdamW,
+    adamw,
     noise_prediction_loss,
     orthogonalize,
     random_times,
@@ -733,3 +734,18 @@ def test_a_resumed_run_computes_as_the_checkpoint_says(tmp_path):
 def test_a_choice_of_compute_survives_being_written_down(dtype, memory_format):
     choice = Compute(torch.device("cpu"), dtype, memory_format)
     assert Compute.from_dict(choice.as_dict()) == choice
+
+
+def test_plain_adamw_is_torchs():
+    torch.manual_seed(0)
+    ours, theirs = nn.Linear(3, 2), nn.Linear(3, 2)
+    theirs.load_state_dict(ours.state_dict())
+    update = adamw(1e-2)(ours)
+    reference = torch.optim.AdamW(theirs.parameters(), 1e-2, (0.9, 0.99), weight_decay=0.0)
+    for _ in range(3):
+        x = torch.randn(4, 3)
+        for net, step in ((ours, lambda: update.step(1.0)), (theirs, reference.step)):
+            net.zero_grad()
+            net(x).square().mean().backward()
+            step()
+    torch.testing.assert_close(ours.weight, theirs.weight)

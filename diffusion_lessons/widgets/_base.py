@@ -33,10 +33,15 @@ def module_text(*names: str | Path) -> str:
     return "\n".join((HERE / name).read_text("utf-8") for name in ("kit.js", *names))
 
 
+def style_text(*names: str | Path) -> str:
+    """The kit's style sheet followed by those that only this widget needs."""
+    return "\n".join((HERE / name).read_text("utf-8") for name in ("kit.css", *names))
+
+
 class Explorer(anywidget.AnyWidget):
     """A widget that carries a PNG of its current state for viewers that run no JavaScript."""
 
-    _css = (HERE / "kit.css").read_text("utf-8")
+    _css = style_text()
 
     def figure(self) -> "Figure":
         """The current state as a matplotlib figure."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets
 
 from ..palette import RESULT
-from ._base import INK, SOFT, Explorer, module_text, new_figure
+from ._base import INK, SOFT, Explorer, module_text, new_figure, style_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,6 +36,7 @@ class FinalTest(Explorer):
     """
 
     _esm = module_text("final_test.js")
+    _css = style_text("final_test.css")
 
     item = traitlets.Int(0, min=0).tag(sync=True)
     answers = traitlets.Dict().tag(sync=True)

@@ -16,6 +16,7 @@ from ._base import (
     module_text,
     new_figure,
     pack_greys,
+    style_text,
     unpack_greys,
 )
 from ._network import NetworkExplorer, Traced
@@ -42,6 +43,7 @@ class UNetExplorer(NetworkExplorer):
     """
 
     _esm = module_text("network.js", "unet.js")
+    _css = style_text("unet.css")
 
     stage = traitlets.Int(0, min=0).tag(sync=True)
 
