@@ -64,9 +64,11 @@ function render({ model, el }) {
   ];
 
   // One radio button for each option; what `value()` gives is -1 while none is chosen.
-  function radios(label, options, look) {
+  function radios(label, options, look, says = []) {
     const name = newId();
-    const inputs = options.map((_, i) => h("input", { type: "radio", name, value: i }));
+    const inputs = options.map((_, i) =>
+      h("input", { type: "radio", name, value: i, "aria-label": says[i] }),
+    );
     const list = h("div", { class: look, role: "radiogroup", "aria-label": label });
     list.append(...options.map((option, i) => h("label", {}, inputs[i], option)));
     return { element: list, value: () => inputs.findIndex((input) => input.checked) };
@@ -160,10 +162,9 @@ function render({ model, el }) {
       const said = feedback();
       const options = radios(
         "plots",
-        item.pictures.map((png, i) =>
-          h("img", { src: `data:image/png;base64,${png}`, alt: `plot ${i + 1}: ${item.alts[i]}` }),
-        ),
+        item.pictures.map((png) => h("img", { src: `data:image/png;base64,${png}`, alt: "" })),
         "dl-options",
+        item.alts.map((alt, i) => `plot ${i + 1}: ${alt}`),
       );
       const check = button("Check", () => {
         const given = options.value();

@@ -140,8 +140,9 @@ function render({ model, el }) {
     });
     // What is no map is cut out, down to the page.
     const ctx = grid.canvas.getContext("2d"); // its unit is a CSS pixel still
-    const [unit, rest] = [grid.canvas.clientWidth / wide, down * across - shown.length];
-    const cut = (x, y, w, hh) => ctx.clearRect(x * unit, y * unit, w * unit, hh * unit);
+    const rest = down * across - shown.length;
+    const [u, v] = [grid.canvas.clientWidth / wide, grid.canvas.clientHeight / tall];
+    const cut = (x, y, w, hh) => ctx.clearRect(x * u, y * v, w * u, hh * v);
     for (let k = 1; k < across; k++) cut(k * (cols + gap) - gap, 0, gap, tall);
     for (let k = 1; k < down; k++) cut(0, k * (rows + gap) - gap, wide, gap);
     if (rest) cut((across - rest) * (cols + gap) - gap, tall - rows, rest * (cols + gap), rows);

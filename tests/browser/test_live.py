@@ -43,7 +43,7 @@ CELLS = [
     "arrows = VectorExplorer(ring_mixture(3, 0.3), label=1, particles=50, steps=20)\narrows",
     "from diffusion_lessons.checkpoints import load_pretrained\n"
     "net = load_pretrained('digits-adm')\n"
-    "boxes = UNetExplorer(net, images, times=(10, 400))\nboxes",
+    "boxes = UNetExplorer(net, images, times=(10, 400, 700))\nboxes",
     "looks = AttentionExplorer(net, images, times=(10, 400))\nlooks",
 ]
 LABELS = {
