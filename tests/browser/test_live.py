@@ -43,7 +43,7 @@ CELLS = [
     "arrows = VectorExplorer(ring_mixture(3, 0.3), label=1, particles=50, steps=20)\narrows",
     "from diffusion_lessons.checkpoints import load_pretrained\n"
     "net = load_pretrained('digits-adm')\n"
-    "boxes = UNetExplorer(net, images, times=(10, 400, 700))\nboxes",
+    "boxes = UNetExplorer(net, images, times=range(50, 1000, 50), maps=12)\nboxes",
     "looks = AttentionExplorer(net, images, times=(10, 400))\nlooks",
 ]
 LABELS = {
@@ -351,7 +351,7 @@ def test_jslink_joins_two_widgets(notebook: Page) -> None:
 
 def test_a_box_of_the_unet_shows_its_maps(notebook: Page) -> None:
     boxes = notebook.widget("boxes")
-    notebook.lab.python("0", "boxes.stage, boxes.t, boxes.picture = 0, 10, 0")
+    notebook.lab.python("0", "boxes.stage, boxes.t, boxes.picture = 0, 50, 0")
     radios = boxes.get_by_role("radiogroup", name="stage of the network").get_by_role("radio")
     assert radios.count() == 12
     radios.first.focus()
@@ -364,7 +364,7 @@ def test_a_box_of_the_unet_shows_its_maps(notebook: Page) -> None:
     for k in range(12):
         y, x = 15 * (k // 6), 15 * (k % 6)
         assert (shown[y : y + 14, x : x + 14] - maps[k]).abs().max() <= 1
-    boxes.locator("label", has=radios.nth(11)).click()
+    boxes.locator(".dl-stages label").nth(11).click()
     notebook.lab.wait_for_python("boxes.stage", "11")
     noise = notebook.python_bytes("boxes.feature_maps()").view(28, 28)
     assert (notebook.greys("boxes", "maps") - noise).abs().max() <= 1
