@@ -141,7 +141,7 @@ def train_gan(
     """Train a denoising diffusion GAN: `train`'s steps, whose ``model`` is the averaged generator.
 
     ``prepare`` makes (x_0 [B, ...], label [B] or None) of a batch. Each update is one of the
-    discriminator, then one of the generator, on the same x_0 with fresh noise. The penalty, ``r1``
+    discriminator, then one of the generator, which answers for the same pairs. The penalty, ``r1``
     times `r1_penalty` at every step, is taken each ``r1_every`` steps and so many times as strong
     (lazily, as in StyleGAN2). The loss told is the sum of both. ``options`` (steps or seconds,
     seed, ema, checkpoint, ...) are `train`'s, and so are the errors.
@@ -155,21 +155,20 @@ def train_gan(
         x_0, label = prepare(batch)
         optimizers.zero_grad()
         with turn.compute.autocast():
-            with torch.no_grad():
-                pairs = noisy_pairs(net, x_0, schedule, g, label)
+            pairs = noisy_pairs(net, x_0, schedule, g, label)
             seen = (pairs.x_t, pairs.t, label)
-            real, fake = judge(pairs.real, *seen), judge(pairs.fake, *seen)
+            real, fake = judge(pairs.real, *seen), judge(pairs.fake.detach(), *seen)
             cost = discriminator_loss(real.float(), fake.float())
         if turn.step % r1_every == 0:  # in float32: it is a gradient of gradients
             cost = cost + r1 * r1_every * r1_penalty(judge, pairs.real, *seen)
         cost.backward()
         optimizers.step(turn.factor, only=0)
-        optimizers.zero_grad()
+        judge.requires_grad_(False)  # it only passes the gradient on
         with turn.compute.autocast():
-            pairs = noisy_pairs(net, x_0, schedule, g, label)
-            loss = generator_loss(judge(pairs.fake, pairs.x_t, pairs.t, label).float())
+            loss = generator_loss(judge(pairs.fake, *seen).float())
         loss.backward()
         optimizers.step(turn.factor, only=1)
+        judge.requires_grad_(True)
         return cost.detach() + loss.detach()
 
     model = Gan(generator_net, discriminator)

@@ -119,7 +119,7 @@ def digits_vae(seed: int = 0, steps: int = 8000, **options: Any) -> Iterator[Tra
 
 
 def digits_ddgan(
-    seed: int = 0, steps: int = 20_000, T: int = 4, latent: int = 64, **options: Any
+    seed: int = 0, steps: int = 9_000, T: int = 4, latent: int = 64, **options: Any
 ) -> Iterator[TrainStep]:
     """A class-conditional denoising diffusion GAN for MNIST that draws in ``T`` steps.
 

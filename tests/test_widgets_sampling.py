@@ -359,18 +359,18 @@ def test_guidance_is_renewed_part_by_part(guided: GuidanceExplorer) -> None:
     guided.send = lambda message, *_: sent.append(message)
     before = guided.pictures("pull", 0, 1)
     guided.seed = 1
-    with pytest.raises(LookupError, match="not computed yet for the noise of seed 1"):
-        guided.pictures("pull", 0, 0)
-    part = 1  # pull, class 0
+    part = 3  # pull, class 0, scale 0
     while not guided._has(part):
         guided._listen(guided, {"ask": "part", "part": part, "seed": 1}, [])
-    assert sent[-1] == {"part": part, "seed": 1, "done": 15, "of": 15}
-    assert guided._calls(part) == 15
+    assert sent[-1] == {"part": part, "seed": 1, "done": 5, "of": 5}
+    with pytest.raises(LookupError, match="not computed yet for the noise of seed 1"):
+        guided.pictures("pull", 0, 1)  # a scale alone is a part
     *_, last = guided.sampled("pull", 0, 0.0)
     level = 1 / 255 + 1e-6
     torch.testing.assert_close(
         guided.pictures("pull", 0, 0.0), last.x.clamp(-1, 1), rtol=0, atol=level
     )
+    guided._listen(guided, {"ask": "part", "part": 4, "seed": 1}, [])
     assert torch.allclose(guided.pictures("pull", 0, 1), before)  # the pull alone decides
 
 
@@ -452,7 +452,7 @@ def test_truncation_is_renewed_class_by_class(truncated: TruncationExplorer) -> 
     assert (truncated.latents(2) - before).abs().mean() > 0.3
     with pytest.raises(LookupError, match="not computed yet for the noise of seed 1"):
         truncated.pictures()
-    truncated._listen(truncated, {"ask": "part", "part": 1, "seed": 1}, [])
+    truncated._listen(truncated, {"ask": "part", "part": 5, "seed": 1}, [])  # the last
     wanted = decode(truncated.latents(2), torch.zeros(5).long()).clamp(-1, 1)
     found = truncated.pictures(label=0, scale=2)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1 / 255 + 1e-6)

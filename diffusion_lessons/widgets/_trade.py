@@ -25,7 +25,7 @@ Curve = Sequence[tuple[float, float, float]]
 class TradeExplorer(Computed):
     """Samples of one class by one of several methods, at one of several scales of its knob.
 
-    A part is a method and a class, at every scale. A subclass checks its own arguments, calls
+    A part is a method, a class and a scale. A subclass checks its own arguments, calls
     ``__init__`` and then `_precompute`, and says how the samples are drawn (`_drawn`).
     """
 
@@ -81,13 +81,12 @@ class TradeExplorer(Computed):
         raise NotImplementedError
 
     def _compute(self, part: int) -> Part:
-        row, column = divmod(part, len(self._classes))
-        finished = []
-        for scale in self._scales:
-            finished.append(
-                (yield from self._drawn(self._methods[row], self._classes[column], scale))
-            )
-        return {"pictures": pack_greys(torch.stack(finished))}
+        rest, at = divmod(part, len(self._scales))
+        row, column = divmod(rest, len(self._classes))
+        drawn = yield from self._drawn(
+            self._methods[row], self._classes[column], self._scales[at]
+        )
+        return {"pictures": pack_greys(drawn)}
 
     def pictures(
         self, method: str | None = None, label: int | None = None, scale: float | None = None
@@ -105,10 +104,10 @@ class TradeExplorer(Computed):
                 f"there are the methods {self._methods}, classes {self._classes} and scales "
                 f"{self._scales}; got {method!r}, {label} and {scale}"
             )
-        part = self._methods.index(method) * len(self._classes) + self._classes.index(label)
+        row = self._methods.index(method) * len(self._classes) + self._classes.index(label)
+        part = self._part(row * len(self._scales) + self._scales.index(scale))
         count, rows, columns = self._shape
-        shape = [len(self._scales), count, 1, rows, columns]
-        return unpack_greys(self._part(part)["pictures"], shape)[self._scales.index(scale)]
+        return unpack_greys(part["pictures"], [count, 1, rows, columns])
 
     def figure(self) -> "Figure":
         """Samples of the chosen class and method at every scale, a row each."""

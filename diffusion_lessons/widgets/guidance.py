@@ -25,7 +25,7 @@ class GuidanceExplorer(TradeExplorer):
     pictures, with the chosen scale on them.
 
     ``x_T`` is noise [N, 1, H, W], N at most 16. Everything is computed at once, with a progress
-    bar; "New noise", where there is a kernel, begins with the chosen method and class.
+    bar; "New noise", where there is a kernel, begins with the chosen pictures.
 
     Synced traits: ``method``, ``label`` and ``scale`` (one of those given), ``seed`` (another one
     is another noise). ``pictures()`` are the samples shown. Raises ValueError for values outside
@@ -60,7 +60,7 @@ class GuidanceExplorer(TradeExplorer):
         self._given = seed, noise
         shape = [len(noise), *noise.shape[2:]]
         super().__init__(list(methods), wanted, listed, shape, curves, seed)
-        self._precompute(len(methods) * len(wanted), "methods and classes")
+        self._precompute(len(methods) * len(wanted) * len(listed), "methods, classes and scales")
 
     @staticmethod
     def _labels(count: int, label: int, like: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class GuidanceExplorer(TradeExplorer):
         return sample(denoiser, x_T, self.schedule, self.steps, ddim_step)
 
     def _calls(self, part: int) -> int:
-        return len(self._scales) * self.steps
+        return self.steps
 
     def _drawn(self, method: str, label: int, scale: float) -> Generator[None, None, Tensor]:
         for step in self.sampled(method, label, scale):

@@ -22,11 +22,22 @@ function tradeView({ model, el, label: title, scaleLabel, knob, source, extra })
   const scales = model.get("_scales");
   const curves = model.get("_curves");
   const [count, rows, columns] = model.get("_shape");
-  const size = count * rows * columns;
   const across = Math.min(count, extra ? 4 : 8);
   const down = Math.ceil(count / across);
-  const chosen = () =>
-    methods.indexOf(model.get("method")) * classes.length + classes.indexOf(model.get("label"));
+  // Parts are counted by method, then class, then scale.
+  const place = (part) => {
+    const row = Math.floor(part / scales.length);
+    return [Math.floor(row / classes.length), row % classes.length, part % scales.length];
+  };
+  const here = () => [
+    methods.indexOf(model.get("method")),
+    classes.indexOf(model.get("label")),
+    scales.indexOf(model.get("scale")),
+  ];
+  const chosen = () => {
+    const [way, k, value] = here();
+    return (way * classes.length + k) * scales.length + value;
+  };
 
   const view = stage({
     model,
@@ -73,18 +84,20 @@ function tradeView({ model, el, label: title, scaleLabel, knob, source, extra })
   const parts = computed({
     model,
     view,
-    count: methods.length * classes.length,
-    watch: ["method", "label"],
-    // The chosen pictures first, then the other classes of this method.
-    far(k) {
-      const row = (part) => Math.floor(part / classes.length);
-      return k === chosen() ? -1 : Math.abs(row(k) - row(chosen()));
+    count: methods.length * classes.length * scales.length,
+    watch: ["method", "label", "scale"],
+    // The chosen pictures first, then the other scales, then the other classes of this method.
+    far(part) {
+      const [[way, k, value], [myWay, mine, myValue]] = [place(part), here()];
+      if (way !== myWay) return 1e6;
+      return k === mine ? Math.abs(value - myValue) : 1e3;
     },
     unpack: async (part) => ({ pictures: await inflate(part.pictures) }),
     button: "New noise",
     part(k) {
-      const way = methods.length > 1 ? `, ${methods[Math.floor(k / classes.length)]}` : "";
-      return `class ${classes[k % classes.length]}${way}`;
+      const [way, asked, value] = place(k);
+      const name = methods.length > 1 ? `, ${methods[way]}` : "";
+      return `class ${classes[asked]}${name}, ${scaleLabel} ${scales[value]}`;
     },
   });
 
@@ -105,14 +118,13 @@ function tradeView({ model, el, label: title, scaleLabel, knob, source, extra })
     view.root.dataset.ready = Boolean(part);
     const what = `${count} samples of class ${k}, ${name}, ${scaleLabel} ${value}`;
     if (part) {
-      const from = scales.indexOf(value) * size;
       const wide = across * columns;
       paintPicture(samples.canvas, down * rows, wide, (i) => {
         const [row, column] = [Math.floor(i / wide), i % wide];
         const picture = Math.floor(row / rows) * across + Math.floor(column / columns);
         if (picture >= count) return -1;
         const inside = (row % rows) * columns + (column % columns);
-        return part.pictures[from + picture * rows * columns + inside] / 127.5 - 1;
+        return part.pictures[picture * rows * columns + inside] / 127.5 - 1;
       });
     } else paintNothing(samples.canvas, colours);
     describe(samples.canvas, `${part ? "" : "not computed yet: "}${what}`);
@@ -144,25 +156,25 @@ function tradeView({ model, el, label: title, scaleLabel, knob, source, extra })
       const end = points.length - 1;
       plot.tag(other, xs[end], plot.Y(ys[end]) - 8, { colour, halo: true });
     });
-    const place = curves[name] && onCurve(curves[name], value);
-    if (!place) {
+    const measured = curves[name] && onCurve(curves[name], value);
+    if (!measured) {
       fill(note, `${name} ${value}`, `At ${scaleLabel} ${value} this ${knob} was not measured.`);
       describe(plane.canvas, "recall and precision of all that was measured");
       return;
     }
-    plot.dot(...place, colours.result, 7);
+    plot.dot(...measured, colours.result, 7);
     fill(
       note,
       `${name} ${value}`,
       `At ${scaleLabel} ${value}: precision `,
-      h("span", { class: "dl-number dl-result" }, fixed(place[1], 2)),
+      h("span", { class: "dl-number dl-result" }, fixed(measured[1], 2)),
       ", recall ",
-      h("span", { class: "dl-number dl-result" }, fixed(place[0], 2)),
+      h("span", { class: "dl-number dl-result" }, fixed(measured[0], 2)),
       ".",
     );
     describe(
       plane.canvas,
-      `at ${scaleLabel} ${value} ${name} has precision ${fixed(place[1], 2)} and recall ${fixed(place[0], 2)}`,
+      `at ${scaleLabel} ${value} ${name} has precision ${fixed(measured[1], 2)} and recall ${fixed(measured[0], 2)}`,
     );
   }
 

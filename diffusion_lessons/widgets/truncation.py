@@ -57,7 +57,7 @@ class TruncationExplorer(TradeExplorer):
                 f"got shape {shape}"
             )
         super().__init__(["truncation"], wanted, listed, [count, *shape[2:]], curves, seed)
-        self._precompute(len(wanted), "classes")
+        self._precompute(len(wanted) * len(listed), "classes and thresholds")
 
     def latents(self, threshold: float | None = None) -> Tensor:
         """The numbers decoded, float32 [count, latent]: those shown unless a threshold is named."""
@@ -66,7 +66,7 @@ class TruncationExplorer(TradeExplorer):
         return truncated_normal([self._shape[0], self.latent], threshold, generator)
 
     def _calls(self, part: int) -> int:
-        return len(self._scales)
+        return 1
 
     def _drawn(self, method: str, label: int, scale: float) -> Generator[None, None, Tensor]:
         z = self.latents(scale)
