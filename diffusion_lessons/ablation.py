@@ -1,6 +1,9 @@
-"""The ablation of ADM in our size: the same training with each part of the U-Net on and off."""
+"""Two papers' ablations in our size: the same training with one part changed, measured.
 
-from collections.abc import Iterator, Sequence
+ADM's of the U-Net (`ablate`), and DDGAN's of its latent and its number of steps (`ablate_gan`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,12 @@ from .checkpoints import machine
 from .compute import Compute, fastest
 from .data import digits, to_unit
 from .evaluation import evaluate
+from .models.gan import Gan
 from .models.unet import UNet
-from .recipes import train_on_digits
+from .recipes import digits_ddgan, train_on_digits
 from .schedule import NoiseSchedule, linear_schedule
 from .tables import Row, Table
-from .training import noise_prediction_loss, step_generator, watch
+from .training import TrainStep, noise_prediction_loss, step_generator, watch
 
 BASE: dict[str, Any] = {
     "channels": 32,
@@ -40,7 +44,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """What each variant changes of `BASE`; "all three" are heads, attention and BigGAN, as in ADM."""
 
+GAN_VARIANTS: dict[str, dict[str, int]] = {
+    "T = 4": {},
+    "no z": {"latent": 0},
+    "T = 1": {"T": 1},
+    "T = 2": {"T": 2},
+    "T = 8": {"T": 8},
+}
+"""What each variant changes of `digits_ddgan`; T = 1 is a plain GAN."""
+
 BATCH = 64
+KEPT = ("class_accuracy", "frechet_distance", "precision", "recall", "density", "coverage", "floor")
 
 
 def ablate(
@@ -58,33 +72,73 @@ def ablate(
     a run that was cut off goes on after the last row, in the number format in which it began.
     Raises ValueError for a variant that does not exist, or a file of another budget.
     """
-    if unknown := set(variants) - set(VARIANTS):
-        raise ValueError(f"variants must be of {list(VARIANTS)}, got {sorted(unknown)}")
+    _check(variants, VARIANTS)
     head = {"base": BASE, "batch_size": BATCH, "steps": steps}
     head |= {"samples": samples, "sampling_steps": sampling_steps}
-    table = Table(out, head, _settings)
+    schedule = linear_schedule()
+
+    def run(variant: str, seed: int, compute: Compute) -> Iterator[TrainStep]:
+        torch.manual_seed(seed)  # the first weights
+        model = UNet(**BASE | VARIANTS[variant])
+        return train_on_digits(model, seed, BATCH, ema=0.995, steps=steps, compute=compute)
+
+    def measured(network: Any) -> dict[str, Any]:
+        found = evaluate(network, schedule, samples, sampling_steps, progress=False)
+        return {"test_loss": round(held_out_loss(network, schedule), 6), **found}
+
+    yield from _rows(Table(out, head, _settings), seeds, variants, run, measured)
+
+
+def ablate_gan(
+    out: Path | str,
+    seeds: Sequence[int] = (0,),
+    steps: int = 1500,
+    samples: int = 5000,
+    variants: Sequence[str] = tuple(GAN_VARIANTS),
+) -> Iterator[Row]:
+    """The same for the denoising diffusion GAN of digits: without z, and with other T.
+
+    Each draws in as many steps as it was trained for.
+    """
+    _check(variants, GAN_VARIANTS)
+    head = {"base": "digits-ddgan", "batch_size": BATCH, "steps": steps, "samples": samples}
+
+    def run(variant: str, seed: int, compute: Compute) -> Iterator[TrainStep]:
+        return digits_ddgan(seed, steps, **GAN_VARIANTS[variant], compute=compute)
+
+    def measured(network: Any) -> dict[str, Any]:
+        assert isinstance(network, Gan)
+        return evaluate(network, linear_schedule(), samples, network.T, 1.0, progress=False)
+
+    yield from _rows(Table(out, head, _settings), seeds, variants, run, measured)
+
+
+def _check(variants: Sequence[str], known: dict[str, Any]) -> None:
+    if unknown := set(variants) - set(known):
+        raise ValueError(f"variants must be of {list(known)}, got {sorted(unknown)}")
+
+
+def _rows(
+    table: Table,
+    seeds: Sequence[int],
+    variants: Sequence[str],
+    run: Callable[[str, int, Compute], Iterator[TrainStep]],
+    measured: Callable[[nn.Module], dict[str, Any]],
+) -> Iterator[Row]:
     # All rows alike: a machine under load may take another format for the fastest.
     compute = Compute.from_dict(table.rows[0]["compute"]) if table.rows else fastest()
-    schedule = linear_schedule()
     for seed in seeds:
         for variant in variants:
             if (seed, variant) in table:
                 continue
-            torch.manual_seed(seed)  # the first weights
-            model = UNet(**BASE | VARIANTS[variant])
-            run = train_on_digits(model, seed, BATCH, ema=0.995, steps=steps, compute=compute)
-            *_, last = watch(run, f"{variant}, seed {seed}")
-            network = last.model
-            assert isinstance(network, UNet)
-            found = evaluate(network, schedule, samples, sampling_steps, progress=False)
-            kept = ("class_accuracy", "frechet_distance", "precision", "recall", "floor")
+            *_, last = watch(run(variant, seed, compute), f"{variant}, seed {seed}")
+            found = measured(last.model)
             row = {
                 "variant": variant,
                 "seed": seed,
-                "parameters": sum(p.numel() for p in network.parameters()),
+                "parameters": sum(p.numel() for p in last.model.parameters()),
                 "training_seconds": round(last.seconds, 1),
-                "test_loss": round(held_out_loss(network, schedule), 6),
-                **{name: found[name] for name in kept},
+                **{name: found[name] for name in ("test_loss", *KEPT) if name in found},
                 "compute": compute.as_dict(),
                 "machine": machine(),
             }

@@ -17,14 +17,14 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from .models.classifier import Classifier, NoisyClassifier
-from .models.gan import Generator, PointGenerator
+from .models.gan import Gan
 from .models.mlp import MLP
 from .models.unet import UNet
 from .models.vae import VAE
 
 ASSETS = Path(__file__).parent / "assets"
 NETWORKS: dict[str, type[nn.Module]] = {
-    c.__name__: c for c in (Classifier, Generator, MLP, NoisyClassifier, PointGenerator, UNet, VAE)
+    c.__name__: c for c in (Classifier, Gan, MLP, NoisyClassifier, UNet, VAE)
 }
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from . import __version__, checkpoints
-from .ablation import VARIANTS, ablate
+from .ablation import GAN_VARIANTS, VARIANTS, ablate, ablate_gan
 from .compute import best_device, fastest, measure
 from .evaluation import (
     GUIDANCES,
@@ -29,6 +29,7 @@ from .evaluation import (
     generate,
 )
 from .models.classifier import Classifier, NoisyClassifier
+from .models.gan import Gan
 from .models.mlp import MLP
 from .models.unet import UNet
 from .models.vae import VAE
@@ -112,12 +113,17 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--seed", type=int, default=0)
 
-    ablation = commands.add_parser("ablate", help="the U-Net with each part on and off, measured")
-    ablation.add_argument("--out", type=Path, default=Path("runs/ablation.json"))
-    ablation.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    ablation.add_argument("--steps", type=_positive, default=1000, help="updates of each network")
-    ablation.add_argument("--samples", type=_positive, default=2000)
-    ablation.add_argument("--variants", choices=list(VARIANTS), nargs="+", default=list(VARIANTS))
+    ablation = commands.add_parser("ablate", help="a network with each part changed, measured")
+    ablation.add_argument(
+        "of", nargs="?", choices=["unet", "ddgan"], default="unet", help="default: unet"
+    )
+    ablation.add_argument("--out", type=Path, help="default: runs/ablation[-ddgan].json")
+    ablation.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2; ddgan: 0")
+    ablation.add_argument("--steps", type=_positive, help="updates; default: 1000; ddgan: 1500")
+    ablation.add_argument("--samples", type=_positive, help="default: 2000; ddgan: 5000")
+    ablation.add_argument(
+        "--variants", choices=[*VARIANTS, *GAN_VARIANTS], nargs="+", help="default: all"
+    )
     ablation.set_defaults(run=_ablate)
 
     lab = commands.add_parser("lab", help="open JupyterLab at the first lesson")
@@ -226,7 +232,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             command += f" --guidance {guidance} --scale {scale}"
         command += f" --seed {options.seed}"
         how = (linear_schedule(), options.samples, steps, eta, options.seed)
-        if isinstance(model, UNet | VAE):
+        if isinstance(model, UNet | VAE | Gan):
             result = evaluate(model, *how, spacing=spacing, guidance=guidance, scale=scale)
         elif spacing != "uniform" or guidance != "none":
             raise ValueError(f"{path} draws points: it has no --spacing and no --guidance")
@@ -244,7 +250,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _evaluate_all(
     path: Path, model: nn.Module, options: argparse.Namespace, several: dict[str, Any]
 ) -> None:
-    if not isinstance(model, UNet | VAE):
+    if not isinstance(model, UNet | VAE | Gan):
         raise ValueError(f"{path} holds a {type(model).__name__}; a table needs one for digits")
     if options.write:
         raise ValueError("--write is for one measurement, --out for a table: give one of them")
@@ -275,16 +281,20 @@ def _evaluate_all(
 
 
 def _ablate(options: argparse.Namespace) -> None:
-    budget = (options.seeds, options.steps, options.samples)
-    for row in ablate(options.out, *budget, variants=options.variants):
+    gan = options.of == "ddgan"
+    out = options.out or Path("runs") / ("ablation-ddgan.json" if gan else "ablation.json")
+    names = ("seeds", "steps", "samples", "variants")
+    wanted = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    for row in (ablate_gan if gan else ablate)(out, **wanted):
+        loss = f"loss {row['test_loss']:.5f}, " if "test_loss" in row else ""
         print(
-            f"{row['variant']}, seed {row['seed']}: loss {row['test_loss']:.5f}, "
+            f"{row['variant']}, seed {row['seed']}: {loss}"
             f"Frechet distance {row['frechet_distance']:.2f} "
-            f"(floor {row['floor']['frechet_distance']:.2f}), "
+            f"(floor {row['floor']['frechet_distance']:.2f}), recall {row['recall']:.2f}, "
             f"class accuracy {row['class_accuracy']:.1%}, {row['training_seconds']} s",
             flush=True,
         )
-    print(options.out)
+    print(out)
 
 
 def _lab(options: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from .checkpoints import load_pretrained, machine
 from .compute import Compute, best_device, fast, fastest
 from .data import digits, moons, to_unit
+from .gan import as_denoiser
 from .gaussian import forward
 from .guidance import (
     class_log_prob,
@@ -24,11 +25,12 @@ from .guidance import (
 )
 from .metrics import class_accuracy, density_coverage, frechet_distance, precision_recall
 from .models.classifier import Classifier, NoisyClassifier
+from .models.gan import Gan
 from .models.mlp import MLP
 from .models.unet import UNet
 from .models.vae import VAE
 from .sampling import Denoiser, ddim_step, from_noise_model, sample
-from .schedule import NoiseSchedule, quadratic, uniform
+from .schedule import NoiseSchedule, quadratic, uniform, vp_schedule
 from .tables import Table
 
 SPACINGS: dict[str, Callable[[float], float]] = {"uniform": uniform, "quadratic": quadratic}
@@ -131,6 +133,30 @@ def decoded(
         yield network.decode(part.to(device), label.to(device)).cpu()
 
 
+def adversarial(
+    model: Gan,
+    labels: Tensor,
+    seed: int = 0,
+    batch_size: int = 250,
+    compute: Compute | None = None,
+) -> Iterator[Tensor]:
+    """Pictures that a denoising diffusion GAN draws for labels [N], batch by batch, on the CPU.
+
+    In its T steps, under the variance-preserving schedule that it was trained with.
+    """
+    compute = compute or fastest()
+    network, schedule = compute.place(model.generator_net), vp_schedule(model.T)
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(
+        len(labels), network.in_channels, network.size, network.size, generator=generator
+    )
+    for chunk, x_T in zip(labels.split(batch_size), noise.split(batch_size), strict=True):
+        denoiser = as_denoiser(network, compute.move(chunk), generator)
+        with compute.autocast():
+            *_, last = sample(denoiser, compute.move(x_T), schedule, generator=generator)
+        yield last.x.cpu()
+
+
 @lru_cache
 def judge() -> Classifier:
     """The shipped digit classifier, on the fastest device."""
@@ -193,7 +219,7 @@ def scores(fake: Tensor, real: Tensor) -> dict[str, float]:
 
 
 def evaluate(
-    model: UNet | VAE,
+    model: UNet | VAE | Gan,
     schedule: NoiseSchedule,
     count: int = 10_000,
     steps: int = 50,
@@ -210,19 +236,22 @@ def evaluate(
     distance, precision and recall, density and coverage, with the floor for each (``floor``: what
     as many real digits get), and what was done. ``spacing`` is a key of `SPACINGS`, ``guidance``
     one of `GUIDANCES`, with its ``scale``. A VAE draws in 1 step, and its "guidance" may be
-    "truncation", whose scale is the threshold.
+    "truncation", whose scale is the threshold; a `Gan` of T steps draws in T, with eta 1.
     """
     from tqdm.auto import tqdm
 
     if spacing not in SPACINGS:
         raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
-    latent = isinstance(model, VAE)
-    allowed = ["none", TRUNCATION] if latent else list(GUIDANCES)
+    kind = type(model).__name__
+    allowed = {"VAE": ["none", TRUNCATION], "Gan": ["none"]}.get(kind, list(GUIDANCES))
     if guidance not in allowed:
-        kind = type(model).__name__
         raise ValueError(f"guidance of a {kind} must be one of {', '.join(allowed)}: {guidance!r}")
-    if latent and (steps, eta) != (1, 0):
+    if isinstance(model, VAE) and (steps, eta) != (1, 0):
         raise ValueError(f"a VAE draws in 1 step without eta, got {steps} steps and eta {eta}")
+    if isinstance(model, Gan) and (steps, eta) != (model.T, 1):
+        raise ValueError(
+            f"this Gan draws in {model.T} steps with eta 1, got {steps} steps and eta {eta}"
+        )
     real = reference(count, seed)
     start = time.perf_counter()
     what = f"{steps} steps, eta {eta:g}, {spacing}"
@@ -231,6 +260,8 @@ def evaluate(
     if isinstance(model, VAE):
         threshold = math.inf if guidance == "none" else scale
         drawn = decoded(model, real.labels, threshold, seed)
+    elif isinstance(model, Gan):
+        drawn = adversarial(model, real.labels, seed)
     else:
         drawn = generate(
             *(model, real.labels, schedule, steps, eta, seed),
@@ -263,7 +294,7 @@ def evaluate(
 
 
 def evaluate_all(
-    model: UNet | VAE,
+    model: UNet | VAE | Gan,
     schedule: NoiseSchedule,
     out: Path | str,
     steps: Sequence[int],

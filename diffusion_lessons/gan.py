@@ -15,20 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .gaussian import forward, posterior, randn_like
+from .models.gan import Gan
 from .sampling import Denoiser
 from .schedule import NoiseSchedule
 from .training import Optimizers, TrainStep, Turn, advance
 
 GeneratorNet = Callable[..., Tensor]
 """(x_t [B, ...], z [B, latent] or None, t [B], label [B] or None) -> x_0' [B, ...]"""
-
-
-class Gan(nn.Module):
-    """A generator and its discriminator, which train together."""
-
-    def __init__(self, generator_net: nn.Module, discriminator: nn.Module) -> None:
-        super().__init__()
-        self.generator_net, self.discriminator = generator_net, discriminator
 
 
 class Pairs(NamedTuple):
@@ -138,7 +131,7 @@ def train_gan(
     optimizer: Callable[[nn.Module], Optimizers] | None = None,
     **options: Any,
 ) -> Iterator[TrainStep]:
-    """Train a denoising diffusion GAN: `train`'s steps, whose ``model`` is the averaged generator.
+    """Train a denoising diffusion GAN: `train`'s steps, whose ``model`` is the averaged `Gan`.
 
     ``prepare`` makes (x_0 [B, ...], label [B] or None) of a batch. Each update is one of the
     discriminator, then one of the generator, which answers for the same pairs. The penalty, ``r1``
@@ -171,8 +164,5 @@ def train_gan(
         judge.requires_grad_(True)
         return cost.detach() + loss.detach()
 
-    model = Gan(generator_net, discriminator)
-    run = advance(model, update, batches, optimizer=optimizer or adams(), **options)
-    for step in run:
-        averaged: Any = step.model
-        yield step._replace(model=averaged.generator_net)
+    model = Gan(generator_net, discriminator, schedule.T)
+    return advance(model, update, batches, optimizer=optimizer or adams(), **options)

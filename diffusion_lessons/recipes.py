@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .compute import Compute, best_device
 from .data import digits, moons, to_unit
-from .gan import train_gan
+from .gan import adams, train_gan
 from .gaussian import forward
 from .models.classifier import Classifier, NoisyClassifier
 from .models.gan import Discriminator, Generator
@@ -119,14 +119,14 @@ def digits_vae(seed: int = 0, steps: int = 8000, **options: Any) -> Iterator[Tra
 
 
 def digits_ddgan(
-    seed: int = 0, steps: int = 9_000, T: int = 4, latent: int = 64, **options: Any
+    seed: int = 0, steps: int = 10_000, T: int = 4, latent: int = 64, **options: Any
 ) -> Iterator[TrainStep]:
     """A class-conditional denoising diffusion GAN for MNIST that draws in ``T`` steps.
 
     ``T`` = 1 is a plain GAN that is given noise of the picture's size; ``latent`` = 0 has no z.
     """
     torch.manual_seed(seed)
-    generator_net = Generator(latent, channels=48, blocks=1)
+    generator_net = Generator(latent, channels=32, blocks=1)
     batches = _digit_batches(options, 64, seed)
 
     def prepare(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -139,6 +139,8 @@ def digits_ddgan(
         batches,
         vp_schedule(T),
         prepare=prepare,
+        r1=0.01,
+        optimizer=adams(3e-4, 5e-4),
         seed=seed,
         steps=steps,
         ema=0.999,

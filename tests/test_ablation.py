@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffusion_lessons import checkpoints, cli, linear_schedule, load_pretrained
-from diffusion_lessons.ablation import BASE, VARIANTS, ablate, held_out_loss
+from diffusion_lessons.ablation import BASE, VARIANTS, ablate, ablate_gan, held_out_loss
 from diffusion_lessons.models.unet import UNet
 from diffusion_lessons.tables import shipped_table
 
@@ -98,3 +98,16 @@ def test_the_network_of_lesson_04_looks_around_at_two_resolutions():
     assert net.config["attention_resolutions"] == [14, 7]
     (measured,) = checkpoints.read_card(checkpoints.pretrained_path("digits-adm"))["measured"]
     assert measured["class_accuracy"] > 0.93
+
+
+def test_the_gan_is_ablated_the_same_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "gan.json"
+    rows = list(ablate_gan(out, steps=1, samples=20, variants=["T = 1", "no z"]))
+    assert [row["variant"] for row in rows] == ["T = 1", "no z"]
+    assert rows[0]["parameters"] > rows[1]["parameters"]  # z's mapping
+    assert all(row["frechet_distance"] > row["floor"]["frechet_distance"] for row in rows)
+    with pytest.raises(ValueError, match="variants must be of"):
+        next(ablate_gan(out, variants=["wings"]))
+    arguments = ["ablate", "ddgan", "--out", str(out), "--samples", "20", "--variants", "T = 1"]
+    assert cli.main(arguments) == 2
+    assert "was measured with steps 1, not 1500" in capsys.readouterr().err

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from diffusion_lessons import (
     checkpoints,
@@ -30,6 +31,7 @@ from diffusion_lessons.evaluation import (
     reference,
     scores,
 )
+from diffusion_lessons.models.gan import Gan
 from diffusion_lessons.tables import shipped_table
 
 
@@ -259,6 +261,46 @@ def test_the_shipped_vae_draws_what_it_is_asked_for():
     found = evaluate(load_pretrained("digits-vae"), linear_schedule(), 1000, 1, progress=False)
     assert found["class_accuracy"] > 0.95
     assert found["frechet_distance"] > 2 * found["floor"]["frechet_distance"]  # blurs are no digits
+
+
+class Real(nn.Module):
+    """A generator that draws a real training digit of the class, z deciding which."""
+
+    latent, size, in_channels = 2, 28, 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        images, labels = digits()
+        self.by_class = [to_unit(images[labels == k][:1500]) for k in range(10)]
+
+    def forward(self, x_t: Tensor, z: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        rows = ((z[:, 0] * 1e4).long() % 1500).tolist()
+        drawn = [self.by_class[k][row] for k, row in zip(label.tolist(), rows, strict=True)]
+        return torch.stack(drawn)
+
+
+@pytest.mark.parametrize("T", [1, 4])
+def test_a_generator_of_real_digits_is_measured_as_good_as_real(T: int):
+    found = evaluate(Gan(Real(), nn.Identity(), T), linear_schedule(), 1000, T, 1, progress=False)
+    assert found["network_calls"] == T
+    assert found["class_accuracy"] > 0.98
+    assert found["frechet_distance"] < 1.2 * found["floor"]["frechet_distance"]
+    for name in ("precision", "recall", "density", "coverage"):
+        assert found[name] == pytest.approx(found["floor"][name], rel=0.1), name
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 50}, "draws in 4 steps with eta 1, got 50"),
+        ({"eta": 0.0}, "got 4 steps and eta 0.0"),
+        ({"guidance": "classifier-free"}, "guidance of a Gan must be one of none"),
+    ],
+)
+def test_a_gan_is_measured_as_what_it_is(change: dict, message: str):
+    arguments = {"count": 10, "steps": 4, "eta": 1.0, "progress": False} | change
+    with pytest.raises(ValueError, match=message):
+        evaluate(Gan(Real(), nn.Identity()), linear_schedule(), **arguments)
 
 
 def test_a_table_that_does_not_ship_is_named():

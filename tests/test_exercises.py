@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffusion_lessons import linear_schedule
+from diffusion_lessons import forward, linear_schedule, posterior
 from diffusion_lessons.exercises import CHECKS, Verdict, check
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +49,10 @@ SOLUTIONS: dict[str, list[Any]] = {
     "05.2": ["a"],
     "05.3": [torch.logaddexp, lambda a, b: torch.stack([a, b]).logsumexp(0)],
     "05.4": [lambda mu, std, g, s: mu + s * std**2 * g],
+    "06.1": ["b"],
+    "06.2": [(80.5 / 0.21) / (1000 / 4), 1.53],
+    "06.3": [(0.5, 0.4), torch.tensor([0.5, 0.4])],
+    "06.4": [lambda x_t, x_0, t, s, schedule: posterior(x_t, x_0, t, s, schedule).mean],
 }
 
 LETTERS = [("d", "one of the letters"), (3, "one of the letters"), ("because", "one of the")]
@@ -170,6 +174,27 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (lambda mu, std, g, s: mu + std**2 * g, "Where is the scale"),
         (lambda mu, std, g, s: mu + s**2 * std**2 * g, "only std is squared"),
         (lambda mu, std, g, s: mu, "Sigma = std"),
+        *FUNCTIONS,
+    ],
+    "06.1": [("a", "makes the same choice"), ("c", "Look at x_T"), *LETTERS],
+    "06.2": [
+        (80.5 / 0.21, "how many times faster"),
+        (250, "how many calls fewer"),
+        (0.652, "upside down"),
+        (2, "what one call costs"),
+    ],
+    "06.3": [
+        ((0.4, 0.5), "exchanged"),
+        ((0.25, 0.4), "a ratio of variances"),
+        ((1, 0.4), "x_s has variance 1"),
+        ((0.5, 0.16), "the factors' roots"),
+        ((0.5, 0.5), "only x_0 is in common"),
+    ],
+    "06.4": [
+        (lambda x_t, x_0, t, s, q: posterior(x_0, x_t, t, s, q).mean, "the faulty line"),
+        (lambda x_t, x_0, t, s, q: x_0, "noise the guess back"),
+        (lambda x_t, x_0, t, s, q: forward(x_0, 0, s, q).mean, "the pair falls apart"),
+        (lambda x_t, x_0, t, s, q: x_t, "the posterior of lesson 02"),
         *FUNCTIONS,
     ],
 }

@@ -31,6 +31,7 @@ from diffusion_lessons.gan import (
 )
 from diffusion_lessons.models.gan import (
     Discriminator,
+    Gan,
     Generator,
     Mapping,
     PointDiscriminator,
@@ -209,12 +210,25 @@ def test_a_batch_of_one_kind_has_no_spread() -> None:
     torch.testing.assert_close(spread(two), torch.ones(4, 1, 1, 1))
 
 
-@pytest.mark.parametrize("net", [small(), small(0), PointGenerator(width=16)], ids=repr)
-def test_generators_come_back_from_a_file(net: Any, tmp_path: Path) -> None:
-    save(tmp_path / "net.safetensors", net)
-    back = load(tmp_path / "net.safetensors")
-    assert type(back) is type(net)
-    assert back.config == net.config
+@pytest.mark.parametrize("latent", [3, 0])
+def test_both_networks_come_back_from_a_file(latent: int, tmp_path: Path) -> None:
+    judge = Discriminator(channels=8, multipliers=(1, 2))
+    gan = Gan(small(latent), judge)
+    save(tmp_path / "gan.safetensors", gan)
+    back: Any = load(tmp_path / "gan.safetensors")
+    assert isinstance(back, Gan)
+    assert back.config == gan.config
+    x, t, z = torch.randn(3, 1, 28, 28), torch.tensor([1, 2, 4]), torch.randn(3, 3)
+    for whole, half in [
+        (gan.generator_net(x, z, t), back.generator_net(x, z, t)),
+        (judge(x, -x, t), back.discriminator(x, -x, t)),
+    ]:
+        torch.testing.assert_close(whole, half, rtol=0, atol=0.02)  # stored in half precision
+
+
+def test_networks_for_points_are_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot save a Gan"):
+        save(tmp_path / "gan.safetensors", Gan(PointGenerator(), PointDiscriminator()))
 
 
 def points(count: int = 4000) -> Tensor:
@@ -234,7 +248,7 @@ def test_training_that_was_cut_off_goes_on_bit_for_bit(tmp_path: Path) -> None:
         raise AssertionError
 
     whole = run(8)
-    assert isinstance(whole.model, PointGenerator)
+    assert isinstance(whole.model, Gan)
     run(5, tmp_path / "state")  # saved after 4
     again = run(8, tmp_path / "state")
     assert again.step == 8
@@ -269,7 +283,7 @@ def test_a_short_training_separates_two_lumps_and_keeps_both() -> None:
     batches = shuffled(data.float(), batch_size=256)
     *_, last = train_gan(*nets, batches, SCHEDULE, r1=1, **options)
     g = rng(5)
-    denoiser = as_denoiser(last.model, generator=g)
+    denoiser = as_denoiser(last.model.generator_net, generator=g)
     *_, end = sample(denoiser, torch.randn(4000, 2, generator=g), SCHEDULE, generator=g)
     near = torch.cdist(end.x, lumps.means).min(1).values < 0.3
     assert near.double().mean() > 0.85

@@ -5,8 +5,10 @@ sees pairs of *noisy* examples, x_s and x_t, and tells true pairs from made ones
 """
 
 import math
+from collections.abc import Mapping as Arguments
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,32 @@ from torch import Tensor, nn
 
 from .embedding import TimeEmbedding
 from .unet import UNet
+
+
+class Gan(nn.Module):
+    """A generator and the discriminator it is trained against, for a schedule of ``T`` steps.
+
+    Each is a module or, for pictures, the arguments that make a `Generator`, a `Discriminator`.
+    """
+
+    def __init__(
+        self,
+        generator_net: nn.Module | Arguments[str, Any],
+        discriminator: nn.Module | Arguments[str, Any],
+        T: int = 4,
+    ) -> None:
+        super().__init__()
+        self.T = T
+        if not isinstance(generator_net, nn.Module):
+            generator_net = Generator(**generator_net)
+        if not isinstance(discriminator, nn.Module):
+            discriminator = Discriminator(**discriminator)
+        self.generator_net, self.discriminator = generator_net, discriminator
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What makes it anew."""
+        return {"T": self.T, **{name: part.config for name, part in self.named_children()}}
 
 
 class Mapping(nn.Module):
@@ -77,6 +105,13 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         features = 4 * channels
+        self.config = {
+            "in_channels": in_channels,
+            "channels": channels,
+            "multipliers": list(multipliers),
+            "classes": classes,
+            "unshuffle": unshuffle,
+        }
         self.classes, self.unshuffle = classes, unshuffle
         self.time = TimeEmbedding(features)
         widths = [channels * multiplier for multiplier in multipliers]
@@ -88,6 +123,12 @@ class Discriminator(nn.Module):
         self.last = nn.Conv2d(widths[-1] + 1, widths[-1], 3, padding=1)
         self.output = nn.Linear(widths[-1], 1)
         self.label = nn.Embedding(classes + 1, widths[-1])
+        # Signals as strong behind each layer as before it: else the noise drowns them from the
+        # start, D says "half" to everything, and G has nobody to learn from.
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, a=0.2)
+        nn.init.normal_(self.label.weight, std=widths[-1] ** -0.5)
 
     def forward(self, x_s: Tensor, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         if label is None:
@@ -96,7 +137,7 @@ class Discriminator(nn.Module):
         h = self.input(F.pixel_unshuffle(torch.cat([x_s, x_t], 1), self.unshuffle))
         for block in self.blocks:
             h = block(h, features)
-        h = F.leaky_relu(self.last(torch.cat([h, spread(h)], 1)), 0.2).mean((2, 3))
+        h = F.leaky_relu(self.last(torch.cat([h, spread(h)], 1)), 0.2).sum((2, 3))
         # How likely is it at all, and for this class? (Projection, arXiv 1802.05637.)
         return self.output(h)[:, 0] + (h * self.label(label)).sum(1)
 
@@ -131,7 +172,6 @@ class PointGenerator(nn.Module):
 
     def __init__(self, dim: int = 2, width: int = 128, layers: int = 3, latent: int = 8) -> None:
         super().__init__()
-        self.config = {"dim": dim, "width": width, "layers": layers, "latent": latent}
         self.latent = latent
         self.time = TimeEmbedding(width)
         self.body = _layers(dim + latent, width, layers, dim)

@@ -5,6 +5,7 @@ computed beforehand, so both work the same with a kernel, without one, and in a 
 """
 
 from .attention import AttentionExplorer
+from .ddgan import DDGANStepper
 from .final_test import FinalTest
 from .forward import ForwardExplorer
 from .guidance import GuidanceExplorer
@@ -21,6 +22,7 @@ from .vector import VectorExplorer
 
 __all__ = [
     "AttentionExplorer",
+    "DDGANStepper",
     "FinalTest",
     "ForwardExplorer",
     "GuidanceExplorer",

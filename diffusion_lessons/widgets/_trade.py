@@ -83,9 +83,7 @@ class TradeExplorer(Computed):
     def _compute(self, part: int) -> Part:
         rest, at = divmod(part, len(self._scales))
         row, column = divmod(rest, len(self._classes))
-        drawn = yield from self._drawn(
-            self._methods[row], self._classes[column], self._scales[at]
-        )
+        drawn = yield from self._drawn(self._methods[row], self._classes[column], self._scales[at])
         return {"pictures": pack_greys(drawn)}
 
     def pictures(

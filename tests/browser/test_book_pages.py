@@ -40,6 +40,7 @@ PAGES = {
     "notebooks/03_ddim": ["steps", "digits", "noises"],
     "notebooks/04_unet": ["boxes", "looks"],
     "notebooks/05_guidance": ["guided", "arrows", "cut"],
+    "notebooks/06_ddgan": ["bumps"],
     "notebooks/08_final_test": ["test"],
 }
 LABELS = {
@@ -58,6 +59,7 @@ LABELS = {
     "guided": "Guidance explorer",
     "arrows": "Guidance arrows explorer",
     "cut": "Truncation explorer",
+    "bumps": "Multimodal explorer",
     "test": "Final test",
 }
 
@@ -426,6 +428,30 @@ def test_truncation_shows_the_samples_of_each_threshold(watched: Any, site: str)
     assert (page.greys("cut", "samples", 112, 112) - exact(scales[0])).abs().max() <= 1
     drag(page, slider, 0.999)
     assert (page.greys("cut", "samples", 112, 112) - exact(scales[-1])).abs().max() <= 1
+
+
+def test_the_true_step_and_ddpms_share_what_the_formulas_say(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/06_ddgan")
+    widget = stored("notebooks/06_ddgan")[0]
+    before = page.read("bumps", "curves")
+    stride = page.slider("bumps", "stride")
+    stride.focus()
+    press(page, "End", *["ArrowLeft"] * 4)
+    assert page.read("bumps", "curves") != before
+    page.slider("bumps", "x_t").focus()
+    press(page, *["ArrowRight"] * 6)
+    steps, s, x_t = (
+        int(re.findall(r"\d+", page.said("bumps", "stride"))[0]),
+        int(re.findall(r"\d+", page.said("bumps", "stride"))[-1]),
+        first_number(page.said("bumps", "x_t")),
+    )
+    widget.schedule = linear_schedule()
+    widget._trait_values |= {"t": steps + s, "stride": steps, "x_t": x_t}
+    shared = f"share {100 * widget.overlap:.0f}\N{NO-BREAK SPACE}% of their area"
+    page.widget("bumps").get_by_text(shared).wait_for(timeout=5000)
+    before = page.read("bumps", "curves")
+    drag(page, page.slider("bumps", "t"), 0.999)
+    assert page.read("bumps", "curves") != before
 
 
 def test_the_final_test_is_graded_without_a_kernel(watched: Any, site: str) -> None:

@@ -1,0 +1,269 @@
+// ---------------------------------------------------------------- DDGANStepper
+
+const LEVELS = 24; // greys of noisy pictures, as in ddgan.py
+const percent = (share) => `${fixed(100 * share, 0)}\u00a0%`;
+const sigmoid = (x) => 1 / (1 + Math.exp(-x));
+const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+
+// q(x_s | x_t, x_0) = N(a x_0 + b x_t, c^2) for s = t - 1: [a, b, c].
+function stepBack(alphaBar, t) {
+  const [from, to] = [alphaBar[t], alphaBar[t - 1]];
+  const beta = 1 - from / to;
+  return [
+    (Math.sqrt(to) * beta) / (1 - from),
+    (Math.sqrt(from / to) * (1 - to)) / (1 - from),
+    Math.sqrt((beta * (1 - to)) / (1 - from)),
+  ];
+}
+
+// What each box says. `at` has t, s = t - 1, T and the formulas' numbers.
+const SAY = {
+  x_0: () => "A clean digit from the data, 28 × 28 numbers from −1 to 1.",
+  x_t(at) {
+    if (at.sampling) {
+      return at.t === at.T
+        ? `The start: pure noise, x_${at.T}. There are no data here.`
+        : `What the step before has left, x_${at.t} (the walk took the first z there).`;
+    }
+    const [a, b] = [Math.sqrt(at.alphaBar[at.t]), Math.sqrt(1 - at.alphaBar[at.t])];
+    return `The forward process, a formula: x_${at.t} = ${fixed(a, 2)} x_0 + ${fixed(b, 2)} ε, time ${at.t} of ${at.T}. No network has run yet.`;
+  },
+  z: (at) =>
+    `The latent: ${at.latent} numbers from a standard normal (white is positive). They decide which of all the digits that may be behind x_${at.t} will be drawn.`,
+  x0_drawn(at) {
+    const told = "The generator, a network: it is given x_t, z and t, and draws a clean digit x_0′.";
+    if (at.sampling) return `${told} Sharp even at t = ${at.t}: a draw, no mean.`;
+    return `${told} It never sees x_0. Here the two differ by ${fixed(at.far, 2)} (root mean square); nobody asks that this be small.`;
+  },
+  x_s_made(at) {
+    const { t, s } = at;
+    if (s === 0) {
+      return at.sampling
+        ? "At s = 0 the posterior is x_0′ itself: this is the sample."
+        : "At s = 0 the posterior is x_0′ itself: the made pair is (x_0′, x_1).";
+    }
+    const [a, b, c] = at.back;
+    const where = `x_${s}′ = ${fixed(a, 2)} x_0′ + ${fixed(b, 2)} x_${t} + ${fixed(c, 2)} ε`;
+    const then = at.sampling ? `The next step starts from it.` : `Beside x_${t} it is the made pair.`;
+    return `The posterior, a formula, noises x_0′ back to s = ${s}: ${where}. ${then}`;
+  },
+  x_s_true: (at) =>
+    at.s === 0
+      ? "The same formula with the true x_0; at s = 0 it is x_0 itself: the true pair is (x_0, x_1)."
+      : `The same formula, with the true x_0 in the place of x_0′. Beside x_${at.t} it is the true pair.`,
+  judged: (at) =>
+    `The discriminator, a network, is shown each of the two beside x_${at.t}, and t. It takes the true pair for real with ${percent(at.real)}, the made one with ${percent(at.fake)}. It removes no noise.`,
+  losses: (at) =>
+    `D wants −log D(true) − log(1 − D(made)) = ${fixed(at.lossD, 2)} small; G wants −log D(made) = ${fixed(at.lossG, 2)} small, and its gradient comes back through D and through the posterior to x_0′, to G and to z's mapping.`,
+};
+
+function render({ model, el }) {
+  const counts = model.get("_counts");
+  const alphaBar = model.get("_alpha_bar");
+  const latents = model.get("_latents");
+  const [rows, columns] = model.get("_shape");
+  const size = rows * columns;
+  const view = stage({
+    model,
+    el,
+    label: "DDGAN stepper",
+    watch: ["mode", "t", "z", "picture", "box"],
+    paint,
+  });
+  const greys = {};
+  for (const name of ["x_0", "x_t", "x0_drawn", "x_s_made", "x_s_true"]) {
+    inflate(model.get(`_${name}`)).then((bytes) => {
+      greys[name] = bytes;
+      view.repaint();
+    });
+  }
+  const ready = () => Object.keys(greys).length === 5;
+
+  // A picture [H, W] as a function of the pixel, for the state at hand (or another z).
+  function picture(name, z = model.get("z")) {
+    const { t: T, z: Z, picture: N } = counts;
+    const walk = (model.get("mode") === "sampling" ? T : 0) + model.get("t") - 1;
+    const k = clamp(model.get("picture"), 0, N - 1);
+    const from = {
+      x_0: k,
+      x_t: walk * N + k,
+      x0_drawn: (walk * Z + z) * N + k,
+      x_s_made: (walk * Z + z) * N + k,
+      x_s_true: (model.get("t") - 1) * N + k,
+    }[name];
+    const levels = name === "x_0" || name === "x0_drawn" ? 255 : LEVELS - 1;
+    return (i) => (greys[name][from * size + i] * 2) / levels - 1;
+  }
+
+  const mode = select({
+    name: "mode",
+    label: "one step of",
+    options: [
+      ["training", "training"],
+      ["sampling", "sampling"],
+    ],
+    onInput: (value) => view.set({ mode: value, box: 0 }),
+  });
+  const time = slider({
+    name: "t",
+    label: "time",
+    symbol: "t",
+    min: 1,
+    max: counts.t,
+    show: (t) => `${t} of ${counts.t}`,
+    onInput: (t) => view.set({ t }),
+  });
+  const latent = slider({
+    name: "z",
+    label: "latent",
+    symbol: "z",
+    min: 0,
+    max: counts.z - 1,
+    show: (z) => `${z + 1} of ${counts.z}`,
+    onInput: (z) => view.set({ z }),
+  });
+  const which = pictureChoice({
+    count: counts.picture,
+    label: "which picture",
+    onInput: (k) => view.set({ picture: k }),
+  });
+
+  // The boxes, all of them; a step of sampling shows four.
+  const name = newId();
+  const boxes = [
+    ["x_0", "x_0", "from the data", "signal"],
+    ["x_t", "x_t", "noised", "noise"],
+    ["z", "z", "drawn afresh", "noise"],
+    ["x0_drawn", "x_0′", "G draws", "result"],
+    ["x_s_made", "x_s′", "noised back", "result"],
+    ["x_s_true", "x_s", "noised back", "signal"],
+    ["judged", "D", "how real?", null],
+    ["losses", "−log", "the losses", null],
+  ].map(([part, symbol, words, colour]) => {
+    const input = h("input", { type: "radio", name, onchange: () => go(part) });
+    const caption = h("span", { class: `dl-name ${colour ? `dl-${colour}` : ""}` });
+    const body = colour
+      ? h("canvas", { class: `dl-picture dl-edge-${colour}`, role: "img", "data-part": part })
+      : h("span", { class: "dl-numbers", "data-part": part });
+    const label = h("label", {}, input, caption, body, h("span", { class: "dl-soft" }, words));
+    const arrow = h("span", { class: "dl-arrow", "aria-hidden": "true" }, "→");
+    return { part, symbol, input, caption, body, label, arrow, words };
+  });
+  const flow = h("div", { class: "dl-flow", role: "radiogroup", "aria-label": "box of the step" });
+  for (const { arrow, label } of boxes) flow.append(arrow, label);
+  const shown = () =>
+    model.get("mode") === "sampling"
+      ? boxes.filter(({ part }) => ["x_t", "z", "x0_drawn", "x_s_made"].includes(part))
+      : boxes;
+  const go = (part) => {
+    walk.stop();
+    view.set({ box: shown().findIndex((box) => box.part === part) });
+  };
+  const walk = player({
+    root: view.root,
+    get: () => model.get("box"),
+    set: (box) => view.set({ box: Math.round(box) }),
+    first: 0,
+    last: () => shown().length - 1,
+    seconds: () => 2 * shown().length,
+  });
+  view.atEnd(walk.end);
+  const note = h("p", { class: "dl-note", "data-part": "note" });
+  const draws = pictureChoice({
+    count: counts.z,
+    label: "other latents",
+    each: "latent",
+    width: 56,
+    onInput: (z) => view.set({ z }),
+  });
+  draws.canvases.forEach((canvas, z) => canvas.setAttribute("data-part", `draw-${z}`));
+  const others = h("p", { class: "dl-title" });
+  view.root.append(
+    h("div", { class: "dl-controls" }, mode.element, time.element, latent.element),
+    h("div", { class: "dl-row" }, walk.element, which.element),
+    flow,
+    note,
+    h("div", { class: "dl-draws" }, others, draws.element),
+  );
+
+  function numbersAt(t, z, k) {
+    const logit = { true: model.get("_logits_true")[t - 1][k], made: model.get("_logits_made")[t - 1][z][k] };
+    let far = 0;
+    if (ready()) {
+      const [clean, drawn] = [picture("x_0"), picture("x0_drawn")];
+      for (let i = 0; i < size; i++) far += (clean(i) - drawn(i)) ** 2;
+    }
+    return {
+      t,
+      s: t - 1,
+      T: counts.t,
+      alphaBar,
+      back: stepBack(alphaBar, t),
+      latent: latents[0].length,
+      far: Math.sqrt(far / size),
+      real: sigmoid(logit.true),
+      fake: sigmoid(logit.made),
+      lossD: softplus(-logit.true) + softplus(logit.made),
+      lossG: softplus(-logit.made),
+    };
+  }
+
+  function paint(colours) {
+    const sampling = model.get("mode") === "sampling";
+    const t = clamp(model.get("t"), 1, counts.t);
+    const z = clamp(model.get("z"), 0, counts.z - 1);
+    const k = clamp(model.get("picture"), 0, counts.picture - 1);
+    mode.sync(model.get("mode"));
+    time.sync(t);
+    latent.sync(z);
+    which.sync(k);
+    draws.sync(z);
+    view.root.dataset.ready = ready();
+    const at = { ...numbersAt(t, z, k), sampling };
+    const mine = shown();
+    const chosen = clamp(model.get("box"), 0, mine.length - 1);
+    for (const box of boxes) {
+      const place = mine.indexOf(box);
+      const symbol = box.symbol.replace("_t", `_${t}`).replace("_s", `_${t - 1}`);
+      box.label.hidden = place < 0;
+      box.arrow.hidden = place < 1;
+      box.input.checked = place === chosen;
+      fill(box.caption, symbol, math(symbol));
+      const text = SAY[box.part](at);
+      box.input.setAttribute("aria-label", `box ${place + 1} of ${mine.length}: ${plain(text)}`);
+      if (place === chosen) fill(note, text, ...sentence(text));
+      if (box.part === "judged") {
+        const line = (colour, word, share) => h("span", { class: `dl-${colour}` }, `${word} ${percent(share)}`);
+        fill(box.body, `${at.real} ${at.fake}`, line("signal", "true", at.real), line("result", "made", at.fake));
+      } else if (box.part === "losses") {
+        const line = (word, value) => h("span", {}, math(word), ` ${fixed(value, 2)}`);
+        fill(box.body, `${at.lossD} ${at.lossG}`, line("D", at.lossD), line("G", at.lossG));
+      } else if (box.part === "z") {
+        const side = Math.ceil(Math.sqrt(at.latent));
+        paintPicture(box.body, side, side, (i) => (i < at.latent ? latents[z][i] / 3 : 0));
+        describe(box.body, `latent ${z + 1}, ${at.latent} numbers`);
+      } else if (ready()) {
+        paintPicture(box.body, rows, columns, picture(box.part));
+        describe(box.body, `${symbol}, time ${t}, picture ${k + 1}`);
+      } else paintNothing(box.body, colours);
+    }
+    fill(others, `${t}`, "The same ", math(`x_${t}`), ", other latents: other ", key("result", "digits drawn"));
+    if (!ready()) return;
+    draws.canvases.forEach((canvas, other) =>
+      paintPicture(canvas, rows, columns, picture("x0_drawn", other)),
+    );
+    which.canvases.forEach((canvas, n) =>
+      paintPicture(canvas, rows, columns, (i) => greys.x_0[n * size + i] / 127.5 - 1),
+    );
+  }
+
+  return view.end;
+}
+
+// A sentence with its symbols (x_t, x_0′) as formulas; and the same to be read aloud.
+const sentence = (text) =>
+  text.split(/(\bx_[0-9ts]′?)/).map((part) => (/^x_/.test(part) ? math(part) : part));
+const plain = (text) => text.replaceAll("_", " ").replaceAll("′", " drawn");
+
+export { stepBack };
+export default { render };
