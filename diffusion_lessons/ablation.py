@@ -92,7 +92,7 @@ def ablate(
 def ablate_gan(
     out: Path | str,
     seeds: Sequence[int] = (0,),
-    steps: int = 1500,
+    steps: int = 1200,
     samples: int = 5000,
     variants: Sequence[str] = tuple(GAN_VARIANTS),
 ) -> Iterator[Row]:

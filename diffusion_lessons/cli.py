@@ -1,4 +1,4 @@
-"""The command ``diffusion-lessons``: train, sample, evaluate, ablate, lab, doctor."""
+"""The command ``diffusion-lessons``: train, sample, evaluate, ablate, trilemma, lab, doctor."""
 
 import argparse
 import json
@@ -36,6 +36,7 @@ from .models.vae import VAE
 from .recipes import RECIPES
 from .schedule import linear_schedule
 from .training import read_metadata, watch
+from .trilemma import METHODS, trilemma
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -119,12 +120,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     ablation.add_argument("--out", type=Path, help="default: runs/ablation[-ddgan].json")
     ablation.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2; ddgan: 0")
-    ablation.add_argument("--steps", type=_positive, help="updates; default: 1000; ddgan: 1500")
+    ablation.add_argument("--steps", type=_positive, help="updates; default: 1000; ddgan: 1200")
     ablation.add_argument("--samples", type=_positive, help="default: 2000; ddgan: 5000")
     ablation.add_argument(
         "--variants", choices=[*VARIANTS, *GAN_VARIANTS], nargs="+", help="default: all"
     )
     ablation.set_defaults(run=_ablate)
+
+    three = commands.add_parser("trilemma", help="every way to draw a digit, measured in one run")
+    three.add_argument("--out", type=Path, default=Path("runs/trilemma.json"))
+    three.add_argument("--methods", choices=list(METHODS), nargs="+", default=list(METHODS))
+    three.add_argument("--seed", type=int, default=0)
+    three.add_argument(
+        "--divide", type=_positive, default=1, help="take so many times fewer samples"
+    )
+    three.set_defaults(run=_trilemma)
 
     lab = commands.add_parser("lab", help="open JupyterLab at the first lesson")
     lab.add_argument("--folder", type=Path, default=Path("notebooks"))
@@ -295,6 +305,18 @@ def _ablate(options: argparse.Namespace) -> None:
             flush=True,
         )
     print(out)
+
+
+def _trilemma(options: argparse.Namespace) -> None:
+    for row in trilemma(options.out, options.methods, options.seed, options.divide):
+        print(
+            f"{row['method']}: {row['samples']} samples, precision {row['precision']:.3f}, "
+            f"recall {row['recall']:.3f}, Frechet distance {row['frechet_distance']:.2f} "
+            f"(floor {row['floor']['frechet_distance']:.2f}), "
+            f"{row['images_per_second']:.1f} images/s",
+            flush=True,
+        )
+    print(options.out)
 
 
 def _lab(options: argparse.Namespace) -> None:

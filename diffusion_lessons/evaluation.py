@@ -145,7 +145,8 @@ def adversarial(
     In its T steps, under the variance-preserving schedule that it was trained with.
     """
     compute = compute or fastest()
-    network, schedule = compute.place(model.generator_net), vp_schedule(model.T)
+    network: Any = compute.place(model.generator_net)
+    schedule = vp_schedule(model.T)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(
         len(labels), network.in_channels, network.size, network.size, generator=generator
@@ -218,6 +219,47 @@ def scores(fake: Tensor, real: Tensor) -> dict[str, float]:
     return {name: round(value, 4) for name, value in found.items()}
 
 
+def draw(
+    model: UNet | VAE | Gan,
+    labels: Tensor,
+    schedule: NoiseSchedule,
+    steps: int = 50,
+    eta: float = 0.0,
+    seed: int = 0,
+    spacing: str = "uniform",
+    guidance: str = "none",
+    scale: float = 1.0,
+) -> Iterator[Tensor]:
+    """Pictures for labels [N], batch by batch, on the CPU, from any of the digit networks.
+
+    ``spacing`` is a key of `SPACINGS`, ``guidance`` one of `GUIDANCES`, with its ``scale``. A VAE
+    draws in 1 step, and its "guidance" may be "truncation", whose scale is the threshold; a `Gan`
+    of T steps draws in T, with eta 1. Anything else is a ValueError.
+    """
+    if spacing not in SPACINGS:
+        raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
+    kind = type(model).__name__
+    allowed = {"VAE": ["none", TRUNCATION], "Gan": ["none"]}.get(kind, list(GUIDANCES))
+    if guidance not in allowed:
+        raise ValueError(f"guidance of a {kind} must be one of {', '.join(allowed)}: {guidance!r}")
+    if isinstance(model, VAE):
+        if (steps, eta) != (1, 0):
+            raise ValueError(f"a VAE draws in 1 step without eta, got {steps} steps and eta {eta}")
+        return decoded(model, labels, math.inf if guidance == "none" else scale, seed)
+    if isinstance(model, Gan):
+        if (steps, eta) != (model.T, 1):
+            raise ValueError(
+                f"this Gan draws in {model.T} steps with eta 1, got {steps} steps and eta {eta}"
+            )
+        return adversarial(model, labels, seed)
+    return generate(
+        *(model, labels, schedule, steps, eta, seed),
+        spacing=SPACINGS[spacing],
+        guidance=GUIDANCES[guidance],
+        scale=scale,
+    )
+
+
 def evaluate(
     model: UNet | VAE | Gan,
     schedule: NoiseSchedule,
@@ -234,41 +276,18 @@ def evaluate(
 
     Returns class accuracy and, in the judge's features against those test digits, the Frechet
     distance, precision and recall, density and coverage, with the floor for each (``floor``: what
-    as many real digits get), and what was done. ``spacing`` is a key of `SPACINGS`, ``guidance``
-    one of `GUIDANCES`, with its ``scale``. A VAE draws in 1 step, and its "guidance" may be
-    "truncation", whose scale is the threshold; a `Gan` of T steps draws in T, with eta 1.
+    as many real digits get), and what was done. The other arguments, and the errors, are
+    `draw`'s.
     """
     from tqdm.auto import tqdm
 
-    if spacing not in SPACINGS:
-        raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
-    kind = type(model).__name__
-    allowed = {"VAE": ["none", TRUNCATION], "Gan": ["none"]}.get(kind, list(GUIDANCES))
-    if guidance not in allowed:
-        raise ValueError(f"guidance of a {kind} must be one of {', '.join(allowed)}: {guidance!r}")
-    if isinstance(model, VAE) and (steps, eta) != (1, 0):
-        raise ValueError(f"a VAE draws in 1 step without eta, got {steps} steps and eta {eta}")
-    if isinstance(model, Gan) and (steps, eta) != (model.T, 1):
-        raise ValueError(
-            f"this Gan draws in {model.T} steps with eta 1, got {steps} steps and eta {eta}"
-        )
     real = reference(count, seed)
+    how = (schedule, steps, eta, seed, spacing, guidance, scale)
+    drawn = draw(model, real.labels, *how)
     start = time.perf_counter()
     what = f"{steps} steps, eta {eta:g}, {spacing}"
     if guidance != "none":
         what += f", {guidance} {scale:g}"
-    if isinstance(model, VAE):
-        threshold = math.inf if guidance == "none" else scale
-        drawn = decoded(model, real.labels, threshold, seed)
-    elif isinstance(model, Gan):
-        drawn = adversarial(model, real.labels, seed)
-    else:
-        drawn = generate(
-            *(model, real.labels, schedule, steps, eta, seed),
-            spacing=SPACINGS[spacing],
-            guidance=GUIDANCES[guidance],
-            scale=scale,
-        )
     with tqdm(total=count, desc=what, unit="img", leave=False, disable=not progress) as bar:
         parts = []
         for part in drawn:

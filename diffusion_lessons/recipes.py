@@ -119,7 +119,7 @@ def digits_vae(seed: int = 0, steps: int = 8000, **options: Any) -> Iterator[Tra
 
 
 def digits_ddgan(
-    seed: int = 0, steps: int = 10_000, T: int = 4, latent: int = 64, **options: Any
+    seed: int = 0, steps: int = 6_000, T: int = 4, latent: int = 64, **options: Any
 ) -> Iterator[TrainStep]:
     """A class-conditional denoising diffusion GAN for MNIST that draws in ``T`` steps.
 
@@ -139,13 +139,18 @@ def digits_ddgan(
         batches,
         vp_schedule(T),
         prepare=prepare,
-        r1=0.01,
-        optimizer=adams(3e-4, 5e-4),
+        r1=0.05,
+        optimizer=adams(2e-4, 5e-4),
         seed=seed,
         steps=steps,
         ema=0.999,
         **options,
     )
+
+
+def digits_gan(seed: int = 0, steps: int = 3000, **options: Any) -> Iterator[TrainStep]:
+    """`digits_ddgan` with one step, from pure noise to the digit: a plain GAN."""
+    return digits_ddgan(seed, steps, T=1, **options)
 
 
 def moons_ddpm(seed: int = 0, steps: int = 3000, **options: Any) -> Iterator[TrainStep]:
@@ -187,5 +192,6 @@ RECIPES: dict[str, Recipe] = {
     "digits-noisy-classifier": digits_noisy_classifier,
     "digits-vae": digits_vae,
     "digits-ddgan": digits_ddgan,
+    "digits-gan": digits_gan,
     "moons-ddpm": moons_ddpm,
 }

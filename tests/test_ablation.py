@@ -110,4 +110,4 @@ def test_the_gan_is_ablated_the_same_way(tmp_path: Path, capsys: pytest.CaptureF
         next(ablate_gan(out, variants=["wings"]))
     arguments = ["ablate", "ddgan", "--out", str(out), "--samples", "20", "--variants", "T = 1"]
     assert cli.main(arguments) == 2
-    assert "was measured with steps 1, not 1500" in capsys.readouterr().err
+    assert "was measured with steps 1, not 1200" in capsys.readouterr().err

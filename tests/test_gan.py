@@ -182,6 +182,15 @@ def test_another_z_is_another_picture_and_without_z_there_is_one() -> None:
     assert not torch.equal(denoiser(x_t, 2), denoiser(x_t, 2))  # a fresh z each time
 
 
+def test_z_speaks_as_loudly_as_time_and_class_from_the_start() -> None:
+    torch.manual_seed(0)
+    net = Generator(64, channels=32, blocks=1)
+    t, label = torch.randint(1, 5, (500,)), torch.randint(0, 10, (500,))
+    told = net.unet.told(t, label).std(0).mean()
+    heard = net.mapping(torch.randn(500, 64)).std(0).mean()
+    assert 0.5 * told < heard < 2 * told
+
+
 def test_z_is_brought_to_length() -> None:
     mapping, z = Mapping(6, 12), torch.randn(3, 6)
     torch.testing.assert_close(mapping(z), mapping(10 * z))

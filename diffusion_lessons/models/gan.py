@@ -55,6 +55,10 @@ class Mapping(nn.Module):
         sizes = [latent, *[width] * layers]
         steps = [[nn.Linear(a, b), nn.SiLU()] for a, b in pairwise(sizes)]
         self.layers = nn.Sequential(*[layer for step in steps for layer in step][:-1])
+        # z must speak as loudly as time and class from the start, or G learns not to hear it.
+        for linear in self.layers[::2]:
+            nn.init.kaiming_normal_(linear.weight, a=0.1)
+            nn.init.zeros_(linear.bias)
 
     def forward(self, z: Tensor) -> Tensor:
         return self.layers(z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt())

@@ -16,6 +16,7 @@ from .posterior import PosteriorExplorer
 from .schedule import ScheduleExplorer
 from .steps import StepsExplorer
 from .trajectory import TrajectoryPlayer
+from .trilemma import TrilemmaExplorer
 from .truncation import TruncationExplorer
 from .unet import UNetExplorer
 from .vector import VectorExplorer
@@ -33,6 +34,7 @@ __all__ = [
     "ScheduleExplorer",
     "StepsExplorer",
     "TrajectoryPlayer",
+    "TrilemmaExplorer",
     "TruncationExplorer",
     "UNetExplorer",
     "VectorExplorer",

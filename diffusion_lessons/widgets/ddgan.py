@@ -94,7 +94,8 @@ class DDGANStepper(Explorer):
         check_count("the T of gan", gan.T, 1, 8)
         self.gan, self.schedule, self.label = gan, vp_schedule(gan.T), label
         g = torch.Generator().manual_seed(seed)
-        self._z = torch.randn(latents, int(gan.generator_net.latent), generator=g)
+        width: Any = gan.generator_net.latent
+        self._z = torch.randn(latents, int(width), generator=g)
         # Of the way in, of the step back, of the sampler's start.
         self._noise = [torch.randn(x_0.shape, generator=g) for _ in range(3)]
         with torch.no_grad():

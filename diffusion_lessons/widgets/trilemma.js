@@ -1,0 +1,259 @@
+// ---------------------------------------------------------------- TrilemmaExplorer
+
+const AXES = [
+  ["recall", "diversity: recall"],
+  ["precision", "fidelity: precision"],
+  ["images_per_second", "speed: images a second"],
+];
+const SHOWN = 3; // pictures of each digit
+
+// Turned about the upright axis, then tilted forwards: [u, v, w] in the cube -1/2..1/2 to the
+// screen's [right, up].
+function project([u, v, w], turn, tilt) {
+  const [a, b] = [(turn * Math.PI) / 180, (tilt * Math.PI) / 180];
+  const right = u * Math.cos(a) + w * Math.sin(a);
+  const deep = w * Math.cos(a) - u * Math.sin(a);
+  return [right, v * Math.cos(b) + deep * Math.sin(b)];
+}
+
+function render({ model, el }) {
+  const rows = model.get("_rows");
+  const names = rows.map((row) => row.method);
+  const view = stage({
+    model,
+    el,
+    label: "Trilemma explorer",
+    watch: ["turn", "tilt", "method"],
+    paint,
+  });
+  let greys = null;
+  inflate(model.get("_pictures")).then((bytes) => {
+    greys = bytes;
+    view.repaint();
+  });
+
+  // Each axis from its least to its greatest value with some room; speed in powers of ten.
+  const scaled = (name, value) => (name === "images_per_second" ? Math.log10(value) : value);
+  const ranges = AXES.map(([name]) => {
+    const values = rows.map((row) => scaled(name, row[name]));
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const room = 0.08 * (high - low) || 0.01;
+    return [low - room, high + room];
+  });
+  const place = (row) =>
+    AXES.map(([name], k) => {
+      const [low, high] = ranges[k];
+      return (scaled(name, row[name]) - low) / (high - low) - 0.5;
+    });
+  const points = rows.map(place);
+
+  const method = select({
+    name: "method",
+    label: "method",
+    options: names.map((name) => [name, name]),
+    onInput: (name) => view.set({ method: name }),
+  });
+  const [turn, tilt] = ["turn", "tilt"].map((name) =>
+    slider({
+      name,
+      label: name === "turn" ? "turn the room" : "tilt it",
+      min: 0,
+      max: 90,
+      show: (value) => `${value}°`,
+      onInput: (value) => view.set({ [name]: value }),
+    }),
+  );
+  const room = figure("room", ["Each point a method: ", key("signal", "measured"), ", ", key("result", "chosen"), "; click one"]);
+  room.canvas.classList.add("dl-wide");
+  room.canvas.style.height = "380px";
+  const samples = figure("samples", [key("result", "Its samples"), ", three of each digit"]);
+  Object.assign(samples.canvas.style, {
+    height: "auto",
+    maxWidth: "560px",
+    aspectRatio: `10 / ${SHOWN}`,
+  });
+  const note = h("p", { class: "dl-note", "data-part": "note" });
+  view.root.append(
+    h("div", { class: "dl-controls" }, method.element, turn.element, tilt.element),
+    h("div", { class: "dl-below" }, room.element),
+    note,
+    h("div", { class: "dl-below" }, samples.element),
+  );
+
+  // Pixels of a point of the cube on the canvas.
+  function screen(canvas) {
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    const [a, b] = ["turn", "tilt"].map((name) => (model.get(name) * Math.PI) / 180);
+    // The room as large as it can be from this side, with a margin for the words.
+    const across = Math.cos(a) + Math.sin(a);
+    const high = Math.cos(b) + Math.sin(b) * across;
+    const [wide, tall] = [(width - Math.min(220, 0.4 * width)) / across, (height - 90) / high];
+    return (point) => {
+      const [right, up] = project(point, model.get("turn"), model.get("tilt"));
+      return [width / 2 + right * wide, height / 2 - 8 - up * tall];
+    };
+  }
+
+  room.canvas.addEventListener("click", (event) => {
+    const box = room.canvas.getBoundingClientRect();
+    const at = screen(room.canvas);
+    const away = points.map((point) => {
+      const [x, y] = at(point);
+      return Math.hypot(x - (event.clientX - box.left), y - (event.clientY - box.top));
+    });
+    const nearest = away.indexOf(Math.min(...away));
+    if (away[nearest] < 40) view.set({ method: names[nearest] });
+  });
+  room.canvas.style.cursor = "pointer";
+
+  function paint(colours) {
+    const chosen = Math.max(names.indexOf(model.get("method")), 0);
+    method.sync(names[chosen]);
+    turn.sync(model.get("turn"));
+    tilt.sync(model.get("tilt"));
+    view.root.dataset.ready = greys !== null;
+    paintRoom(colours, chosen);
+    const row = rows[chosen];
+    const number = (text) => h("span", { class: "dl-number dl-result" }, text);
+    const share = row.images_per_second;
+    const speed = share >= 10 ? fixed(share, 0) : fixed(share, 1);
+    fill(
+      note,
+      names[chosen],
+      `${names[chosen]}: precision `,
+      number(fixed(row.precision, 2)),
+      ", recall ",
+      number(fixed(row.recall, 2)),
+      ", ",
+      number(speed),
+      ` images a second (${row.network_calls} network ${row.network_calls === 1 ? "call" : "calls"} each). `,
+      `Frechet distance ${fixed(row.frechet_distance, 2)} (floor ${fixed(row.floor, 2)}), coverage ${fixed(row.coverage, 2)}, class accuracy ${fixed(100 * row.class_accuracy, 1)}\u00a0%, from ${row.samples} samples.`,
+    );
+    describe(
+      room.canvas,
+      `${names.length} methods in a room of recall, precision and speed; chosen: ${names[chosen]}, recall ${fixed(row.recall, 2)}, precision ${fixed(row.precision, 2)}, ${speed} images a second`,
+    );
+    if (!greys) return paintNothing(samples.canvas, colours);
+    paintPicture(samples.canvas, SHOWN * 28, 280, (i) => {
+      const [y, x] = [Math.floor(i / 280), i % 280];
+      const picture = (chosen * 10 + Math.floor(x / 28)) * SHOWN + Math.floor(y / 28);
+      return greys[picture * 784 + (y % 28) * 28 + (x % 28)] / 127.5 - 1;
+    });
+    describe(samples.canvas, `30 samples of ${names[chosen]}, three of each digit`);
+  }
+
+  function paintRoom(colours, chosen) {
+    const { ctx } = fit(room.canvas);
+    const at = screen(room.canvas);
+    const line = (from, to, colour, width = 1, dash = []) => {
+      ctx.beginPath();
+      ctx.moveTo(...at(from));
+      ctx.lineTo(...at(to));
+      ctx.strokeStyle = colour;
+      ctx.lineWidth = width;
+      ctx.setLineDash(dash);
+      ctx.stroke();
+    };
+    // The room: its twelve edges, three of which are axes.
+    for (let axis = 0; axis < 3; axis++) {
+      for (const [p, q] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
+        const corner = (end) => {
+          const point = [0, 0, 0];
+          point[axis] = end - 0.5;
+          point[(axis + 1) % 3] = p - 0.5;
+          point[(axis + 2) % 3] = q - 0.5;
+          return point;
+        };
+        line(corner(0), corner(1), colours.line);
+      }
+    }
+    ctx.font = `12px ${colours.font}`;
+    ctx.textBaseline = "middle";
+    AXES.forEach(([name, words], axis) => {
+      const ticks =
+        name === "images_per_second" ? powers(ranges[axis]) : niceTicks(...ranges[axis], 3);
+      const on = (share) => {
+        const point = [-0.5, -0.5, -0.5];
+        if (axis === 2) point[0] = 0.5; // the edge on the right
+        point[axis] = share - 0.5;
+        return point;
+      };
+      const [from, to] = [at(on(0)), at(on(1))];
+      if (Math.hypot(to[0] - from[0], to[1] - from[1]) < 60) return; // seen from its end
+      const upright = Math.abs(to[0] - from[0]) < 0.5 * Math.abs(to[1] - from[1]);
+      const aside = axis === 2 && !(to[1] === from[1]); // words to the right of the edge
+      line(on(0), on(1), colours.soft, 1.5);
+      ctx.fillStyle = colours.soft;
+      ctx.textAlign = aside ? "left" : upright ? "right" : "center";
+      for (const tick of ticks) {
+        const share = (tick - ranges[axis][0]) / (ranges[axis][1] - ranges[axis][0]);
+        const [x, y] = at(on(share));
+        const text = name === "images_per_second" ? String(10 ** tick) : tickText(tick);
+        ctx.fillText(text, x + (aside ? 8 : upright ? -8 : 0), y + (upright ? 0 : aside ? 5 : 12));
+      }
+      ctx.fillStyle = colours.ink;
+      const [title, narrow] = [words, room.canvas.clientWidth < 500];
+      const text = narrow ? title.split(":")[0] : title;
+      const length = ctx.measureText(text).width;
+      const [x, y] = aside
+        ? [(from[0] + to[0]) / 2 + (upright ? -length / 2 : 34), upright ? to[1] - 14 : (from[1] + to[1]) / 2 + 16]
+        : upright
+          ? [from[0] - 34, to[1] - 14]
+          : [(from[0] + to[0] - length) / 2, (from[1] + to[1]) / 2 + 30];
+      ctx.textAlign = "left";
+      ctx.fillText(text, clamp(x, 2, room.canvas.clientWidth - length - 2), y);
+    });
+    // Each point stands on a stalk; the chosen one last, over all others.
+    const order = points.map((_, k) => k).sort((a, b) => (a === chosen) - (b === chosen));
+    const taken = [];
+    for (const k of order) line([points[k][0], -0.5, points[k][2]], points[k], colours.line, 1, [2, 3]);
+    for (const k of order) {
+      const [x, y] = at(points[k]);
+      ctx.setLineDash([]);
+      ctx.beginPath();
+      ctx.arc(x, y, k === chosen ? 8 : 5.5, 0, 2 * Math.PI);
+      ctx.fillStyle = k === chosen ? colours.result : colours.signal;
+      ctx.strokeStyle = colours.paper;
+      ctx.lineWidth = 2;
+      ctx.fill();
+      ctx.stroke();
+    }
+    // Names where there is room, the chosen one's always.
+    const spots = points.map((point) => at(point));
+    for (const k of [...order].reverse()) {
+      const [x, y] = spots[k];
+      ctx.font = `${k === chosen ? "600 " : ""}12px ${colours.font}`;
+      const width = ctx.measureText(names[k]).width;
+      const places = [[x + 11, y], [x - 11 - width, y], [x - width / 2, y - 17], [x - width / 2, y + 17]];
+      const free = ([left, middle]) =>
+        left > 0 &&
+        left + width < room.canvas.clientWidth &&
+        !taken.some(([l, m, w]) => left < l + w + 4 && l < left + width + 4 && Math.abs(m - middle) < 15) &&
+        !spots.some(
+          ([px, py], other) =>
+            other !== k && px > left - 6 && px < left + width + 6 && Math.abs(py - middle) < 12,
+        );
+      const [left, middle] = places.find(free) ?? (k === chosen ? places[0] : []);
+      if (left === undefined) continue;
+      taken.push([left, middle, width]);
+      ctx.textAlign = "left";
+      ctx.lineWidth = 4;
+      ctx.lineJoin = "round";
+      ctx.strokeStyle = colours.paper;
+      ctx.strokeText(names[k], left, middle);
+      ctx.fillStyle = k === chosen ? colours.result : colours.soft;
+      ctx.fillText(names[k], left, middle);
+    }
+  }
+
+  return view.end;
+}
+
+const powers = ([low, high]) => {
+  const found = [];
+  for (let k = Math.ceil(low); k <= high; k++) found.push(k);
+  return found;
+};
+
+export { project };
+export default { render };
