@@ -52,13 +52,13 @@ class Mapping(nn.Module):
 
     def __init__(self, latent: int, width: int, layers: int = 3) -> None:
         super().__init__()
-        sizes = [latent, *[width] * layers]
-        steps = [[nn.Linear(a, b), nn.SiLU()] for a, b in pairwise(sizes)]
-        self.layers = nn.Sequential(*[layer for step in steps for layer in step][:-1])
+        linears = [nn.Linear(a, b) for a, b in pairwise([latent, *[width] * layers])]
         # z must speak as loudly as time and class from the start, or G learns not to hear it.
-        for linear in self.layers[::2]:
+        for linear in linears:
             nn.init.kaiming_normal_(linear.weight, a=0.1)
             nn.init.zeros_(linear.bias)
+        steps = [(linear, nn.SiLU()) for linear in linears]
+        self.layers = nn.Sequential(*[layer for step in steps for layer in step][:-1])
 
     def forward(self, z: Tensor) -> Tensor:
         return self.layers(z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt())

@@ -1,6 +1,6 @@
 """One step of a denoising diffusion GAN, box by box: a step of its training, a step of sampling."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,6 @@ import traitlets
 from torch import Tensor
 
 from ..gaussian import forward, posterior
-from ..models.gan import Gan
 from ..palette import NOISE, RESULT, SIGNAL
 from ..schedule import vp_schedule
 from ._base import (
@@ -34,6 +33,14 @@ BOXES = {
     "sampling": ("x_t", "z", "x0_drawn", "x_s_made"),
 }
 LEVELS = 24  # greys of noisy pictures
+
+
+class Pair(Protocol):
+    """A generator (x_t, z, t, label) -> x_0', its discriminator (x_s, x_t, t, label) -> logits."""
+
+    generator_net: Any
+    discriminator: Any
+    T: int
 
 
 class DDGANStepper(Explorer):
@@ -72,13 +79,13 @@ class DDGANStepper(Explorer):
     _x0_drawn = as_bytes()  # [modes, T, latents, N, H, W], greys
     _x_s_made = as_bytes()  # the same
     _x_s_true = as_bytes()  # [T, N, H, W], greys
-    _latents = traitlets.List().tag(sync=True)  # [latents][latent]
-    _logits_made = traitlets.List().tag(sync=True)  # [T][latents][N]
-    _logits_true = traitlets.List().tag(sync=True)  # [T][N]
+    _latents: Any = traitlets.List().tag(sync=True)  # [latents][latent]
+    _logits_made: Any = traitlets.List().tag(sync=True)  # [T][latents][N]
+    _logits_true: Any = traitlets.List().tag(sync=True)  # [T][N]
 
     def __init__(
         self,
-        gan: Gan,
+        gan: Pair,
         images: Tensor,
         label: Tensor | None = None,
         latents: int = 8,
@@ -87,15 +94,14 @@ class DDGANStepper(Explorer):
         x_0 = check_pictures(images, most=6)[:, None]
         check_count("latents", latents, 2, 12)
         check_seed(seed)
-        if not isinstance(gan, Gan) or not getattr(gan.generator_net, "latent", 0):
+        if not getattr(getattr(gan, "generator_net", None), "latent", 0):
             raise ValueError("gan must be a Gan whose generator takes a z")
         if label is not None and label.shape != (len(x_0),):
             raise ValueError(f"label must be [{len(x_0)}], got {list(label.shape)}")
         check_count("the T of gan", gan.T, 1, 8)
         self.gan, self.schedule, self.label = gan, vp_schedule(gan.T), label
         g = torch.Generator().manual_seed(seed)
-        width: Any = gan.generator_net.latent
-        self._z = torch.randn(latents, int(width), generator=g)
+        self._z = torch.randn(latents, gan.generator_net.latent, generator=g)
         # Of the way in, of the step back, of the sampler's start.
         self._noise = [torch.randn(x_0.shape, generator=g) for _ in range(3)]
         with torch.no_grad():

@@ -1,5 +1,6 @@
 """Good, various, fast: every measured method as a point in a room of three axes."""
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,6 @@ import torch
 import traitlets
 
 from ..palette import RESULT, SIGNAL
-from ..trilemma import SHOWN, pictures
 from ._base import (
     Explorer,
     as_bytes,
@@ -23,6 +23,7 @@ from ._base import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SHAPE = [10, 3, 28, 28]  # of a row's pictures: three of each digit
 NUMBERS = (
     *("samples", "network_calls", "images_per_second", "class_accuracy", "frechet_distance"),
     *("precision", "recall", "density", "coverage"),
@@ -53,7 +54,7 @@ class TrilemmaExplorer(Explorer):
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self.rows = [dict(row) for row in rows]
         try:
-            listed = [
+            listed: list[dict[str, Any]] = [
                 {
                     "method": str(row["method"]),
                     **{name: float(row[name]) for name in NUMBERS},
@@ -61,7 +62,9 @@ class TrilemmaExplorer(Explorer):
                 }
                 for row in self.rows
             ]
-            shown = torch.stack([pictures(row) for row in self.rows])
+            shown = torch.stack(
+                [unpack_greys(base64.b64decode(row["pictures"]), SHAPE) for row in self.rows]
+            )
         except Exception as error:
             raise ValueError(f"rows must be those of a table that trilemma made: {error}") from error
         for row in listed:
@@ -96,7 +99,7 @@ class TrilemmaExplorer(Explorer):
             axes.annotate(row["method"], (row["recall"], row["precision"]), fontsize=6)
         draw_axes(axes, "recall", "precision (larger: faster)")
         index = [row["method"] for row in self._rows].index(self.method)
-        every = unpack_greys(self._pictures, [len(self._rows), 10, SHOWN, 28, 28])[index]
-        grid = every.permute(1, 2, 0, 3).reshape(SHOWN * 28, 280)
+        every = unpack_greys(self._pictures, [len(self._rows), *SHAPE])[index]
+        grid = every.permute(1, 2, 0, 3).reshape(3 * 28, 280)
         draw_picture(samples, grid, self.method, RESULT)
         return figure

@@ -1,0 +1,91 @@
+"""Every method is measured by the same judge, and the room shows what was measured."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import traitlets
+
+from diffusion_lessons import cli, linear_schedule, load_pretrained
+from diffusion_lessons.evaluation import draw, evaluate
+from diffusion_lessons.trilemma import METHODS, pictures, trilemma
+
+pytest.importorskip("anywidget")
+
+from diffusion_lessons.widgets import TrilemmaExplorer
+
+FEW = ["VAE", "DDIM, 5 steps"]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    out = tmp_path_factory.mktemp("trilemma") / "table.json"
+    first = trilemma(out, FEW, seed=1, divide=500)
+    next(first)  # one row, then the run is cut off
+    first.close()
+    (rest,) = trilemma(out, FEW, seed=1, divide=500)
+    assert rest["method"] == FEW[1]
+    with pytest.raises(ValueError, match="was measured with seed 1, not 0"):
+        next(trilemma(out, FEW, divide=500))
+    found: list[dict[str, Any]] = json.loads(out.read_text())["rows"]
+    return found
+
+
+def test_a_row_is_what_evaluate_finds(rows: list[dict[str, Any]]) -> None:
+    row, how = rows[1], METHODS[FEW[1]].how
+    model: Any = load_pretrained("digits-ddpm")
+    found = evaluate(model, linear_schedule(), 20, seed=1, progress=False, **how)
+    for name in ("frechet_distance", "precision", "recall", "class_accuracy", "floor"):
+        assert row[name] == found[name], name
+    assert (row["samples"], row["network_calls"], row["network"]) == (20, 5, "digits-ddpm")
+    labels = torch.arange(10).repeat_interleave(3)
+    shown = torch.cat(list(draw(model, labels, linear_schedule(), seed=1, **how)))
+    torch.testing.assert_close(pictures(row), shown.clamp(-1, 1), rtol=0, atol=1 / 255 + 1e-6)
+
+
+def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="methods must be of"):
+        next(trilemma(tmp_path / "x.json", ["crystal ball"]))
+    out = str(tmp_path / "y.json")
+    assert cli.main(["trilemma", "--out", out, "--methods", "VAE", "--divide", "500"]) == 0
+    assert Path(out).exists()
+
+
+def test_the_room_holds_the_rows(rows: list[dict[str, Any]]) -> None:
+    widget = TrilemmaExplorer(rows)
+    assert widget.chosen["method"] == "VAE"
+    widget.method = FEW[1]
+    assert widget.chosen == rows[1]
+    with pytest.raises(traitlets.TraitError, match="method must be one of"):
+        widget.method = "GAN"
+    for name in ("turn", "tilt"):
+        with pytest.raises(traitlets.TraitError):
+            setattr(widget, name, 91)
+    plot, samples = widget.figure().axes
+    assert plot.get_xlabel() == "recall"
+    grid = torch.as_tensor(samples.images[0].get_array())
+    # Columns are digits, rows three samples of each.
+    wanted = pictures(rows[1])[3 * 4 + 2, 0]
+    torch.testing.assert_close(grid[56:84, 4 * 28 : 5 * 28], wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recall": float("nan")}, "holds odd numbers"),
+        ({"images_per_second": 0}, "holds odd numbers"),
+        ({"precision": "high"}, "a table that trilemma made"),
+        ({"pictures": "no"}, "a table that trilemma made"),
+        ({"floor": {}}, "a table that trilemma made"),
+        ({"method": "VAE"}, "each of them once"),
+    ],
+)
+def test_rows_of_another_kind_are_refused(
+    rows: list[dict[str, Any]], change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrilemmaExplorer([rows[0], rows[1] | change])
+    with pytest.raises(ValueError, match="at least two methods"):
+        TrilemmaExplorer(rows[:1])
