@@ -77,6 +77,7 @@ def trilemma(
         model: Any = load_pretrained(method.network)
         labels = torch.arange(10).repeat_interleave(SHOWN)
         shown = torch.cat(list(draw(model, labels, schedule, seed=seed, **method.how)))  # and warm
+        greys = to_bytes(shown).numpy().tobytes()
         count = max(2, method.samples // divide)
         found = evaluate(model, schedule, count, seed=seed, **method.how)
         row = {
@@ -84,7 +85,7 @@ def trilemma(
             "network": method.network,
             "sha256": read_card(pretrained_path(method.network))["sha256"],
             **{key: value for key, value in found.items() if key != "seed"},
-            "pictures": base64.b64encode(zlib.compress(to_bytes(shown).numpy().tobytes(), 9)).decode(),
+            "pictures": base64.b64encode(zlib.compress(greys, 9)).decode(),
             "machine": machine(),
         }
         table.add(row)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from diffusion_lessons import forward, linear_schedule, posterior
 from diffusion_lessons.exercises import CHECKS, Verdict, check
+from diffusion_lessons.metrics import precision_recall
 
 ROOT = Path(__file__).parents[1]
 A = linear_schedule().alpha_bar
@@ -53,6 +54,13 @@ SOLUTIONS: dict[str, list[Any]] = {
     "06.2": [(80.5 / 0.21) / (1000 / 4), 1.53],
     "06.3": [(0.5, 0.4), torch.tensor([0.5, 0.4])],
     "06.4": [lambda x_t, x_0, t, s, schedule: posterior(x_t, x_0, t, s, schedule).mean],
+    "07.1": ["a"],
+    "07.2": [40 * 25 / 10, 100],
+    "07.3": [
+        lambda a, b: (b >= a).all() and (b > a).any(),
+        lambda a, b: all(b >= a) and any(b > a),
+    ],
+    "07.4": [precision_recall, lambda real, fake: tuple(precision_recall(real, fake))],
 }
 
 LETTERS = [("d", "one of the letters"), (3, "one of the letters"), ("because", "one of the")]
@@ -195,6 +203,22 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (lambda x_t, x_0, t, s, q: x_0, "noise the guess back"),
         (lambda x_t, x_0, t, s, q: forward(x_0, 0, s, q).mean, "the pair falls apart"),
         (lambda x_t, x_0, t, s, q: x_t, "the posterior of lesson 02"),
+        *FUNCTIONS,
+    ],
+    "07.1": [("b", "asks the samples"), ("c", "each number alone"), *LETTERS],
+    "07.2": [(16, "not slower"), (40, "with 25 calls"), (1000, "it makes"), (25, "divide by")],
+    "07.3": [
+        (lambda a, b: (a >= b).all() and (a > b).any(), "exchanged"),
+        (lambda a, b: (b > a).any(), "in *all* three"),
+        (lambda a, b: (b > a).all(), "may be equal in some"),
+        (lambda a, b: (b >= a).all(), "two equal methods"),
+        (lambda a, b: b > a, "should have shape []"),
+        *FUNCTIONS,
+    ],
+    "07.4": [
+        (lambda real, fake: precision_recall(fake, real), "the faulty line"),
+        (lambda real, fake: (1.0, 1.0), "both the same"),
+        (lambda real, fake: (0.5, 0.4), "the real features first"),
         *FUNCTIONS,
     ],
 }

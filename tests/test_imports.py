@@ -32,7 +32,8 @@ ALLOWED = {
     "viz": PICTURES | {"models"},  # it draws the U-Net's own picture
     "widgets": PICTURES,
 }
-TOP = {"recipes", "ablation", "trilemma", "cli"}  # they may import everything; only they import one another
+# They may import everything; only they import one another.
+TOP = {"recipes", "ablation", "trilemma", "cli"}
 COMMAND_LINE = TOP | {"__main__"}
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))

@@ -66,7 +66,7 @@ class TrilemmaExplorer(Explorer):
                 [unpack_greys(base64.b64decode(row["pictures"]), SHAPE) for row in self.rows]
             )
         except Exception as error:
-            raise ValueError(f"rows must be those of a table that trilemma made: {error}") from error
+            raise ValueError(f"rows must be of a table that trilemma made: {error}") from error
         for row in listed:
             finite = all(math.isfinite(row[name]) for name in NUMBERS)
             if not finite or row["images_per_second"] <= 0:
