@@ -172,47 +172,63 @@ def spread(h: Tensor) -> Tensor:
 
 
 class PointGenerator(nn.Module):
-    """x_0' = G(x_t, z, t) for points [B, dim]; z is [B, latent], or none with ``latent`` = 0."""
+    """x_0' = G(x_t, z, t) for points [B, dim]; z is [B, latent], or none with ``latent`` = 0.
 
-    def __init__(self, dim: int = 2, width: int = 128, layers: int = 3, latent: int = 8) -> None:
+    Beside its inputs it sees their `Waves`, as the discriminator does.
+    """
+
+    def __init__(
+        self, dim: int = 2, width: int = 128, layers: int = 3, latent: int = 2, waves: int = 2
+    ) -> None:
         super().__init__()
         self.latent = latent
-        self.time = TimeEmbedding(width)
-        self.body = _layers(dim + latent, width, layers, dim)
+        self.waves, self.time = Waves(waves), TimeEmbedding(width)
+        self.body = _layers((dim + latent) * (1 + 2 * waves), width, layers, dim)
 
     def forward(self, x_t: Tensor, z: Tensor | None, t: Tensor, label: None = None) -> Tensor:
         if self.latent and (z is None or z.shape != (len(x_t), self.latent)):
             got = None if z is None else list(z.shape)
             raise ValueError(f"z must be [{len(x_t)}, {self.latent}], got {got}")
-        first, *rest = self.body
-        h = first(x_t if z is None or not self.latent else torch.cat([x_t, z], 1)) + self.time(t)
-        for layer in rest:
-            h = layer(F.leaky_relu(h, 0.2))
-        return h
+        x = x_t if z is None or not self.latent else torch.cat([x_t, z], 1)
+        return _told(self.body, self.waves(x), self.time(t))
 
 
 class PointDiscriminator(nn.Module):
-    """Is (x_s, x_t) a true pair of points [B, dim]? Logits [B].
+    """Is (x_s, x_t) a true pair of points [B, dim]? Logits [B]. It sees the `Waves` of x_s."""
 
-    Beside x_s itself it sees sines and cosines of it, of wave lengths 2, 1, 1/2, ...: without them
-    an MLP is slow to see fine structure, and what D does not see G need not make.
+    def __init__(self, dim: int = 2, width: int = 128, layers: int = 3, waves: int = 2) -> None:
+        super().__init__()
+        self.waves, self.time = Waves(waves), TimeEmbedding(width)
+        self.body = _layers(2 * dim + 2 * dim * waves, width, layers, 1)
+
+    def forward(self, x_s: Tensor, x_t: Tensor, t: Tensor, label: None = None) -> Tensor:
+        return _told(self.body, torch.cat([self.waves(x_s), x_t], 1), self.time(t))[:, 0]
+
+
+class Waves(nn.Module):
+    """Numbers [B, dim], and their sines and cosines of wave lengths 2, 1, 1/2, ... beside them.
+
+    Without them an MLP is slow to see fine structure (Tancik et al., arXiv 2006.10739), and what a
+    discriminator does not see a generator need not make.
     """
 
     frequency: Tensor
 
-    def __init__(self, dim: int = 2, width: int = 128, layers: int = 3, waves: int = 3) -> None:
+    def __init__(self, count: int) -> None:
         super().__init__()
-        self.register_buffer("frequency", math.pi * 2.0 ** torch.arange(waves), persistent=False)
-        self.time = TimeEmbedding(width)
-        self.body = _layers(2 * dim * (1 + waves), width, layers, 1)
+        self.register_buffer("frequency", math.pi * 2.0 ** torch.arange(count), persistent=False)
 
-    def forward(self, x_s: Tensor, x_t: Tensor, t: Tensor, label: None = None) -> Tensor:
-        first, *rest = self.body
-        angle = (x_s[..., None] * self.frequency).flatten(1)  # [B, dim * waves]
-        h = first(torch.cat([x_s, angle.sin(), angle.cos(), x_t], 1)) + self.time(t)
-        for layer in rest:
-            h = layer(F.leaky_relu(h, 0.2))
-        return h[:, 0]
+    def forward(self, x: Tensor) -> Tensor:
+        angle = (x[..., None] * self.frequency).flatten(1)
+        return torch.cat([x, angle.sin(), angle.cos()], 1)
+
+
+def _told(body: nn.ModuleList, x: Tensor, time: Tensor) -> Tensor:
+    first, *rest = body
+    h = first(x) + time
+    for layer in rest:
+        h = layer(F.leaky_relu(h, 0.2))
+    return h
 
 
 def _layers(c_in: int, width: int, layers: int, c_out: int) -> nn.ModuleList:

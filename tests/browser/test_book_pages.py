@@ -6,6 +6,7 @@ Screenshots of every page, light, dark and phone-wide, are left in book/_build/s
 import base64
 import functools
 import http.server
+import math
 import re
 import shutil
 import threading
@@ -40,7 +41,8 @@ PAGES = {
     "notebooks/03_ddim": ["steps", "digits", "noises"],
     "notebooks/04_unet": ["boxes", "looks"],
     "notebooks/05_guidance": ["guided", "arrows", "cut"],
-    "notebooks/06_ddgan": ["bumps"],
+    "notebooks/06_ddgan": ["bumps", "stepper"],
+    "notebooks/07_trilemma": ["room"],
     "notebooks/08_final_test": ["test"],
 }
 LABELS = {
@@ -60,6 +62,8 @@ LABELS = {
     "arrows": "Guidance arrows explorer",
     "cut": "Truncation explorer",
     "bumps": "Multimodal explorer",
+    "stepper": "DDGAN stepper",
+    "room": "Trilemma explorer",
     "test": "Final test",
 }
 
@@ -160,8 +164,7 @@ def test_each_widget_of_the_course_is_tried_here(book: Path) -> None:
     lessons = {f"notebooks/{p.stem}" for p in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
     assert lessons | {"index"} == set(PAGES)
     kinds = {type(widget).__name__ for name in PAGES for widget in stored(name)}
-    waiting = {"MultimodalExplorer"}  # lesson 06 is being written
-    assert kinds == set(widgets.__all__) - waiting
+    assert kinds == set(widgets.__all__)
     for name in PAGES:
         assert len(stored(name)) == len(PAGES[name])
 
@@ -452,6 +455,85 @@ def test_the_true_step_and_ddpms_share_what_the_formulas_say(watched: Any, site:
     before = page.read("bumps", "curves")
     drag(page, page.slider("bumps", "t"), 0.999)
     assert page.read("bumps", "curves") != before
+
+
+def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/06_ddgan")
+    widget, group = stored("notebooks/06_ddgan")[1], page.widget("stepper")
+    before = page.read("stepper", "x_t")
+    page.slider("stepper", "t").focus()
+    press(page, "End")
+    assert page.read("stepper", "x_t") != before
+    noisy = page.read("stepper", "x_t")
+    page.slider("stepper", "z").focus()
+    press(page, "Home", "ArrowRight", "ArrowRight")
+    group.get_by_role("radio", name="picture 2 of 4").check(force=True)
+    widget._trait_values |= {"t": 4, "z": 2, "picture": 1}
+    page.page.wait_for_timeout(100)
+    assert (page.greys("stepper", "x0_drawn") - greys(widget.x0_drawn)).abs().max() <= 1
+    assert (page.greys("stepper", "x_s_made") - greys(widget.x_s_made)).abs().max() <= 1
+    true, made = widget.judged
+    judged = group.locator('[data-part="judged"]').inner_text()
+    assert [int(n) for n in re.findall(r"\d+", judged)] == [round(100 * true), round(100 * made)]
+    group.get_by_role("radio", name="box 8 of 8").check(force=True)
+    loss_d, loss_g = widget.losses
+    note = group.locator('[data-part="note"]')
+    note.get_by_text(f"= {loss_d:.2f} small; G wants").wait_for()
+    assert f"= {loss_g:.2f} small" in note.inner_text()
+    # A step of sampling: four boxes, from pure noise, another x_t.
+    page.slider("stepper", "mode").select_option("sampling")
+    assert group.get_by_role("radio", name=re.compile("box .* of 4")).count() == 4
+    assert page.read("stepper", "x_t") != noisy
+    widget._trait_values |= {"mode": "sampling"}
+    assert (page.greys("stepper", "x0_drawn") - greys(widget.x0_drawn)).abs().max() <= 1
+    group.get_by_role("radio", name="latent 7 of 8").check(force=True)
+    assert page.said("stepper", "z") == "7 of 8"
+    group.get_by_role("button", name="Play").click()
+    group.get_by_role("radio", name="box 4 of 4").wait_for(state="attached")
+    page.page.wait_for_function(
+        "note => note.textContent.includes('The next step starts')",
+        arg=note.element_handle(),
+        timeout=20_000,
+    )
+
+
+def test_a_point_in_the_room_opens_its_samples(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/07_trilemma")
+    widget, group = stored("notebooks/07_trilemma")[0], page.widget("room")
+    for row in widget._rows:
+        page.slider("room", "method").select_option(row["method"])
+        note = group.locator('[data-part="note"]').inner_text()
+        assert f"{row['method']}: precision {row['precision']:.2f}" in note
+        assert f"recall {row['recall']:.2f}" in note
+    assert "no such" not in page.said("room", "turn")
+    before = page.read("room", "room")
+    for name in ("turn", "tilt"):
+        page.slider("room", name).focus()
+        press(page, "Home")
+    assert page.said("room", "turn") == "0°"
+    assert page.read("room", "room") != before
+    before, first = page.read("room", "room"), page.read("room", "samples")
+    drag(page, page.slider("room", "turn"), 0.999)
+    assert page.said("room", "turn") == "90°"
+    assert page.read("room", "room") != before
+    # Far right is the fastest.
+    canvas = page.canvas("room", "room")
+    box = canvas.bounding_box()
+    fastest = max(widget._rows, key=lambda row: row["images_per_second"])
+    wide = box["width"] - min(220, 0.4 * box["width"])
+    speeds = [math.log10(row["images_per_second"]) for row in widget._rows]
+    heights = [row["precision"] for row in widget._rows]
+
+    def share(value: float, values: list[float]) -> float:
+        room = 0.08 * (max(values) - min(values))
+        return (value - min(values) + room) / (max(values) - min(values) + 2 * room) - 0.5
+
+    x = box["width"] / 2 + wide * share(math.log10(fastest["images_per_second"]), speeds)
+    y = box["height"] / 2 - 8 - (box["height"] - 90) * share(fastest["precision"], heights)
+    canvas.click(position={"x": x, "y": y})
+    page.page.wait_for_timeout(100)
+    assert group.locator('[data-part="note"]').inner_text().startswith(fastest["method"])
+    assert page.read("room", "samples") != first
 
 
 def test_the_final_test_is_graded_without_a_kernel(watched: Any, site: str) -> None:
