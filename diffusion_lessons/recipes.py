@@ -148,7 +148,7 @@ def digits_ddgan(
     )
 
 
-def digits_gan(seed: int = 0, steps: int = 3000, **options: Any) -> Iterator[TrainStep]:
+def digits_gan(seed: int = 0, steps: int = 2000, **options: Any) -> Iterator[TrainStep]:
     """`digits_ddgan` with one step, from pure noise to the digit: a plain GAN."""
     return digits_ddgan(seed, steps, T=1, **options)
 

@@ -45,10 +45,10 @@ METHODS: dict[str, Method] = {
     "DDIM, 5 steps": _ddim(5, 10_000),
     "DDIM, 10 steps": _ddim(10, 10_000),
     "DDIM, 20 steps": _ddim(20, 10_000),
-    "DDIM, 50 steps": _ddim(50, 5000),
-    "DDPM, 250 steps": _ddim(250, 2000, eta=1.0),
+    "DDIM, 50 steps": _ddim(50, 2000),
+    "DDPM, 250 steps": _ddim(250, 1000, eta=1.0),
     "classifier-free, scale 3": _ddim(20, 5000, guidance="classifier-free", scale=3.0),
-    "label and classifier, scale 4": _ddim(20, 5000, guidance="label+classifier", scale=4.0),
+    "label and classifier, scale 4": _ddim(20, 2000, guidance="label+classifier", scale=4.0),
 }
 """What is measured, in this order."""
 

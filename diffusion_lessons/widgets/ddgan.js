@@ -262,7 +262,9 @@ function render({ model, el }) {
 
 // A sentence with its symbols (x_t, x_0′) as formulas; and the same to be read aloud.
 const sentence = (text) =>
-  text.split(/(\bx_[0-9ts]′?)/).map((part) => (/^x_/.test(part) ? math(part) : part));
+  text
+    .split(/(\bx_[0-9ts]′?|\b[zstGD]\b(?!′))/)
+    .map((part, i) => (i % 2 ? math(part) : part));
 const plain = (text) => text.replaceAll("_", " ").replaceAll("′", " drawn");
 
 export { stepBack };
