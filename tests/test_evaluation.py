@@ -263,6 +263,21 @@ def test_the_shipped_vae_draws_what_it_is_asked_for():
     assert found["frechet_distance"] > 2 * found["floor"]["frechet_distance"]  # blurs are no digits
 
 
+def test_the_shipped_ddgan_draws_what_it_is_asked_for_and_z_matters():
+    gan = load_pretrained("digits-ddgan")
+    found = evaluate(gan, linear_schedule(), 1000, 4, 1.0, progress=False)
+    assert found["class_accuracy"] >= 0.95
+    # The figure in its card, within what 1,000 samples instead of 10,000 allow.
+    (card,) = checkpoints.read_card(checkpoints.pretrained_path("digits-ddgan"))["measured"]
+    assert found["recall"] == pytest.approx(card["recall"], abs=0.08)
+    g = torch.Generator().manual_seed(0)
+    x_t = torch.randn(1, 1, 28, 28, generator=g).expand(64, -1, -1, -1)
+    label, time = torch.full((64,), 2), torch.full((64,), 4)
+    with torch.no_grad():
+        drawn = gan.generator_net(x_t, torch.randn(64, 64, generator=g), time, label)
+    assert drawn.std(0).mean() > 0.02  # the same x_t, other z, other x_0'
+
+
 class Real(nn.Module):
     """A generator that draws a real training digit of the class, z deciding which."""
 

@@ -9,7 +9,9 @@ import torch
 import traitlets
 
 from diffusion_lessons import cli, linear_schedule, load_pretrained
+from diffusion_lessons.checkpoints import pretrained_path, read_card
 from diffusion_lessons.evaluation import draw, evaluate
+from diffusion_lessons.tables import shipped_table
 from diffusion_lessons.trilemma import METHODS, pictures, trilemma
 
 pytest.importorskip("anywidget")
@@ -51,6 +53,30 @@ def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
     out = str(tmp_path / "y.json")
     assert cli.main(["trilemma", "--out", out, "--methods", "VAE", "--divide", "500"]) == 0
     assert Path(out).exists()
+
+
+def test_the_shipped_table_is_of_the_shipped_networks_and_says_what_lesson_07_says() -> None:
+    rows = {row["method"]: row for row in shipped_table("trilemma")["rows"]}
+    assert list(rows) == list(METHODS)
+    for name, row in rows.items():
+        method = METHODS[name]
+        assert row["sha256"] == read_card(pretrained_path(method.network))["sha256"], name
+        assert row["samples"] == method.samples
+        assert pictures(row).shape == (30, 1, 28, 28)
+    assert len({str(row["machine"]) for row in rows.values()}) == 1
+    # The price of a picture is the number of its calls.
+    speed = {name: row["images_per_second"] for name, row in rows.items()}
+    assert 1.5 < speed["DDIM, 10 steps"] / speed["DDIM, 20 steps"] < 2.5
+    assert speed["GAN"] > 2 * speed["DDGAN, 4 steps"] > 4 * speed["DDIM, 20 steps"]
+    # More steps are better; guidance and truncation buy fidelity with diversity.
+    distance = [rows[f"DDIM, {n} steps"]["frechet_distance"] for n in (5, 10, 20)]
+    assert distance == sorted(distance, reverse=True)
+    for plain, pushed in [
+        ("VAE", "VAE, truncated at 0.75"),
+        ("DDIM, 20 steps", "classifier-free, scale 3"),
+    ]:
+        assert rows[pushed]["precision"] > rows[plain]["precision"]
+        assert rows[pushed]["recall"] < rows[plain]["recall"]
 
 
 def test_the_room_holds_the_rows(rows: list[dict[str, Any]]) -> None:
