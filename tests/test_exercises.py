@@ -205,7 +205,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (lambda x_t, x_0, t, s, q: x_t, "the posterior of lesson 02"),
         *FUNCTIONS,
     ],
-    "07.1": [("b", "asks the samples"), ("c", "each number alone"), *LETTERS],
+    "07.1": [("b", "asks the samples"), ("c", "ask each alone"), *LETTERS],
     "07.2": [(16, "not slower"), (40, "with 25 calls"), (1000, "it makes"), (25, "divide by")],
     "07.3": [
         (lambda a, b: (a >= b).all() and (a > b).any(), "exchanged"),

@@ -116,7 +116,7 @@ function render({ model, el }) {
     const row = rows[chosen];
     const number = (text) => h("span", { class: "dl-number dl-result" }, text);
     const share = row.images_per_second;
-    const speed = share >= 10 ? fixed(share, 0) : fixed(share, 1);
+    const speed = share >= 10 ? Math.round(share).toLocaleString("en") : fixed(share, 1);
     fill(
       note,
       names[chosen],
@@ -188,7 +188,7 @@ function render({ model, el }) {
       for (const tick of ticks) {
         const share = (tick - ranges[axis][0]) / (ranges[axis][1] - ranges[axis][0]);
         const [x, y] = at(on(share));
-        const text = name === "images_per_second" ? String(10 ** tick) : tickText(tick);
+        const text = name === "images_per_second" ? (10 ** tick).toLocaleString("en") : tickText(tick);
         ctx.fillText(text, x + (aside ? 8 : upright ? -8 : 0), y + (upright ? 0 : aside ? 5 : 12));
       }
       ctx.fillStyle = colours.ink;
