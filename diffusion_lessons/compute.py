@@ -1,6 +1,7 @@
 """The one place that chooses device, number format and memory layout, by measuring them."""
 
 import contextlib
+import math
 import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -106,7 +107,7 @@ def fastest(device: torch.device | None = None) -> Compute:
 
     So that noise does not decide, a near tie between layouts goes to channels-last, which larger
     networks like better, and float32 and all cores stay unless something else is 1.2 times as
-    fast. Costs well under a second, once a process.
+    fast. Costs about half a second, once a process.
     """
     seconds = measure(device or best_device())
 
@@ -122,6 +123,9 @@ def fastest(device: torch.device | None = None) -> Compute:
     return chosen
 
 
+ROUNDS = 6  # of 3 passes each, the first of which warms up
+
+
 @lru_cache
 def measure(device: torch.device) -> dict[Compute, float]:
     """Seconds that one training pass through a convolution takes in each way; float32 first.
@@ -135,23 +139,24 @@ def measure(device: torch.device) -> dict[Compute, float]:
     choices = [Compute(device, dtype, layout, usual) for dtype in dtypes for layout in layouts]
     seconds: dict[Compute, float] = {}
     reason: RuntimeError | None = None
-    for choice in choices:
-        try:
-            seconds[choice] = min(_passes(choice))
-        except RuntimeError as error:  # this device cannot do it this way
-            reason = error
+    for _ in range(ROUNDS):  # a disturbance hits all choices alike
+        for choice in choices:
+            try:
+                seconds[choice] = min([seconds.get(choice, math.inf), *_passes(choice)])
+            except RuntimeError as error:  # this device cannot do it this way
+                reason = error
     if not seconds:
         raise RuntimeError(f"device {device} cannot run a convolution") from reason
     quickest = min(seconds, key=lambda choice: seconds[choice])
     for threads in {usual // 2, usual // 4} - {0} if usual else {}:
         fewer = replace(quickest, threads=threads)
-        seconds[fewer] = min(_passes(fewer))
+        seconds[fewer] = min(min(_passes(fewer)) for _ in range(ROUNDS))
     if usual:
         torch.set_num_threads(usual)
     return seconds
 
 
-def _passes(choice: Compute, repeats: int = 4) -> list[float]:
+def _passes(choice: Compute, repeats: int = 3) -> list[float]:
     """Seconds of each of some training passes, the first of which warms up."""
     seconds = []
     # Weights are drawn here: leave the caller's random numbers alone. And gradients are needed,
