@@ -21,18 +21,17 @@ from .evaluation import (
     GUIDANCES,
     SPACINGS,
     TRUNCATION,
+    DigitNetwork,
+    draw,
     evaluate,
     evaluate_all,
     evaluate_classifier,
     evaluate_noisy_classifier,
     evaluate_points,
-    generate,
 )
 from .models.classifier import Classifier, NoisyClassifier
-from .models.gan import Gan
 from .models.mlp import MLP
 from .models.unet import UNet
-from .models.vae import VAE
 from .recipes import RECIPES
 from .schedule import linear_schedule
 from .training import read_metadata, watch
@@ -100,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--spacing", choices=list(SPACINGS), nargs=several, default="uniform")
         command.add_argument(
             "--guidance",
-            choices=[*GUIDANCES, TRUNCATION] if command is measured else list(GUIDANCES),
+            choices=[*GUIDANCES, TRUNCATION],
             nargs=several,
             default="none",
             help="what steers",
@@ -204,13 +203,14 @@ def _digit_network(path: Path) -> UNet:
 def _sample(options: argparse.Namespace) -> None:
     from .viz import save_grid
 
-    model = _digit_network(_path(options.network))
-    labels = torch.arange(model.classes).repeat_interleave(options.each)
-    schedule = linear_schedule()
-    spacing = SPACINGS[options.spacing]
-    how = (schedule, options.steps, options.eta, options.seed)
-    guide = GUIDANCES[options.guidance]
-    images = generate(model, labels, *how, spacing=spacing, guidance=guide, scale=options.scale)
+    path = _path(options.network)
+    model = checkpoints.load(path)
+    if not isinstance(model, DigitNetwork):
+        raise ValueError(f"{path} holds a {type(model).__name__}; this needs a network for digits")
+    labels = torch.arange(10).repeat_interleave(options.each)
+    how = (options.steps, options.eta, options.seed, options.spacing)
+    steered = (options.guidance, options.scale)
+    images = draw(model, labels, linear_schedule(), *how, *steered)
     save_grid(options.out, torch.cat(list(images)), columns=options.each)
     print(options.out)
 
@@ -242,7 +242,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             command += f" --guidance {guidance} --scale {scale}"
         command += f" --seed {options.seed}"
         how = (linear_schedule(), options.samples, steps, eta, options.seed)
-        if isinstance(model, UNet | VAE | Gan):
+        if isinstance(model, DigitNetwork):
             result = evaluate(model, *how, spacing=spacing, guidance=guidance, scale=scale)
         elif spacing != "uniform" or guidance != "none":
             raise ValueError(f"{path} draws points: it has no --spacing and no --guidance")
@@ -260,7 +260,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _evaluate_all(
     path: Path, model: nn.Module, options: argparse.Namespace, several: dict[str, Any]
 ) -> None:
-    if not isinstance(model, UNet | VAE | Gan):
+    if not isinstance(model, DigitNetwork):
         raise ValueError(f"{path} holds a {type(model).__name__}; a table needs one for digits")
     if options.write:
         raise ValueError("--write is for one measurement, --out for a table: give one of them")

@@ -33,6 +33,9 @@ from .sampling import Denoiser, ddim_step, from_noise_model, sample
 from .schedule import NoiseSchedule, quadratic, uniform, vp_schedule
 from .tables import Table
 
+DigitNetwork = UNet | VAE | Gan
+"""Whatever draws digits of a class"""
+
 SPACINGS: dict[str, Callable[[float], float]] = {"uniform": uniform, "quadratic": quadratic}
 
 Network = Callable[..., Tensor]
@@ -220,7 +223,7 @@ def scores(fake: Tensor, real: Tensor) -> dict[str, float]:
 
 
 def draw(
-    model: UNet | VAE | Gan,
+    model: DigitNetwork,
     labels: Tensor,
     schedule: NoiseSchedule,
     steps: int = 50,
@@ -261,7 +264,7 @@ def draw(
 
 
 def evaluate(
-    model: UNet | VAE | Gan,
+    model: DigitNetwork,
     schedule: NoiseSchedule,
     count: int = 10_000,
     steps: int = 50,
@@ -313,7 +316,7 @@ def evaluate(
 
 
 def evaluate_all(
-    model: UNet | VAE | Gan,
+    model: DigitNetwork,
     schedule: NoiseSchedule,
     out: Path | str,
     steps: Sequence[int],

@@ -61,15 +61,18 @@ def trilemma(
 ) -> Iterator[Row]:
     """Measure every method into the JSON table ``out``; yields each new row.
 
-    A row is what `evaluate` finds (``images_per_second`` is of this machine), with the network's
-    checksum and 30 of its pictures (`pictures` unpacks them). A run that was cut off goes on after
-    the last row. ``divide`` takes so many times fewer samples. Raises ValueError for a method that
-    does not exist, or a file of another seed.
+    A row is what `evaluate` finds (``images_per_second`` is of this machine), with 30 of its
+    pictures (`pictures` unpacks them); the networks' checksums stand at the table's head. A run
+    that was cut off goes on after the last row. ``divide`` takes so many times fewer samples.
+    Raises ValueError for a method that does not exist, or a file of other networks, another seed or
+    ``divide``.
     """
     if unknown := set(methods) - set(METHODS):
         raise ValueError(f"methods must be of {list(METHODS)}, got {sorted(unknown)}")
     names = list(METHODS)
-    table = Table(out, {"seed": seed, "divide": divide}, lambda row: names.index(row["method"]))
+    networks = {name: checksum(name) for name in sorted({m.network for m in METHODS.values()})}
+    head = {"networks": networks, "seed": seed, "divide": divide}
+    table = Table(out, head, lambda row: names.index(row["method"]))
     schedule = linear_schedule()
     for name in methods:
         if names.index(name) in table:
@@ -84,7 +87,6 @@ def trilemma(
         row = {
             "method": name,
             "network": method.network,
-            "sha256": read_card(pretrained_path(method.network))["sha256"],
             **{key: value for key, value in found.items() if key != "seed"},
             "pictures": base64.b64encode(zlib.compress(greys, 9)).decode(),
             "compute": fastest().as_dict(),
@@ -92,6 +94,12 @@ def trilemma(
         }
         table.add(row)
         yield row
+
+
+def checksum(network: str) -> str:
+    """The SHA-256 of a shipped network, from its card."""
+    found: str = read_card(pretrained_path(network))["sha256"]
+    return found
 
 
 def pictures(row: Row) -> Tensor:

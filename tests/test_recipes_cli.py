@@ -49,9 +49,17 @@ def test_train_goes_on_from_a_network_and_says_so(tmp_path: Path):
     assert 0 < max(moved) < 0.1  # the first step, warming up, moves the weights but little
 
 
-def test_sample_writes_a_grid(tmp_path: Path):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--steps", "2"],
+        ["digits-ddgan", "--steps", "4", "--eta", "1"],
+        ["digits-vae", "--steps", "1", "--guidance", "truncation", "--scale", "0.5"],
+    ],
+)
+def test_sample_writes_a_grid(arguments: list[str], tmp_path: Path):
     target = tmp_path / "grid.png"
-    assert cli.main(["sample", "--each", "2", "--steps", "2", "--out", str(target)]) == 0
+    assert cli.main(["sample", *arguments, "--each", "2", "--out", str(target)]) == 0
     picture = matplotlib.image.imread(target)
     assert picture.shape[:2] == (10 * 28 * 2, 2 * 28 * 2)  # ten rows of two, each pixel doubled
 
@@ -121,6 +129,7 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
     [
         (["sample", "nothing"], "no pretrained network 'nothing'"),
         (["sample", "digits-classifier"], "this needs a network for digits"),
+        (["sample", "digits-ddgan"], "this Gan draws in 4 steps with eta 1"),
         (["sample", "--steps", "5000"], "steps must lie in 1..1000"),
         (["sample", "--eta", "2", "--steps", "2"], "eta must lie in 0..1"),
         (["evaluate", "digits-ddpm", "--samples", "20000"], "count must lie in"),

@@ -31,6 +31,10 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     assert rest["method"] == FEW[1]
     with pytest.raises(ValueError, match="was measured with seed 1, not 0"):
         next(trilemma(out, FEW, divide=500))
+    other = out.with_name("other.json")
+    other.write_text(out.read_text().replace('"digits-vae": "', '"digits-vae": "0'))
+    with pytest.raises(ValueError, match="was measured with networks"):
+        next(trilemma(other, FEW, seed=1, divide=500))
     found: list[dict[str, Any]] = json.loads(out.read_text())["rows"]
     return found
 
@@ -56,11 +60,14 @@ def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_shipped_table_is_of_the_shipped_networks_and_says_what_lesson_07_says() -> None:
-    rows = {row["method"]: row for row in shipped_table("trilemma")["rows"]}
+    table = shipped_table("trilemma")
+    for network, wanted in table["networks"].items():
+        assert wanted == read_card(pretrained_path(network))["sha256"], network
+    rows = {row["method"]: row for row in table["rows"]}
     assert list(rows) == list(METHODS)
     for name, row in rows.items():
         method = METHODS[name]
-        assert row["sha256"] == read_card(pretrained_path(method.network))["sha256"], name
+        assert row["network"] == method.network
         assert row["samples"] == method.samples
         assert pictures(row).shape == (30, 1, 28, 28)
     assert len({str(row["machine"]) for row in rows.values()}) == 1

@@ -5,17 +5,6 @@ const percent = (share) => `${fixed(100 * share, 0)}\u00a0%`;
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 
-// q(x_s | x_t, x_0) = N(a x_0 + b x_t, c^2) for s = t - 1: [a, b, c].
-function stepBack(alphaBar, t) {
-  const [from, to] = [alphaBar[t], alphaBar[t - 1]];
-  const beta = 1 - from / to;
-  return [
-    (Math.sqrt(to) * beta) / (1 - from),
-    (Math.sqrt(from / to) * (1 - to)) / (1 - from),
-    Math.sqrt((beta * (1 - to)) / (1 - from)),
-  ];
-}
-
 // What each box says. `at` has t, s = t - 1, T and the formulas' numbers.
 const SAY = {
   x_0: () => "A clean digit from the data, 28 × 28 numbers from −1 to 1.",
@@ -42,8 +31,8 @@ const SAY = {
         ? "At s = 0 the posterior is x_0′ itself: this is the sample."
         : "At s = 0 the posterior is x_0′ itself: the made pair is (x_0′, x_1).";
     }
-    const [a, b, c] = at.back;
-    const where = `x_${s}′ = ${fixed(a, 2)} x_0′ + ${fixed(b, 2)} x_${t} + ${fixed(c, 2)} ε`;
+    const { weight0, weightT, std } = stepBack(at.alphaBar[s], at.alphaBar[t]);
+    const where = `x_${s}′ = ${fixed(weight0, 2)} x_0′ + ${fixed(weightT, 2)} x_${t} + ${fixed(std, 2)} ε`;
     const then = at.sampling ? `The next step starts from it.` : `Beside x_${t} it is the made pair.`;
     return `The posterior, a formula, noises x_0′ back to s = ${s}: ${where}. ${then}`;
   },
@@ -198,7 +187,6 @@ function render({ model, el }) {
       s: t - 1,
       T: counts.t,
       alphaBar,
-      back: stepBack(alphaBar, t),
       latent: latents[0].length,
       far: Math.sqrt(far / size),
       real: sigmoid(logit.true),
@@ -267,5 +255,4 @@ const sentence = (text) =>
     .map((part, i) => (i % 2 ? math(part) : part));
 const plain = (text) => text.replaceAll("_", " ").replaceAll("′", " drawn");
 
-export { stepBack };
 export default { render };

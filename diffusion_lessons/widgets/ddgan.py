@@ -62,7 +62,7 @@ class DDGANStepper(Explorer):
     not fit, traitlets.TraitError for a choice that is not there.
     """
 
-    _esm = module_text("ddgan.js")
+    _esm = module_text("back.js", "ddgan.js")
     _css = style_text("ddgan.css")
 
     mode = traitlets.Enum(MODES, "training").tag(sync=True)
@@ -221,18 +221,22 @@ class DDGANStepper(Explorer):
         shape = [self._counts["t"], self._counts["picture"], *self._shape]
         return unpack_greys(self._x_s_true, shape, LEVELS)[self.t - 1, self.picture]
 
+    def _logits(self) -> tuple[Tensor, Tensor]:
+        """What the discriminator says to the true pair and to the made one."""
+        true = self._logits_true[self.t - 1][self.picture]
+        made = self._logits_made[self.t - 1][self.z][self.picture]
+        return torch.tensor(true), torch.tensor(made)
+
     @property
     def judged(self) -> tuple[float, float]:
         """How real the discriminator finds the true pair and the made one, each in 0..1."""
-        true = torch.tensor(self._logits_true[self.t - 1][self.picture])
-        made = torch.tensor(self._logits_made[self.t - 1][self.z][self.picture])
+        true, made = self._logits()
         return float(true.sigmoid()), float(made.sigmoid())
 
     @property
     def losses(self) -> tuple[float, float]:
         """Of the discriminator (without its penalty) and of the generator, on these two pairs."""
-        true = torch.tensor(self._logits_true[self.t - 1][self.picture])
-        made = torch.tensor(self._logits_made[self.t - 1][self.z][self.picture])
+        true, made = self._logits()
         return float(F.softplus(-true) + F.softplus(made)), float(F.softplus(-made))
 
     def figure(self) -> "Figure":

@@ -21,10 +21,8 @@ function bumps({ means, stds, weights }, xt, aS, aT) {
 
 // q(x_s | x_t, x_0) as [mean, std]; DDPM's step has the mean guess in the place of x_0.
 function given(x0, xt, aS, aT) {
-  const aTs = aT / aS;
-  const weight0 = (Math.sqrt(aS) * (1 - aTs)) / (1 - aT);
-  const weightT = (Math.sqrt(aTs) * (1 - aS)) / (1 - aT);
-  return [weight0 * x0 + weightT * xt, Math.sqrt(((1 - aS) / (1 - aT)) * (1 - aTs))];
+  const { weight0, weightT, std } = stepBack(aS, aT);
+  return [weight0 * x0 + weightT * xt, std];
 }
 
 // The mean of x_s is the same for the true curve and for DDPM's step.
@@ -55,26 +53,7 @@ function render({ model, el }) {
     watch: ["t", "stride", "x_t", "component"],
     paint,
   });
-  const earlier = () => Math.max(1, model.get("t") - model.get("stride"));
-  const time = timeline({
-    view,
-    name: "t",
-    label: "time",
-    symbol: "t",
-    min: 2,
-    max: T,
-    seconds: () => 7,
-    show: (t) => `${t} of ${T}`,
-  });
-  const stride = slider({
-    name: "stride",
-    label: "the step,",
-    symbol: "t − s",
-    values: T > 2 ? [...new Set([...niceValues(1, T - 1, true), T - 1])] : [1],
-    show: () => `${model.get("t") - earlier()}, s = ${earlier()}`,
-    speak: () => `${model.get("t") - earlier()}, back to time ${earlier()}`,
-    onInput: (value) => view.set({ stride: value }),
-  });
+  const { time, stride, earlier } = twoTimes({ model, view, T, label: "the step," });
   const noisy = slider({
     name: "x_t",
     label: "noisy value",

@@ -34,7 +34,7 @@ class MultimodalExplorer(Explorer):
     of one step, traitlets.TraitError for values outside their range.
     """
 
-    _esm = module_text("multimodal.js")
+    _esm = module_text("back.js", "multimodal.js")
 
     t = traitlets.Int(2).tag(sync=True)
     stride = traitlets.Int(1, min=1).tag(sync=True)

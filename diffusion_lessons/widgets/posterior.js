@@ -2,13 +2,12 @@
 
 // Prior, likelihood and posterior of x_s as bells [mean, std], from alpha_bar at s and at t.
 function threeBells(x0, xt, aS, aT) {
-  const aTs = aT / aS; // signal kept from s to t
-  const weight0 = (Math.sqrt(aS) * (1 - aTs)) / (1 - aT);
-  const weightT = (Math.sqrt(aTs) * (1 - aS)) / (1 - aT);
+  const aTs = aT / aS;
+  const { weight0, weightT, std } = stepBack(aS, aT);
   return {
     prior: [Math.sqrt(aS) * x0, Math.sqrt(1 - aS)],
     likelihood: [xt / Math.sqrt(aTs), Math.sqrt((1 - aTs) / aTs)],
-    posterior: [weight0 * x0 + weightT * xt, Math.sqrt(((1 - aS) / (1 - aT)) * (1 - aTs))],
+    posterior: [weight0 * x0 + weightT * xt, std],
     weight0,
     weightT,
   };
@@ -42,26 +41,7 @@ function render({ model, el }) {
     });
   const clean = number("x_0", "clean value", "x_0");
   const noisy = number("x_t", "noisy value", "x_t");
-  const time = timeline({
-    view,
-    name: "t",
-    label: "time",
-    symbol: "t",
-    min: 2,
-    max: T,
-    seconds: () => 7,
-    show: (t) => `${t} of ${T}`,
-  });
-  const earlier = () => Math.max(1, model.get("t") - model.get("stride"));
-  const stride = slider({
-    name: "stride",
-    label: "stride",
-    symbol: "t − s",
-    values: T > 2 ? [...new Set([...niceValues(1, T - 1, true), T - 1])] : [1],
-    show: () => `${model.get("t") - earlier()}, s = ${earlier()}`,
-    speak: () => `${model.get("t") - earlier()}, back to time ${earlier()}`,
-    onInput: (value) => view.set({ stride: value }),
-  });
+  const { time, stride, earlier } = twoTimes({ model, view, T, label: "stride" });
 
   const title = [
     ...[key("signal", "prior", "dl-dashed"), " ", math("q(x_s | x_0)")],

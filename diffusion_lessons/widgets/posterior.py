@@ -38,7 +38,7 @@ class PosteriorExplorer(Explorer):
     values outside their range.
     """
 
-    _esm = module_text("posterior.js")
+    _esm = module_text("back.js", "posterior.js")
 
     x_0 = traitlets.Float(1.2, min=-REACH, max=REACH).tag(sync=True)
     x_t = traitlets.Float(-0.6, min=-REACH, max=REACH).tag(sync=True)

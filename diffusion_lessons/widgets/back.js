@@ -1,0 +1,38 @@
+// ---------------------------------------------------------------- one step back, from t to s < t
+// What PosteriorExplorer, MultimodalExplorer and DDGANStepper share.
+
+// q(x_s | x_t, x_0) is a Gaussian with mean weight0 x_0 + weightT x_t; from alpha_bar at s and at t.
+function stepBack(aS, aT) {
+  const kept = aT / aS; // signal kept from s to t
+  return {
+    weight0: (Math.sqrt(aS) * (1 - kept)) / (1 - aT),
+    weightT: (Math.sqrt(kept) * (1 - aS)) / (1 - aT),
+    std: Math.sqrt(((1 - aS) / (1 - aT)) * (1 - kept)),
+  };
+}
+
+// The film of t and the slider of t - s; `earlier` is s, which is at least 1.
+function twoTimes({ model, view, T, label }) {
+  const earlier = () => Math.max(1, model.get("t") - model.get("stride"));
+  const time = timeline({
+    view,
+    name: "t",
+    label: "time",
+    symbol: "t",
+    min: 2,
+    max: T,
+    seconds: () => 7,
+    show: (t) => `${t} of ${T}`,
+  });
+  const stride = slider({
+    name: "stride",
+    label,
+    symbol: "t − s",
+    values: T > 2 ? [...new Set([...niceValues(1, T - 1, true), T - 1])] : [1],
+    show: () => `${model.get("t") - earlier()}, s = ${earlier()}`,
+    speak: () => `${model.get("t") - earlier()}, back to time ${earlier()}`,
+    onInput: (value) => view.set({ stride: value }),
+  });
+  return { time, stride, earlier };
+}
+
