@@ -1,11 +1,11 @@
 """Networks on disk: weights as safetensors, everything else in a JSON card beside them.
 
 The card says what the network is (class and arguments), how it was made (command, seed, time,
-machine), what it was measured to do, and the SHA-256 of its weights, which is checked on loading.
+machine), what it was measured to do, and the SHA-256 of its weights, which is checked on loading,
+as is the card's own checksum.
 """
 
 import hashlib
-import json
 import os
 import platform
 from pathlib import Path
@@ -16,6 +16,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
+from .files import aside, read_json, write_json
 from .models.classifier import Classifier, NoisyClassifier
 from .models.gan import Gan
 from .models.mlp import MLP
@@ -51,7 +52,8 @@ def save(path: Path | str, model: nn.Module, card: dict[str, Any] | None = None)
         **(card or {}),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content)
+    with aside(path) as unfinished:
+        unfinished.write_bytes(content)
     write_card(path, full)
 
 
@@ -102,28 +104,20 @@ def read_card(path: Path | str) -> dict[str, Any]:
     """The card of the network at ``path``. Raises as `load` does."""
     card = Path(path).with_suffix(".json")
     try:
-        found = json.loads(card.read_text())
-        if not isinstance(found, dict) or not {"network", "config", "sha256"} <= found.keys():
+        found = read_json(card)
+        if not {"network", "config", "sha256"} <= found.keys():
             raise ValueError("it is not the card of a network")
-    except (ValueError, UnicodeDecodeError) as error:
+        measured = found.get("measured", [])
+        if not isinstance(measured, list) or not all(isinstance(m, dict) for m in measured):
+            raise ValueError("what was measured is no list of results")
+    except ValueError as error:
         raise ValueError(f"{card} is damaged: {error}. {_remedy(card)}") from error
     return found
 
 
 def write_card(path: Path | str, card: dict[str, Any]) -> None:
     """Write the card of the network at ``path``."""
-    text = json.dumps(card, indent=2) + "\n"
-    write_atomically(Path(path).with_suffix(".json"), text.encode())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write aside, then rename: whoever reads ``path`` sees the old file or the new one."""
-    unfinished = path.with_name(path.name + ".part")
-    with open(unfinished, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    write_json(Path(path).with_suffix(".json"), card, indent=2)
 
 
 def machine() -> dict[str, Any]:

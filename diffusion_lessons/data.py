@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import checks
+
 DIGITS_FILE = Path(__file__).parent / "assets" / "mnist.zip"
 
 # MD5 of the four original files, uncompressed (LeCun, Cortes, Burges: the MNIST database).
@@ -32,11 +34,17 @@ class Images(NamedTuple):
 
 def to_unit(images: Tensor) -> Tensor:
     """Bytes 0..255 -> float32 in -1..1, the range the networks work in."""
+    checks.tensor("images", images)
+    if images.dtype != torch.uint8:  # pictures in -1..1, given once more, would all turn black
+        raise TypeError(f"images must be bytes (torch.uint8), got {images.dtype}")
     return images.float() / 127.5 - 1
 
 
 def to_bytes(x: Tensor) -> Tensor:
     """Floats in -1..1 (clipped if outside) -> bytes 0..255. Undoes `to_unit`."""
+    checks.floats(x=x)
+    if x.isnan().any():
+        raise ValueError("x holds NaN, which is no grey")
     return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
@@ -127,21 +135,35 @@ def _torchvision(name: str, train: bool, root: Path | str):  # type: ignore[no-u
         from torchvision import datasets
     except ImportError as error:
         raise ImportError(f"{name} comes through torchvision: pip install torchvision") from error
-    folder = Path(root).expanduser()
+    folder = Path(root)
     try:
+        folder = folder.expanduser()  # a RuntimeError where there is no home
         found = getattr(datasets, name)(folder, train=train, download=True)
+        if len(found.data) != len(found.targets):  # torchvision takes a shortened file of labels
+            raise ValueError(f"{len(found.data)} pictures and {len(found.targets)} labels")
     except (OSError, RuntimeError) as error:
         raise ConnectionError(
             f"{name} could not be downloaded into {folder} ({error}). With a network, try again; "
             "without one, put the files there by hand or use digits(), which ships with the package"
         ) from error
+    except Exception as error:  # torchvision reads what lies there, and stumbles in its own ways
+        where = folder / ("cifar-10-batches-py" if name == "CIFAR10" else name)
+        raise ValueError(f"{where} is damaged ({error}); delete it to load {name} anew") from error
     return found.data, found.targets
+
+
+def _check_points(n: int, noise: float) -> None:
+    checks.amount("n", n, 2)
+    checks.number("noise", noise)
+    if noise < 0:
+        raise ValueError(f"noise must be at least 0, got {noise}")
 
 
 def moons(
     n: int, generator: torch.Generator | None = None, noise: float = 0.06
 ) -> tuple[Tensor, Tensor]:
     """Two interleaved half circles: points [n, 2] of about unit variance, and which moon [n]."""
+    _check_points(n, noise)
     which = torch.randint(2, (n,), generator=generator)
     angle = math.pi * torch.rand(n, generator=generator)
     side = 1 - 2.0 * which  # +1 is the upper moon, -1 the lower
@@ -152,6 +174,7 @@ def moons(
 
 def spiral(n: int, generator: torch.Generator | None = None, noise: float = 0.04) -> Tensor:
     """A spiral of one and a half turns: points [n, 2] of about unit variance."""
+    _check_points(n, noise)
     u = torch.rand(n, generator=generator).sqrt()  # as many points on each bit of the curve
     angle = 3 * math.pi * u
     x = 2 * u[:, None] * torch.stack([angle.cos(), angle.sin()], 1)

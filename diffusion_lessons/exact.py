@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from . import checks
 from .gaussian import randn_like
 from .sampling import Denoiser
 from .schedule import NoiseSchedule, Time
@@ -28,6 +29,9 @@ class GaussianMixture:
     weights: Tensor
 
     def __post_init__(self) -> None:
+        checks.floats(means=self.means)
+        checks.floats(stds=self.stds)
+        checks.floats(weights=self.weights)
         if self.means.ndim != 2 or not (
             self.stds.shape == self.weights.shape == self.means.shape[:1]
         ):
@@ -43,12 +47,14 @@ class GaussianMixture:
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """n points [n, D] and the component each came from [n]."""
+        checks.amount("n", n, self.means.shape[1])
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         x = self.means[k]
         return x + self.stds[k, None] * randn_like(x, generator), k
 
     def log_joint(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
         """log p(component k, x_t), [B, D] -> [B, K]."""
+        self._check(x_t)
         a_t = schedule.at(t, x_t).to(x_t.dtype)  # [] or [B, 1]
         variance = a_t * self.stds**2 + 1 - a_t  # of each component after noising, [K] or [B, K]
         gap = x_t[:, None] - a_t.sqrt()[..., None] * self.means  # [B, 1, D] - [K, D] -> [B, K, D]
@@ -66,6 +72,7 @@ class GaussianMixture:
 
     def denoise(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
         """E[x_0 | x_t], [B, D] -> [B, D]: the perfect denoiser in squared error."""
+        self._check(x_t)
         a_t = schedule.at(t, x_t).to(x_t.dtype)
         variance = a_t * self.stds**2 + 1 - a_t
         gap = x_t[:, None] - a_t.sqrt()[..., None] * self.means
@@ -79,15 +86,23 @@ class GaussianMixture:
 
     def score(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
         """grad log p(x_t), [B, D] -> [B, D]: the direction towards more likely points."""
+        self._check(x_t)
         a_t = schedule.at(t, x_t).to(x_t.dtype)
         variance = a_t * self.stds**2 + 1 - a_t
         gap = x_t[:, None] - a_t.sqrt()[..., None] * self.means
         weight = self.class_posterior(x_t, t, schedule) / variance
         return -(weight[..., None] * gap).sum(1)
 
+    def _check(self, x_t: Tensor) -> None:
+        checks.floats(x_t=x_t)
+        if x_t.ndim != 2 or x_t.shape[1] != self.means.shape[1]:
+            raise ValueError(f"x_t must be [B, {self.means.shape[1]}], got {list(x_t.shape)}")
+
 
 def grid_mixture(side: int = 5, std: float = 0.05, spacing: float = 0.5) -> GaussianMixture:
     """side x side equal round Gaussians on a square grid around 0, in two dimensions."""
+    checks.whole("side", side, 1, 100)
+    checks.number("spacing", spacing)
     ticks = (torch.arange(side) - (side - 1) / 2) * spacing
     means = torch.cartesian_prod(ticks, ticks)
     return _equal(means, std)
@@ -95,10 +110,13 @@ def grid_mixture(side: int = 5, std: float = 0.05, spacing: float = 0.5) -> Gaus
 
 def ring_mixture(count: int = 8, std: float = 0.1, radius: float = 1.0) -> GaussianMixture:
     """``count`` equal round Gaussians on a circle around 0, in two dimensions."""
+    checks.whole("count", count, 1, 10_000)
+    checks.number("radius", radius)
     angle = 2 * math.pi * torch.arange(count) / count
     return _equal(radius * torch.stack([angle.cos(), angle.sin()], 1), std)
 
 
 def _equal(means: Tensor, std: float) -> GaussianMixture:
+    checks.positive("std", std)
     K = len(means)
     return GaussianMixture(means, torch.full((K,), std), torch.full((K,), 1 / K))

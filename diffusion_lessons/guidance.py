@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from . import checks
 from .sampling import Denoiser
 from .schedule import NoiseSchedule
 
@@ -31,7 +32,7 @@ def classifier_guidance(
     afterwards (`clipped`). Raises ValueError for a scale that is not finite, and when called, for a
     log_prob whose answer is not [B] or does not depend on x_t.
     """
-    _check_scale(scale)
+    checks.number("scale", scale)
 
     def guided(x_t: Tensor, t: int) -> Tensor:
         x0_hat = denoiser(x_t, t)
@@ -72,6 +73,7 @@ def class_log_prob(classifier: Callable[[Tensor, Tensor], Tensor], label: Tensor
             "noisy ones; train one on noisy pictures (diffusion-lessons train "
             "digits-noisy-classifier), or say that you mean it: lambda x_t, t: classifier(x_t)"
         )
+    checks.tensor("label", label)
     if label.ndim != 1 or label.is_floating_point() or label.dtype == torch.bool:
         raise ValueError(f"label must be integers [B], got {label.dtype} {list(label.shape)}")
 
@@ -100,7 +102,7 @@ def classifier_free_guidance(
     mixing the predicted noise, as both are linear in each other with weights that sum to 1. Raises
     ValueError for a scale that is not finite.
     """
-    _check_scale(scale)
+    checks.number("scale", scale)
 
     def guided(x_t: Tensor, t: int) -> Tensor:
         if scale == 1:
@@ -113,8 +115,7 @@ def classifier_free_guidance(
 
 def clipped(denoiser: Denoiser, limit: float = 1.0) -> Denoiser:
     """The denoiser, its x0_hat limited to -limit..limit. Raises ValueError unless limit > 0."""
-    if not limit > 0:
-        raise ValueError(f"limit must be above 0, got {limit}")
+    checks.positive("limit", limit)
     return lambda x_t, t: denoiser(x_t, t).clamp(-limit, limit)
 
 
@@ -129,6 +130,8 @@ def truncated_normal(
     go through the inverse of the distribution function. A threshold of infinity leaves a normal.
     Raises ValueError unless threshold > 0.
     """
+    checks.amount("shape", *shape)
+    checks.real("threshold", threshold)
     if not threshold > 0:
         raise ValueError(f"threshold must be above 0, got {threshold}")
     device = generator.device if generator is not None else torch.device("cpu")
@@ -136,11 +139,6 @@ def truncated_normal(
     inside = math.erf(min(threshold, 5.0) / math.sqrt(2))  # beyond 5 float32 sees no difference
     z = math.sqrt(2) * torch.erfinv((2 * u - 1) * inside)
     return z.clamp(-threshold, threshold)
-
-
-def _check_scale(scale: float) -> None:
-    if not math.isfinite(scale):
-        raise ValueError(f"scale must be finite, got {scale}")
 
 
 def _inputs(function: Callable[..., Tensor]) -> int | None:

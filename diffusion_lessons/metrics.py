@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import checks
+
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
     """Frechet distance between Gaussians fitted to features a [N, D] and b [M, D].
@@ -122,6 +124,7 @@ def _centred(real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _check_features(**sets: Tensor) -> None:
     """Two sets of finite features [N, D] of one width, with at least 2 rows each."""
     for name, x in sets.items():
+        checks.floats(**{name: x})
         if x.ndim != 2 or len(x) < 2:
             raise ValueError(f"{name} must be features [N, D] with N >= 2, got {list(x.shape)}")
         if not x.isfinite().all():
@@ -133,9 +136,18 @@ def _check_features(**sets: Tensor) -> None:
 
 def class_accuracy(logits: Tensor, labels: Tensor) -> float:
     """Share of rows of logits [N, K] whose largest entry is the label [N]."""
+    checks.floats(logits=logits)
+    if logits.ndim != 2 or not logits.numel():
+        raise ValueError(f"logits must be [N, K], got {list(logits.shape)}")
+    checks.rows("labels", labels, len(logits), logits.shape[1])
     return (logits.argmax(1) == labels).double().mean().item()
 
 
 def mode_counts(points: Tensor, means: Tensor) -> Tensor:
     """How many points [N, D] lie nearest to each mean [K, D], int64 [K]."""
+    checks.floats(points=points)
+    checks.floats(means=means)
+    if points.ndim != 2 or means.ndim != 2 or points.shape[1] != means.shape[1] or not len(means):
+        shapes = f"{list(points.shape)} and {list(means.shape)}"
+        raise ValueError(f"points must be [N, D] and means [K, D] with K >= 1, got {shapes}")
     return torch.bincount(torch.cdist(points, means).argmin(1), minlength=len(means))

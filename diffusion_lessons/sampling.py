@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import checks
 from .gaussian import (
     Gaussian,
     check_order,
@@ -48,8 +49,7 @@ def thin(steps: Sequence[Step], count: int) -> list[Step]:
 
     Raises ValueError if count is below 2.
     """
-    if count < 2:
-        raise ValueError(f"count must be at least 2, got {count}")
+    checks.whole("count", count, 2)
     if len(steps) <= count:
         return list(steps)
     return [steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count)]
@@ -68,8 +68,8 @@ def from_noise_model(
     paper does not say it; at high noise a small error in the noise is a huge one in x0_hat.
     Raises ValueError if clip is not above 0.
     """
-    if clip is not None and not clip > 0:
-        raise ValueError(f"clip must be above 0, got {clip}")
+    if clip is not None:
+        checks.positive("clip", clip)
 
     def denoiser(x_t: Tensor, t: int) -> Tensor:
         time = torch.full((len(x_t),), t, device=x_t.device)
@@ -91,6 +91,7 @@ def ddpm_step(
 
     ``variance`` is `posterior_variance` (the paper's beta_tilde) or `forward_variance` (its beta).
     """
+    checks.floats(x_t=x_t, x0_hat=x0_hat)
     a_s, a_t = schedule.at(s, x_t), schedule.at(t, x_t)
     std = variance(a_t, a_s).sqrt().to(x_t.dtype)
     return Gaussian(posterior(x_t, x0_hat, t, s, schedule).mean, std)
@@ -104,8 +105,8 @@ def ddim_step(
     ``eta`` = 0 draws no noise, 1 is `ddpm_step`, for any stride. Raises ValueError for an eta
     outside 0..1.
     """
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta must lie in 0..1, got {eta}")
+    checks.floats(x_t=x_t, x0_hat=x0_hat)
+    checks.share("eta", eta)
     a_s, a_t = schedule.at(s, x_t), schedule.at(t, x_t)
     check_order(a_s, a_t)
     sigma = eta * posterior_variance(a_t, a_s).sqrt()
@@ -135,6 +136,7 @@ def sample(
     Options of a step rule go in with functools.partial: ``step=partial(ddim_step, eta=0.5)``.
     Raises ValueError for impossible steps or times, before the first step.
     """
+    checks.batch(x_T=x_T)
     visited = _visited(schedule, steps, times)
     x = x_T
     for t, s in pairwise(visited):
@@ -167,6 +169,7 @@ def ddim_invert(
     noise that the denoiser sees at s, where the way down uses the one at t; this is Euler's method
     for one differential equation, walked in either direction, and its error falls with the steps.
     """
+    checks.batch(x_0=x_0)
     upward = [1, *(t for t in reversed(_visited(schedule, steps, times)) if t > 1)]
     yield Step(0, x_0, x_0)
     x, x0_hat = forward(x_0, 0, 1, schedule).sample(generator), x_0
@@ -188,14 +191,22 @@ def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     ValueError for shapes that differ, and for vectors that point opposite ways: no great circle is
     shorter than the others there.
     """
-    if a.shape != b.shape or a.ndim < 2:
-        raise ValueError(f"a and b must have one shape [B, ...], got {a.shape} and {b.shape}")
+    checks.floats(a=a, b=b)
+    if a.ndim < 2:
+        raise ValueError(f"a and b must be [B, ...], got {list(a.shape)}")
+    if not isinstance(share, Tensor):
+        checks.share("share", share)
+    share = torch.as_tensor(share, dtype=a.dtype, device=a.device)
+    checks.stretched(a=a, share=share)
+    if not ((share >= 0) & (share <= 1)).all():
+        raise ValueError(f"share must lie in 0..1, got {share.tolist()}")
     lengths = a.flatten(1).norm(dim=1) * b.flatten(1).norm(dim=1)
+    if not (lengths > 0).all():
+        raise ValueError("a and b must be finite, and no row of them zero: it points nowhere")
     cosine = (a * b).flatten(1).sum(1) / lengths
     if (cosine < -1 + 1e-6).any():
         raise ValueError("a and b point opposite ways: there is no shortest way between them")
     angle = cosine.clamp(max=1).acos().view(-1, *[1] * (a.ndim - 1))
-    share = torch.as_tensor(share, dtype=a.dtype, device=a.device)
     near = angle < 1e-4
     safe = torch.where(near, torch.ones_like(angle), angle)
     weight_a = torch.where(near, 1 - share, ((1 - share) * safe).sin() / safe.sin())
@@ -209,12 +220,9 @@ def _visited(schedule: NoiseSchedule, steps: int | None, times: list[int] | None
         return schedule.times(steps)
     if steps is not None:
         raise ValueError("give steps or times, not both")
-    if (
-        len(times) < 2
-        or times[0] > schedule.T
-        or times[-1] != 0
-        or any(t <= s for t, s in pairwise(times))
-    ):
+    for t in times:
+        checks.whole("each of times", t, 0, schedule.T)
+    if len(times) < 2 or times[-1] != 0 or any(t <= s for t, s in pairwise(times)):
         raise ValueError(f"times must fall strictly from at most {schedule.T} to 0, got {times}")
     return times
 
@@ -233,6 +241,7 @@ def elbo_terms(
     step's variance is the posterior's; the last step, L_0, is the discretised Gaussian of eq. 13
     with variance beta_1. One noised copy of each picture at each time: T denoiser calls.
     """
+    checks.batch(2, x_0=x_0)
     x_0 = x_0.double()
 
     def guess(t: int) -> tuple[Tensor, Tensor]:

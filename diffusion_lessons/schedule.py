@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from . import checks
+
 Time = int | Tensor
 """A time: one int for the whole batch, or a tensor of integers [B], one for each example."""
 
@@ -31,7 +33,10 @@ class NoiseSchedule:
     )
 
     def __post_init__(self) -> None:
-        alpha_bar = torch.as_tensor(self.alpha_bar, dtype=torch.float64).detach().cpu().clone()
+        try:
+            alpha_bar = torch.as_tensor(self.alpha_bar, dtype=torch.float64).detach().cpu().clone()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"alpha_bar must be a row of numbers: {error}") from error
         if alpha_bar.ndim != 1 or len(alpha_bar) < 2:
             raise ValueError(
                 f"alpha_bar must be one row of at least 2 numbers, got {list(alpha_bar.shape)}"
@@ -69,13 +74,17 @@ class NoiseSchedule:
         itself at small t. Raises TypeError for a t that is not an integer and ValueError for one
         outside 0..T or of another batch size.
         """
+        checks.tensor("like", like)
         if isinstance(t, Tensor):
             if t.is_floating_point() or t.is_complex() or t.dtype == torch.bool:
                 raise TypeError(f"t must hold integers, got dtype {t.dtype}")
-            if t.ndim > 1 or (t.ndim == 1 and len(t) not in (1, len(like))):
+            batch = len(like) if like.ndim else 1
+            if t.ndim > 1 or (t.ndim == 1 and len(t) not in (1, batch)):
                 raise ValueError(
-                    f"t must have shape [] or [{len(like)}] for this batch, got {list(t.shape)}"
+                    f"t must have shape [] or [{batch}] for this batch, got {list(t.shape)}"
                 )
+            if t.ndim and t.device != like.device:
+                raise ValueError(f"t must be where the batch is, {like.device}, not {t.device}")
             if t.device.type == "cpu" and t.numel() and not (t.min() >= 0 and t.max() <= self.T):
                 raise ValueError(f"t must lie in 0..{self.T}, got {t.min()} to {t.max()}")
             return self._table(t.device)[t.long()].reshape(-1, *[1] * (like.ndim - 1))
@@ -100,14 +109,14 @@ class NoiseSchedule:
         Raises ValueError if steps is not in 1..T.
         """
         steps = self.T if steps is None else steps
-        if isinstance(steps, bool) or not isinstance(steps, int):
-            raise TypeError(f"steps must be an int, got {type(steps).__name__}")
-        if not 1 <= steps <= self.T:
-            raise ValueError(f"steps must lie in 1..{self.T}, got {steps}")
+        checks.whole("steps", steps, 1, self.T)
         spacing = spacing or uniform
         rising = [0]
         for i in range(1, steps + 1):
-            t = round(self.T * spacing(i / steps))
+            share = spacing(i / steps)
+            if not 0 <= share <= 1:
+                raise ValueError(f"spacing must map 0..1 onto 0..1, got {share} at {i / steps}")
+            t = round(self.T * share)
             # Rounding may make two times meet near 0; keep them apart, and leave room above.
             rising.append(min(max(t, rising[-1] + 1), self.T - (steps - i)))
         return rising[::-1]
@@ -133,11 +142,13 @@ def _from_beta(beta: Tensor) -> NoiseSchedule:
     return NoiseSchedule(torch.cat([one, torch.cumprod(1 - beta, 0)]))
 
 
-def _check_T(T: int) -> None:
-    if isinstance(T, bool) or not isinstance(T, int):
-        raise TypeError(f"T must be an int, got {type(T).__name__}")
-    if T < 1:
-        raise ValueError(f"T must be at least 1, got {T}")
+MOST_T = 10**6
+
+
+def _check(T: int, **rates: float) -> None:
+    checks.whole("T", T, 1, MOST_T)
+    for name, rate in rates.items():
+        checks.real(name, rate)
 
 
 def linear_schedule(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> NoiseSchedule:
@@ -145,7 +156,7 @@ def linear_schedule(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -
 
     Raises ValueError unless T >= 1 and both betas lie strictly between 0 and 1.
     """
-    _check_T(T)
+    _check(T, beta_1=beta_1, beta_T=beta_T)
     for name, beta in [("beta_1", beta_1), ("beta_T", beta_T)]:
         if not 0 < beta < 1:
             raise ValueError(f"{name} is a variance and must lie between 0 and 1, got {beta}")
@@ -158,7 +169,7 @@ def cosine_schedule(T: int = 1000, offset: float = 0.008, max_beta: float = 0.99
     ``offset`` keeps the first steps from being too small; ``max_beta`` caps the last ones.
     Raises ValueError unless T >= 1, offset >= 0 and max_beta lies strictly between 0 and 1.
     """
-    _check_T(T)
+    _check(T, offset=offset, max_beta=max_beta)
     if not 0 <= offset < math.inf:
         raise ValueError(f"offset must be at least 0, got {offset}")
     if not 0 < max_beta < 1:
@@ -175,7 +186,7 @@ def vp_schedule(T: int = 4, beta_min: float = 0.1, beta_max: float = 20.0) -> No
     (Song et al., arXiv 2011.13456, eq. 33; Xiao et al., arXiv 2112.07804, appendix C).
     Raises ValueError unless T >= 1 and 0 < beta_min <= beta_max.
     """
-    _check_T(T)
+    _check(T, beta_min=beta_min, beta_max=beta_max)
     if not 0 < beta_min <= beta_max < math.inf:
         raise ValueError(f"need 0 < beta_min <= beta_max, got {beta_min} and {beta_max}")
     u = torch.arange(T + 1, dtype=torch.float64) / T

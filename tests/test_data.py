@@ -335,6 +335,33 @@ def test_a_failed_download_says_what_can_be_done(load, name, error, monkeypatch,
     assert caught.value.__cause__ is error
 
 
+def test_without_a_home_the_folder_must_be_named(monkeypatch, tmp_path):
+    stand_in(monkeypatch, FashionMNIST=FashionMNIST)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # a user whom the machine does not know
+    with pytest.raises(ConnectionError, match="home directory"):
+        fashion()
+    assert len(fashion(root=tmp_path).images) == 6
+
+
+@pytest.mark.parametrize(
+    ("load", "name", "folder"),
+    [(fashion, "FashionMNIST", "FashionMNIST"), (cifar10, "CIFAR10", "cifar-10-batches-py")],
+)
+def test_damaged_files_are_named_with_a_remedy(load, name, folder, monkeypatch, tmp_path):
+    def stumble(*args, **kwargs):
+        raise AssertionError  # what torchvision says to an IDX file that was cut short
+
+    def short(*args, **kwargs):
+        return types.SimpleNamespace(data=np.zeros((6, 28, 28), "u1"), targets=[0])
+
+    damaged = f"{folder} is damaged .*; delete it to load {name} anew"
+    for said in (stumble, short):
+        stand_in(monkeypatch, **{name: said})
+        with pytest.raises(ValueError, match=damaged):
+            load(root=tmp_path)
+
+
 @pytest.mark.parametrize("load", [fashion, cifar10])
 def test_without_torchvision_the_message_says_what_to_install(load, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)

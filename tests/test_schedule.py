@@ -292,7 +292,7 @@ def test_a_number_of_steps_that_is_not_an_int_is_refused(steps):
 @pytest.mark.parametrize("make", [linear_schedule, cosine_schedule, vp_schedule])
 @given(T=st.integers(max_value=0))
 def test_a_schedule_without_steps_is_refused(make, T):
-    with pytest.raises(ValueError, match="T must be at least 1"):
+    with pytest.raises(ValueError, match=r"T must lie in 1\.\."):
         make(T)
 
 

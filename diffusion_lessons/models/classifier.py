@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import checks
 from .embedding import TimeEmbedding
 from .unet import ResBlock, group_norm
 
@@ -18,6 +19,8 @@ class Classifier(nn.Module):
         self, in_channels: int = 1, channels: int = 32, features: int = 64, classes: int = 10
     ) -> None:
         super().__init__()
+        sizes = {"in_channels": in_channels, "channels": channels}
+        checks.sizes(**sizes, features=features, classes=classes)
         self.config = {
             "in_channels": in_channels,
             "channels": channels,
@@ -46,6 +49,10 @@ class Classifier(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Pictures [B, in_channels, H, W] -> features [B, features]."""
+        checks.floats(x=x)
+        channels = self.config["in_channels"]
+        if x.ndim != 4 or x.shape[1] != channels:
+            raise ValueError(f"x must be [B, {channels}, H, W], got {list(x.shape)}")
         return self.body(x)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,6 +71,7 @@ class NoisyClassifier(nn.Module):
         self, size: int = 28, in_channels: int = 1, channels: int = 32, classes: int = 10
     ) -> None:
         super().__init__()
+        checks.sizes(size=size, in_channels=in_channels, channels=channels, classes=classes)
         self.config = {
             "size": size,
             "in_channels": in_channels,
@@ -87,6 +95,11 @@ class NoisyClassifier(nn.Module):
         self.output = nn.Linear(4 * c, classes)
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        checks.floats(x_t=x_t)
+        wanted = (self.config["in_channels"], self.config["size"], self.config["size"])
+        if x_t.shape[1:] != wanted:
+            raise ValueError(f"x_t must be {['B', *wanted]}, got {list(x_t.shape)}")
+        checks.times(t, len(x_t))
         features = F.silu(self.time(t))
         h = self.input(F.pixel_unshuffle(x_t, 2))
         for block in self.blocks:

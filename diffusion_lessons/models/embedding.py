@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .. import checks
+
 
 class TimeEmbedding(nn.Module):
     """Integer times [B] -> features [B, width]: sines and cosines, then a small MLP.
@@ -17,10 +19,12 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, width: int, waves: int = 32, longest: float = 10_000.0) -> None:
         super().__init__()
+        checks.sizes(width=width, waves=waves)
         frequency = torch.exp(-math.log(longest) * torch.arange(waves) / waves)
         self.register_buffer("frequency", frequency, persistent=False)
         self.mlp = nn.Sequential(nn.Linear(2 * waves, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
+        checks.times(t, len(t) if t.ndim else 1)
         angle = t.float()[:, None] * self.frequency  # [B] -> [B, waves]
         return self.mlp(torch.cat([angle.sin(), angle.cos()], dim=1))

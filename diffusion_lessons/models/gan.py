@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import checks
 from .embedding import TimeEmbedding
 from .unet import UNet
 
@@ -31,6 +32,7 @@ class Gan(nn.Module):
         T: int = 4,
     ) -> None:
         super().__init__()
+        checks.sizes(T=T)
         self.T = T
         if not isinstance(generator_net, nn.Module):
             generator_net = Generator(**generator_net)
@@ -73,6 +75,7 @@ class Generator(nn.Module):
 
     def __init__(self, latent: int = 64, **unet: object) -> None:
         super().__init__()
+        checks.whole("latent", latent, 0, checks.LARGEST)
         self.unet = UNet(**unet)  # type: ignore[arg-type]
         self.config = {"latent": latent, **self.unet.config}
         self.latent, self.size, self.in_channels = latent, self.unet.size, self.unet.in_channels
@@ -83,8 +86,11 @@ class Generator(nn.Module):
     def forward(
         self, x_t: Tensor, z: Tensor | None, t: Tensor, label: Tensor | None = None
     ) -> Tensor:
+        self.unet.check(x_t, t)
         features = self.unet.told(t, label)
         if self.latent:
+            if z is not None:
+                checks.floats(z=z)
             if z is None or z.shape != (len(x_t), self.latent):
                 got = None if z is None else list(z.shape)
                 raise ValueError(f"z must be [{len(x_t)}, {self.latent}], got {got}")
@@ -108,6 +114,8 @@ class Discriminator(nn.Module):
         unshuffle: int = 2,
     ) -> None:
         super().__init__()
+        checks.sizes(in_channels=in_channels, channels=channels, unshuffle=unshuffle)
+        checks.whole("classes", classes, 0, checks.LARGEST)
         features = 4 * channels
         self.config = {
             "in_channels": in_channels,
@@ -135,8 +143,14 @@ class Discriminator(nn.Module):
         nn.init.normal_(self.label.weight, std=widths[-1] ** -0.5)
 
     def forward(self, x_s: Tensor, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        checks.floats(x_s=x_s, x_t=x_t)
+        channels = self.config["in_channels"]
+        if x_t.ndim != 4 or x_t.shape[1] != channels:
+            raise ValueError(f"x_s and x_t must be [B, {channels}, H, W], got {list(x_t.shape)}")
+        checks.times(t, len(x_t))
         if label is None:
             label = torch.full_like(t, self.classes)
+        checks.rows("label", label, len(x_t), self.classes + 1)
         features = F.silu(self.time(t))
         h = self.input(F.pixel_unshuffle(torch.cat([x_s, x_t], 1), self.unshuffle))
         for block in self.blocks:
@@ -166,7 +180,10 @@ class Judge(nn.Module):
 
 
 def spread(h: Tensor) -> Tensor:
-    """How much a batch's members differ, as one more channel (Karras et al., arXiv 1710.10196)."""
+    """How much a batch's members differ, as one more channel (Karras et al., arXiv 1710.10196).
+
+    Of several processes each sees its own rows alone, as in StyleGAN2, which takes groups of 4.
+    """
     deviation = (h.float().var(0, unbiased=False) + 1e-8).sqrt().mean()
     return deviation.to(h.dtype).expand(len(h), 1, *h.shape[2:])
 

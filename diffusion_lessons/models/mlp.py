@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from .. import checks
 from .embedding import TimeEmbedding
 
 
@@ -11,6 +12,8 @@ class MLP(nn.Module):
 
     def __init__(self, dim: int = 2, width: int = 128, layers: int = 3) -> None:
         super().__init__()
+        checks.sizes(dim=dim, width=width)
+        checks.whole("layers", layers, 0, checks.LARGEST)
         self.config = {"dim": dim, "width": width, "layers": layers}
         self.time = TimeEmbedding(width)
         self.input = nn.Linear(dim, width)
@@ -21,6 +24,10 @@ class MLP(nn.Module):
         self.output = nn.Linear(width, dim)
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        checks.floats(x_t=x_t)
+        if x_t.ndim != 2 or x_t.shape[1] != self.config["dim"]:
+            raise ValueError(f"x_t must be [B, {self.config['dim']}], got {list(x_t.shape)}")
+        checks.times(t, len(x_t))
         time = self.time(t)  # [B] -> [B, width]
         h = self.input(x_t)  # [B, dim] -> [B, width]
         for layer in self.layers:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import checks
 from .embedding import TimeEmbedding
 
 
@@ -163,6 +164,16 @@ class UNet(nn.Module):
         rescale_residual: bool = False,
     ) -> None:
         super().__init__()
+        checks.sizes(size=size, in_channels=in_channels, channels=channels, blocks=blocks)
+        checks.sizes(unshuffle=unshuffle, heads=heads)
+        if head_channels is not None:
+            checks.sizes(head_channels=head_channels)
+        checks.whole("classes", classes, 0, checks.LARGEST)
+        checks.share("dropout", dropout)
+        if not 1 <= len(multipliers) <= 8:
+            raise ValueError(f"multipliers must be 1 to 8 numbers, got {list(multipliers)}")
+        for multiplier in multipliers:
+            checks.whole("each of multipliers", multiplier, 1, 64)
         self.config = {
             "size": size,
             "in_channels": in_channels,
@@ -240,14 +251,21 @@ class UNet(nn.Module):
         self.output = zero(nn.Conv2d(width, in_channels * unshuffle**2, 3, padding=1))
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        self.check(x_t, t)
+        return self.body(x_t, F.silu(self.told(t, label)))
+
+    def check(self, x_t: Tensor, t: Tensor) -> None:
+        """Refuse inputs of another kind or shape."""
+        checks.batch(x_t=x_t)
         if x_t.shape[1:] != (self.in_channels, self.size, self.size):
             expected = f"[B, {self.in_channels}, {self.size}, {self.size}]"
             raise ValueError(f"x_t must be {expected}, got {list(x_t.shape)}")
-        return self.body(x_t, F.silu(self.told(t, label)))
+        checks.times(t, len(x_t))
 
     def told(self, t: Tensor, label: Tensor | None) -> Tensor:
         """Features of time and class, [B] twice -> [B, 4 channels]."""
         label = torch.full_like(t, self.classes) if label is None else label
+        checks.rows("label", label, len(t), self.classes + 1)
         return self.time(t) + self.label(label)
 
     def body(self, x_t: Tensor, features: Tensor) -> Tensor:

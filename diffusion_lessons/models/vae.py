@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import checks
+
 
 class VAE(nn.Module):
     """An encoder of pictures into a small Gaussian latent, and a decoder back (arXiv 1312.6114).
@@ -22,6 +24,8 @@ class VAE(nn.Module):
         classes: int = 10,
     ) -> None:
         super().__init__()
+        checks.sizes(size=size, in_channels=in_channels, latent=latent, width=width)
+        checks.whole("classes", classes, 0, checks.LARGEST)
         self.config = {
             "size": size,
             "in_channels": in_channels,
@@ -41,6 +45,7 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of q(z | x), each [B, latent]."""
+        checks.floats(x=x)
         if x.shape[1:] != (self.in_channels, self.size, self.size):
             expected = f"[B, {self.in_channels}, {self.size}, {self.size}]"
             raise ValueError(f"x must be {expected}, got {list(x.shape)}")
@@ -49,6 +54,7 @@ class VAE(nn.Module):
 
     def logits(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """The log-odds of ink in every pixel, [B, latent] -> [B, in_channels, size, size]."""
+        checks.floats(z=z)
         if z.ndim != 2 or z.shape[1] != self.latent:
             raise ValueError(f"z must be [B, {self.latent}], got {list(z.shape)}")
         found = self.decoder(self._with(z, label))
@@ -70,4 +76,5 @@ class VAE(nn.Module):
             return h
         if label is None:
             raise ValueError("this VAE draws a class: give a label [B]")
+        checks.rows("label", label, len(h), self.classes)
         return torch.cat([h, F.one_hot(label, self.classes).to(h.dtype)], dim=1)

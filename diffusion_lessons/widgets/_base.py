@@ -15,9 +15,13 @@ import traitlets
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import checks
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+MOST_SEED = 2**31 - 1
 
 HERE = Path(__file__).parent
 
@@ -148,6 +152,7 @@ def as_float(x: Any, name: str) -> Tensor:
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
     """Refuse a value outside low..high, NaN included."""
+    checks.real(name, value)
     if not (math.isfinite(value) and low <= value <= high):
         raise ValueError(f"{name} must lie in {low}..{high}, got {value}")
 

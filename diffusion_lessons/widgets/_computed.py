@@ -17,7 +17,7 @@ import traitlets
 from torch import Tensor
 
 from ..sampling import Denoiser
-from ._base import Explorer, as_float, check_count
+from ._base import MOST_SEED, Explorer, as_float, check_count
 
 PORTION = 0.25  # seconds
 
@@ -169,4 +169,4 @@ def check_denoiser(denoiser: Denoiser, x: Tensor, t: int) -> None:
 
 
 def check_seed(seed: int) -> None:
-    check_count("seed", seed, 0, 2**31 - 1)
+    check_count("seed", seed, 0, MOST_SEED)

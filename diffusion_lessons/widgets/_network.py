@@ -7,6 +7,7 @@ import torch
 import traitlets
 from torch import Tensor
 
+from .. import checks
 from ..gaussian import forward, noise_to_x0
 from ..schedule import NoiseSchedule
 from ._base import Explorer, as_bytes, check_pictures, pack_greys, unpack_greys
@@ -49,9 +50,11 @@ class NetworkExplorer(Explorer):
         seed: int,
     ) -> None:
         x_0 = check_pictures(images, most=6)
-        listed = [int(t) for t in times]
-        if not listed or listed != sorted(set(listed)) or not 1 <= listed[0] <= listed[-1]:
-            raise ValueError(f"times must rise, from 1 on, got {list(times)}")
+        listed = list(times)
+        for t in listed:
+            checks.whole("each of times", t, 0)
+        if not listed or listed != sorted(set(listed)) or listed[0] < 1:
+            raise ValueError(f"times must rise, from 1 on, got {listed}")
         if listed[-1] > schedule.T:
             raise ValueError(f"times must lie in 1..{schedule.T}, got {listed[-1]}")
         if not hasattr(model, "trace"):

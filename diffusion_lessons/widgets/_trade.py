@@ -11,6 +11,7 @@ import torch
 import traitlets
 from torch import Tensor
 
+from .. import checks
 from ..palette import RESULT
 from ._base import INK, new_figure, pack_greys, unpack_greys
 from ._computed import Computed, Part, check_seed
@@ -129,6 +130,8 @@ class TradeExplorer(Computed):
 
 def check_rising(name: str, values: Sequence[float]) -> list[float]:
     """Finite numbers that rise, at least one."""
+    for value in values:
+        checks.real(f"each of {name}", value)
     listed = [float(value) for value in values]
     if not listed or listed != sorted(set(listed)) or not all(map(math.isfinite, listed)):
         raise ValueError(f"{name} must hold finite values that rise, got {list(values)}")
@@ -137,8 +140,9 @@ def check_rising(name: str, values: Sequence[float]) -> list[float]:
 
 def check_classes(classes: Sequence[int]) -> list[int]:
     """Different labels from 0 on, at least one."""
-    wanted = [int(label) for label in classes]
-    if not wanted or len(set(wanted)) < len(wanted) or min(wanted) < 0:
+    wanted = list(classes)
+    whole = all(isinstance(label, int) and not isinstance(label, bool) for label in wanted)
+    if not wanted or not whole or len(set(wanted)) < len(wanted) or min(wanted) < 0:
         raise ValueError(f"classes must be different labels from 0 on, got {list(classes)}")
     return wanted
 

@@ -44,7 +44,10 @@ class FinalTest(Explorer):
     _items = traitlets.List(traitlets.Dict()).tag(sync=True)
 
     def __init__(self, items: Sequence[Mapping[str, Any]]) -> None:
-        listed = [dict(item) for item in items]
+        try:
+            listed = [dict(item) for item in items]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"items must be a list of dicts: {error}") from error
         if not listed:
             raise ValueError("items must hold at least one")
         for item in listed:

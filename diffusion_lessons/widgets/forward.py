@@ -11,8 +11,10 @@ from ..palette import NOISE, RESULT, SIGNAL
 from ..schedule import NoiseSchedule, linear_schedule
 from ._base import (
     INK,
+    MOST_SEED,
     Explorer,
     as_bytes,
+    check_count,
     check_pictures,
     check_points,
     draw_axes,
@@ -66,11 +68,12 @@ class ForwardExplorer(Explorer):
         x_0 = check_pictures(images)  # [N, H, W]
         dots = torch.zeros(0, 2) if points is None else check_points(points)
         schedule = schedule or linear_schedule()
+        check_count("seed", seed, 0, MOST_SEED)
         generator = torch.Generator().manual_seed(seed)
         self.schedule = schedule
         super().__init__(
             t=schedule.T // 4,
-            _seed=seed % 2**31,
+            _seed=seed,
             _shape=list(x_0.shape),
             _alpha_bar=pack(schedule.alpha_bar, "<f8"),
             _images=pack(x_0, "<f4"),

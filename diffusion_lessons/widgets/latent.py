@@ -52,6 +52,8 @@ class LatentExplorer(Explorer):
     ) -> None:
         check_count("side", side, 3, 31)
         check_range("reach", reach, 0.1, 10)
+        if not callable(decode):
+            raise TypeError(f"decode must be a function of z, got {type(decode).__name__}")
         ticks = torch.linspace(-reach, reach, side)
         z_2, z_1 = torch.meshgrid(ticks, ticks, indexing="ij")
         with torch.no_grad():

@@ -6,6 +6,7 @@ import torch
 import traitlets
 from torch import Tensor
 
+from .. import checks
 from ..palette import NOISE, RESULT, SIGNAL
 from ..schedule import NoiseSchedule, cosine_schedule, linear_schedule, vp_schedule
 from ._base import (
@@ -66,6 +67,7 @@ class ScheduleExplorer(Explorer):
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         check_count("T", T, 1, MOST_STEPS)
         for name, beta in [("beta_1", beta_1), ("beta_T", beta_T)]:
+            checks.real(name, beta)
             if not 0 < beta < 1:
                 raise ValueError(f"{name} is a variance and must lie between 0 and 1, got {beta}")
         x_0 = ring() if images is None else check_pictures(images)

@@ -52,8 +52,8 @@ class TrilemmaExplorer(Explorer):
     _pictures = as_bytes()  # [rows, 30, 28, 28], greys
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.rows = [dict(row) for row in rows]
         try:
+            self.rows = [dict(row) for row in rows]
             listed: list[dict[str, Any]] = [
                 {
                     "method": str(row["method"]),

@@ -11,6 +11,7 @@ from ..palette import NOISE, RESULT, SIGNAL
 from ..sampling import ddim_step
 from ..schedule import NoiseSchedule, linear_schedule
 from ._base import (
+    MOST_SEED,
     SOFT,
     Explorer,
     as_bytes,
@@ -77,6 +78,8 @@ class VectorExplorer(Explorer):
         schedule = schedule or linear_schedule()
         check_count("particles", particles, 1, 2000)
         check_count("steps", steps, 2, min(schedule.T, 200))
+        check_count("label", label, 0, K - 1)
+        check_count("seed", seed, 0, MOST_SEED)
         generator = torch.Generator().manual_seed(seed)
         self.mixture, self.schedule = mixture, schedule
         times = schedule.times(steps)
