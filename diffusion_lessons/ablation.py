@@ -44,7 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """What each variant changes of `BASE`; "all three" are heads, attention and BigGAN, as in ADM."""
 
-GAN_VARIANTS: dict[str, dict[str, int]] = {
+GAN_VARIANTS: dict[str, dict[str, Any]] = {
     "T = 4": {},
     "no z": {"latent": 0},
     "T = 1": {"T": 1},

@@ -1,6 +1,7 @@
 """The command ``diffusion-lessons``: train, sample, evaluate, ablate, trilemma, lab, doctor."""
 
 import argparse
+import contextlib
 import json
 import os
 import socket
@@ -8,13 +9,14 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from . import __version__, checkpoints
+from . import __version__, checkpoints, checks
 from .ablation import GAN_VARIANTS, VARIANTS, ablate, ablate_gan
 from .compute import best_device, fastest, measure
 from .evaluation import (
@@ -30,8 +32,10 @@ from .evaluation import (
     evaluate_points,
 )
 from .models.classifier import Classifier, NoisyClassifier
+from .models.gan import Gan
 from .models.mlp import MLP
-from .models.unet import UNet
+from .models.vae import VAE
+from .processes import processes
 from .recipes import RECIPES
 from .schedule import linear_schedule
 from .training import read_metadata, watch
@@ -42,8 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
-    except (ValueError, OSError, ImportError) as error:
+        shared = processes()
+        with contextlib.redirect_stdout(sys.stdout if shared.main else None):
+            options.run(options)
+        shared.leave()
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         print(f"diffusion-lessons: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -65,16 +72,23 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--steps", type=_positive, help="updates (default: the recipe's)")
     train.add_argument(
-        "--start", metavar="NETWORK", help="go on from this digit network's weights, in a new run"
+        "--start", metavar="NETWORK", help="go on from this network's weights, in a new run"
     )
     train.add_argument("--compile", action="store_true", help="torch.compile; for GPUs")
     train.set_defaults(run=_train)
 
     network = "a pretrained network's name, or a .safetensors file"
-    sample = commands.add_parser("sample", help="make digits and write them as one PNG")
+    sample = commands.add_parser("sample", help="draw pictures and write them as one PNG")
     sample.add_argument("network", nargs="?", default="digits-ddpm", help=network)
     sample.add_argument("--out", type=Path, default=Path("samples.png"))
-    sample.add_argument("--each", type=_positive, default=8, help="pictures of each digit")
+    sample.add_argument("--each", type=_positive, default=8, help="pictures of each class")
+    sample.add_argument(
+        "--labels",
+        type=int,
+        nargs="+",
+        metavar="CLASS",
+        help="the classes, a row for each (default: all; of CIFAR-10, 3 is a cat and 5 a dog)",
+    )
     sample.set_defaults(run=_sample)
 
     measured = commands.add_parser("evaluate", help="measure a network; prints JSON")
@@ -91,10 +105,13 @@ def _parser() -> argparse.ArgumentParser:
 
     for command, several in ((sample, None), (measured, "+")):
         command.add_argument(
-            "--steps", type=_positive, nargs=several, default=50, help="network calls a picture"
+            "--steps",
+            type=_positive,
+            nargs=several,
+            help="network calls a picture (default: 50, or what the network was made for)",
         )
         command.add_argument(
-            "--eta", type=float, nargs=several, default=0.0, help="0 is DDIM, 1 is DDPM"
+            "--eta", type=float, nargs=several, help="0 is DDIM, the default, 1 is DDPM"
         )
         command.add_argument("--spacing", choices=list(SPACINGS), nargs=several, default="uniform")
         command.add_argument(
@@ -165,10 +182,10 @@ def _train(options: argparse.Namespace) -> None:
         command += f" --steps {options.steps}"
     origin = {}
     if options.start is not None:
-        if options.recipe != "digits-ddpm":
-            raise ValueError(f"--start is for digits-ddpm, not for {options.recipe}")
+        if "start" not in signature(RECIPES[options.recipe]).parameters:
+            raise ValueError(f"--start is not for {options.recipe}, which always begins anew")
         path = _path(options.start)
-        wanted["start"] = _digit_network(path)
+        wanted["start"] = checkpoints.load(path)
         earlier = checkpoints.read_card(path)
         kept = ("command", "steps", "seconds", "sha256", "start")
         origin = {"start": {key: earlier[key] for key in kept if key in earlier}}
@@ -177,12 +194,15 @@ def _train(options: argparse.Namespace) -> None:
         wanted["compile"] = torch.compile
         command += " --compile"
     *_, step = watch(RECIPES[options.recipe](**wanted), options.recipe)
+    if not processes().main:
+        return
     card = {
         "command": command,
         "steps": step.step,
         "seconds": round(step.seconds),
         "compute": read_metadata(state)["compute"],
         "machine": checkpoints.machine(),
+        "processes": processes().size,
     } | origin
     checkpoints.save(target, step.model, card)
     print(f"{target}: {step.step} steps in {step.seconds:.0f} s")
@@ -193,26 +213,36 @@ def _path(network: str) -> Path:
     return path if path.suffix == ".safetensors" else checkpoints.pretrained_path(network)
 
 
-def _digit_network(path: Path) -> UNet:
-    model = checkpoints.load(path)
-    if not isinstance(model, UNet):
-        raise ValueError(f"{path} holds a {type(model).__name__}; this needs a network for digits")
-    return model
-
-
 def _sample(options: argparse.Namespace) -> None:
     from .viz import save_grid
 
     path = _path(options.network)
     model = checkpoints.load(path)
     if not isinstance(model, DigitNetwork):
-        raise ValueError(f"{path} holds a {type(model).__name__}; this needs a network for digits")
-    labels = torch.arange(10).repeat_interleave(options.each)
-    how = (options.steps, options.eta, options.seed, options.spacing)
+        raise ValueError(f"{path} holds a {type(model).__name__}, which draws no pictures")
+    classes: Any = (model.generator_net if isinstance(model, Gan) else model).classes
+    asked = options.labels or list(range(classes))
+    if not all(0 <= label < classes for label in asked):
+        raise ValueError(f"labels must lie in 0..{classes - 1}, got {asked}")
+    checks.amount("--each", options.each, len(asked), 28 * 28)
+    labels = torch.tensor(asked).repeat_interleave(options.each)
+    steps, eta = _usual(model, options)
+    how = (steps, eta, options.seed, options.spacing)
     steered = (options.guidance, options.scale)
     images = draw(model, labels, linear_schedule(), *how, *steered)
-    save_grid(options.out, torch.cat(list(images)), columns=options.each)
+    drawn = torch.cat(list(images))
+    if processes().main:
+        save_grid(options.out, drawn, columns=options.each)
     print(options.out)
+
+
+def _usual(model: nn.Module, options: argparse.Namespace) -> tuple[Any, Any]:
+    """Steps and eta: those asked for, or the network's own."""
+    steps, eta = {VAE: (1, 0.0), Gan: (getattr(model, "T", 0), 1.0)}.get(type(model), (50, 0.0))
+    return (
+        steps if options.steps is None else options.steps,
+        eta if options.eta is None else options.eta,
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -220,6 +250,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     model = checkpoints.load(path)
     # One of each unless told otherwise.
     names = ("steps", "eta", "spacing", "guidance", "scale")
+    options.steps, options.eta = _usual(model, options)
     several = {name: getattr(options, name) for name in names}
     several = {k: value if isinstance(value, list) else [value] for k, value in several.items()}
     if options.out is not None:
@@ -250,9 +281,9 @@ def _evaluate(options: argparse.Namespace) -> None:
             assert isinstance(model, MLP)
             result = evaluate_points(model, *how)
     result |= {"command": command, "machine": checkpoints.machine()}
-    if options.write:
+    if options.write and processes().main:
         card = checkpoints.read_card(path)
-        others = [m for m in card.get("measured", []) if m["command"] != command]
+        others = [m for m in card.get("measured", []) if m.get("command") != command]
         checkpoints.write_card(path, card | {"measured": [*others, result]})
     print(json.dumps(result, indent=2))
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .processes import processes
+
 
 @dataclass(frozen=True)
 class Compute:
@@ -95,10 +97,11 @@ def fast(model: nn.Module, compute: Compute | None = None) -> nn.Module:
 
 
 def best_device() -> torch.device:
-    """CUDA before Apple's MPS before the CPU."""
+    """CUDA before Apple's MPS, which several processes cannot share, before the CPU."""
+    alone = processes().size == 1  # asked first: it gives each of several processes its GPU
     if torch.cuda.is_available():
         return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    return torch.device("mps" if alone and torch.backends.mps.is_available() else "cpu")
 
 
 @lru_cache
@@ -107,10 +110,13 @@ def fastest(device: torch.device | None = None) -> Compute:
 
     So that noise does not decide, a near tie between layouts goes to channels-last, which larger
     networks like better, and float32 and all cores stay unless something else is 1.2 times as
-    fast. Costs about half a second, once a process.
+    fast. Costs about half a second, once a process; of several the main one chooses for all.
     """
-    seconds = measure(device or best_device())
+    device = device or best_device()
+    return processes().from_main(lambda: _quickest(measure(device)))
 
+
+def _quickest(seconds: dict[Compute, float]) -> Compute:
     def best(choices: list[Compute]) -> Compute:
         handicap = {torch.channels_last: 1.0, torch.contiguous_format: 1.2}
         return min(choices, key=lambda choice: seconds[choice] * handicap[choice.memory_format])
@@ -148,11 +154,13 @@ def measure(device: torch.device) -> dict[Compute, float]:
     if not seconds:
         raise RuntimeError(f"device {device} cannot run a convolution") from reason
     quickest = min(seconds, key=lambda choice: seconds[choice])
-    for threads in {usual // 2, usual // 4} - {0} if usual else {}:
-        fewer = replace(quickest, threads=threads)
-        seconds[fewer] = min(min(_passes(fewer)) for _ in range(ROUNDS))
-    if usual:
-        torch.set_num_threads(usual)
+    try:
+        for threads in {usual // 2, usual // 4} - {0} if usual else {}:
+            fewer = replace(quickest, threads=threads)
+            seconds[fewer] = min(min(_passes(fewer)) for _ in range(ROUNDS))
+    finally:  # an interrupt, too, gives the threads back
+        if usual:
+            torch.set_num_threads(usual)
     return seconds
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from . import checks
 from .checkpoints import load_pretrained, machine
 from .compute import Compute, best_device, fast, fastest
 from .data import digits, moons, to_unit
@@ -29,9 +30,11 @@ from .models.gan import Gan
 from .models.mlp import MLP
 from .models.unet import UNet
 from .models.vae import VAE
+from .processes import processes
 from .sampling import Denoiser, ddim_step, from_noise_model, sample
 from .schedule import NoiseSchedule, quadratic, uniform, vp_schedule
 from .tables import Table
+from .training import step_generator
 
 DigitNetwork = UNet | VAE | Gan
 """Whatever draws digits of a class"""
@@ -104,23 +107,42 @@ def generate(
     """Pictures for labels [N], batch by batch, on the CPU; DDIM with ``eta``, x0_hat clipped to 1.
 
     ``eta`` = 1 is DDPM. ``spacing`` is `uniform` or `quadratic`, ``guidance`` one of `GUIDANCES`.
-    The starting noise depends on the seed alone.
+    The starting noise depends on the seed alone. Several `processes` share out the batches.
     """
     times = schedule.times(steps, spacing)
     compute = compute or fastest()
     network = fast(model, compute)
-    generator = torch.Generator().manual_seed(seed)
-    shape = (len(labels), model.in_channels, model.size, model.size)
-    noise = torch.randn(shape, generator=generator)
-    for chunk, x_T in zip(labels.split(batch_size), noise.split(batch_size), strict=True):
-        denoiser = guidance(network, chunk.to(compute.device), schedule, scale)
-        rule = partial(ddim_step, eta=eta)
+    rule = partial(ddim_step, eta=eta)
+
+    def batch(x_T: Tensor, label: Tensor, generator: torch.Generator) -> Tensor:
+        denoiser = guidance(network, label.to(compute.device), schedule, scale)
         start = x_T.to(compute.device)
         *_, last = sample(denoiser, start, schedule, None, rule, generator, times)
-        yield last.x.cpu()
+        return last.x
+
+    shape = (len(labels), model.in_channels, model.size, model.size)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return _in_batches(batch, noise, labels, batch_size, seed)
 
 
-@torch.no_grad()
+Batch = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+"""(noise, labels, the batch's own random numbers) -> pictures"""
+
+
+def _in_batches(
+    batch: Batch, noise: Tensor, labels: Tensor, batch_size: int, seed: int
+) -> Iterator[Tensor]:
+    """All pictures in order, on the CPU; each process draws every ``size``-th batch."""
+    shared = processes()
+    parts = list(zip(noise.split(batch_size), labels.split(batch_size), strict=True))
+    for first in range(0, len(parts), shared.size):
+        mine, found = first + shared.rank, None
+        if mine < len(parts):
+            # From 1 on: number 0 is what the noise itself was drawn with.
+            found = batch(*parts[mine], step_generator(seed, 1 + mine)).cpu()
+        yield from (pictures for pictures in shared.gather(found) if pictures is not None)
+
+
 def decoded(
     model: VAE, labels: Tensor, threshold: float = math.inf, seed: int = 0, batch_size: int = 250
 ) -> Iterator[Tensor]:
@@ -132,8 +154,12 @@ def decoded(
     device = next(network.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     z = truncated_normal([len(labels), model.latent], threshold, generator)
-    for part, label in zip(z.split(batch_size), labels.split(batch_size), strict=True):
-        yield network.decode(part.to(device), label.to(device)).cpu()
+
+    @torch.no_grad()
+    def batch(z: Tensor, label: Tensor, _: torch.Generator) -> Tensor:
+        return network.decode(z.to(device), label.to(device))
+
+    return _in_batches(batch, z, labels, batch_size, seed)
 
 
 def adversarial(
@@ -150,15 +176,16 @@ def adversarial(
     compute = compute or fastest()
     network: Any = compute.place(model.generator_net)
     schedule = vp_schedule(model.T)
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(
-        len(labels), network.in_channels, network.size, network.size, generator=generator
-    )
-    for chunk, x_T in zip(labels.split(batch_size), noise.split(batch_size), strict=True):
-        denoiser = as_denoiser(network, compute.move(chunk), generator)
+
+    def batch(x_T: Tensor, label: Tensor, generator: torch.Generator) -> Tensor:
+        denoiser = as_denoiser(network, compute.move(label), generator)
         with compute.autocast():
             *_, last = sample(denoiser, compute.move(x_T), schedule, generator=generator)
-        yield last.x.cpu()
+        return last.x
+
+    shape = (len(labels), network.in_channels, network.size, network.size)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return _in_batches(batch, noise, labels, batch_size, seed)
 
 
 @lru_cache
@@ -222,6 +249,12 @@ def scores(fake: Tensor, real: Tensor) -> dict[str, float]:
     return {name: round(value, 4) for name, value in found.items()}
 
 
+def draws_digits(model: DigitNetwork) -> bool:
+    """Whether its pictures are of the digits' size, [1, 28, 28], in ten classes."""
+    net: Any = model.generator_net if isinstance(model, Gan) else model
+    return bool((net.in_channels, net.size, getattr(net, "classes", 10)) == (1, 28, 10))
+
+
 def draw(
     model: DigitNetwork,
     labels: Tensor,
@@ -233,18 +266,29 @@ def draw(
     guidance: str = "none",
     scale: float = 1.0,
 ) -> Iterator[Tensor]:
-    """Pictures for labels [N], batch by batch, on the CPU, from any of the digit networks.
+    """Pictures for labels [N], batch by batch, on the CPU, from any network that draws pictures.
+
+    Of several `processes` each draws some of the batches, and all get all: loop to the end in each.
 
     ``spacing`` is a key of `SPACINGS`, ``guidance`` one of `GUIDANCES`, with its ``scale``. A VAE
     draws in 1 step, and its "guidance" may be "truncation", whose scale is the threshold; a `Gan`
-    of T steps draws in T, with eta 1. Anything else is a ValueError.
+    of T steps draws in T, with eta 1. The classifiers know digits alone. Anything else is a
+    ValueError.
     """
+    checks.rows("labels", labels, len(labels))
+    checks.share("eta", eta)
+    checks.whole("seed", seed, 0, 2**63 - 1)
+    checks.real("scale", scale)
     if spacing not in SPACINGS:
         raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
     kind = type(model).__name__
     allowed = {"VAE": ["none", TRUNCATION], "Gan": ["none"]}.get(kind, list(GUIDANCES))
     if guidance not in allowed:
         raise ValueError(f"guidance of a {kind} must be one of {', '.join(allowed)}: {guidance!r}")
+    if guidance.endswith("classifier") and not draws_digits(model):
+        raise ValueError(
+            f"guidance {guidance!r} is by a classifier of digits, which this network does not draw"
+        )
     if isinstance(model, VAE):
         if (steps, eta) != (1, 0):
             raise ValueError(f"a VAE draws in 1 step without eta, got {steps} steps and eta {eta}")
@@ -284,6 +328,8 @@ def evaluate(
     """
     from tqdm.auto import tqdm
 
+    if not draws_digits(model):
+        raise ValueError("only networks for digits can be measured: the judge knows nothing else")
     real = reference(count, seed)
     how = (schedule, steps, eta, seed, spacing, guidance, scale)
     drawn = draw(model, real.labels, *how)
@@ -291,7 +337,8 @@ def evaluate(
     what = f"{steps} steps, eta {eta:g}, {spacing}"
     if guidance != "none":
         what += f", {guidance} {scale:g}"
-    with tqdm(total=count, desc=what, unit="img", leave=False, disable=not progress) as bar:
+    silent = not (progress and processes().main)
+    with tqdm(total=count, desc=what, unit="img", leave=False, disable=silent) as bar:
         parts = []
         for part in drawn:
             parts.append(part)
@@ -399,6 +446,8 @@ def evaluate_points(
     Returns the Frechet distance to as many real points, in the plane itself, its floor, and the
     share of samples within 0.1 of one of 20,000 real points.
     """
+    checks.whole("count", count, 2, 10**6)
+    checks.whole("seed", seed, 0, 2**63 - 1)
     generator = torch.Generator().manual_seed(seed)
     real, more = moons(count, generator)[0], moons(20_000, generator)[0]
     start = torch.randn(count, 2, generator=generator)

@@ -8,13 +8,15 @@ takes part. A generator is a denoiser like any other (`as_denoiser`), so `sample
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .gaussian import forward, posterior, randn_like
+from . import checks
+from .gaussian import forward, own_rows, posterior, randn_like
 from .models.gan import Gan
 from .sampling import Denoiser
 from .schedule import NoiseSchedule
@@ -46,9 +48,10 @@ def noisy_pairs(
     Real: x_s from q(x_s | x_t, x_0). Fake: the same formula with the generator's x_0' in the place
     of x_0 (the paper's eq. 5). At s = 0 both are the clean example itself.
     """
+    checks.batch(x_0=x_0)
     device = generator.device if generator is not None else x_0.device
-    t = torch.randint(1, schedule.T + 1, (len(x_0),), generator=generator, device=device)
-    t = t.to(x_0.device)
+    draw = partial(torch.randint, 1, schedule.T + 1, generator=generator, device=device)
+    t = own_rows(draw, (len(x_0),), generator).to(x_0.device)
     x_t = forward(x_0, 0, t, schedule).sample(generator)
     x0_fake = generator_net(x_t, latents(generator_net, x_t, generator), t, label).to(x_0.dtype)
     real = posterior(x_t, x_0, t, t - 1, schedule).sample(generator)
@@ -157,11 +160,13 @@ def train_gan(
         cost.backward()
         optimizers.step(turn.factor, only=0)
         judge.requires_grad_(False)  # it only passes the gradient on
-        with turn.compute.autocast():
-            loss = generator_loss(judge(pairs.fake, *seen).float())
-        loss.backward()
-        optimizers.step(turn.factor, only=1)
-        judge.requires_grad_(True)
+        try:
+            with turn.compute.autocast():
+                loss = generator_loss(judge(pairs.fake, *seen).float())
+            loss.backward()
+            optimizers.step(turn.factor, only=1)
+        finally:  # an interrupt must not leave it frozen
+            judge.requires_grad_(True)
         return cost.detach() + loss.detach()
 
     model = Gan(generator_net, discriminator, schedule.T)

@@ -6,11 +6,14 @@ once, where they meet the picture.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from . import checks
 from .schedule import NoiseSchedule, Time
 
 
@@ -21,6 +24,9 @@ class Gaussian:
     mean: Tensor
     std: Tensor
 
+    def __post_init__(self) -> None:
+        checks.stretched(mean=self.mean, std=self.std)
+
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """One draw, the shape of ``mean``; if nothing is random, no random number is used up."""
         if self.std.device.type == "cpu" and not self.std.any():  # elsewhere it would have to wait
@@ -29,6 +35,8 @@ class Gaussian:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density of each example in nats, [B, ...] -> [B]."""
+        checks.batch(2, x=x)
+        checks.stretched(x=x, mean=self.mean)
         z = (x - self.mean) / self.std
         log_density = -0.5 * (z**2 + math.log(2 * math.pi)) - torch.log(self.std)
         return log_density.flatten(1).sum(1)
@@ -37,9 +45,35 @@ class Gaussian:
 def randn_like(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Standard normal noise of x's shape, dtype and device, drawn on the generator's device."""
     device = generator.device if generator is not None else x.device
-    noise = torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype)
+    draw = partial(torch.randn, generator=generator, device=device, dtype=x.dtype)
+    noise = own_rows(draw, x.shape, generator)
     # On its way to a GPU it is copied aside first, so nobody waits until the GPU has it.
     return noise.to(x.device, non_blocking=x.is_cuda and not noise.is_cuda)
+
+
+class Share(torch.Generator):
+    """Random numbers for a batch of which this process has one part of ``size``, number ``rank``.
+
+    If all processes seed theirs alike and draw through `own_rows`, they use together the very
+    numbers that one process would.
+    """
+
+    rank, size = 0, 1
+
+
+def own_rows(
+    draw: Callable[[Sequence[int]], Tensor],
+    shape: Sequence[int],
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """``draw(shape)``, or from a `Share` this process's rows of the whole batch's draw.
+
+    Use it for whatever is drawn anew for each row of a batch in training: shape is [B, ...].
+    """
+    if not isinstance(generator, Share):
+        return draw(shape)
+    n, *rest = shape
+    return draw((n * generator.size, *rest))[generator.rank * n : (generator.rank + 1) * n]
 
 
 def forward(x_s: Tensor, s: Time, t: Time, schedule: NoiseSchedule) -> Gaussian:
@@ -47,6 +81,7 @@ def forward(x_s: Tensor, s: Time, t: Time, schedule: NoiseSchedule) -> Gaussian:
 
     DDPM (arXiv 2006.11239) eq. 2 at s = t - 1 and eq. 4 at s = 0. ``x_s`` is [B, ...].
     """
+    checks.floats(x_s=x_s)
     a_s, a_t = schedule.at(s, x_s), schedule.at(t, x_s)
     check_order(a_s, a_t)
     a_ts = a_t / a_s  # signal kept from s to t
@@ -60,6 +95,7 @@ def posterior(x_t: Tensor, x_0: Tensor, t: Time, s: Time, schedule: NoiseSchedul
     DDPM eq. 6-7, for any stride. At s = 0 it is x_0 itself, with standard deviation 0.
     ``x_t`` and ``x_0`` are [B, ...].
     """
+    checks.floats(x_t=x_t, x_0=x_0)
     a_s, a_t = schedule.at(s, x_t), schedule.at(t, x_t)
     check_order(a_s, a_t)
     a_ts = a_t / a_s
@@ -82,6 +118,7 @@ def forward_variance(a_t: Tensor, a_s: Tensor) -> Tensor:
 
 def noise_to_x0(x_t: Tensor, noise: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
     """The clean picture that this noise would have turned into x_t (DDPM eq. 4 solved for x_0)."""
+    checks.floats(x_t=x_t, noise=noise)
     a_t = schedule.at(t, x_t)
     dtype = x_t.dtype
     return (x_t - (1 - a_t).sqrt().to(dtype) * noise) / a_t.sqrt().to(dtype)
@@ -92,6 +129,7 @@ def x0_to_noise(x_t: Tensor, x_0: Tensor, t: Time, schedule: NoiseSchedule) -> T
 
     At t = 0 there is no noise to find: ValueError.
     """
+    checks.floats(x_t=x_t, x_0=x_0)
     a_t = schedule.at(t, x_t)
     if a_t.device.type == "cpu" and (a_t == 1).any():
         raise ValueError("x_t at t = 0 is x_0 itself: no noise can be read off it")
@@ -101,6 +139,8 @@ def x0_to_noise(x_t: Tensor, x_0: Tensor, t: Time, schedule: NoiseSchedule) -> T
 
 def kl_divergence(p: Gaussian, q: Gaussian) -> Tensor:
     """KL(p || q) of each example in nats, [B]."""
+    checks.batch(2, p=p.mean)
+    checks.stretched(p=p.mean, q=q.mean)
     ratio = (p.std / q.std) ** 2
     kl = 0.5 * (ratio - 1 - torch.log(ratio) + ((p.mean - q.mean) / q.std) ** 2)
     return kl.flatten(1).sum(1)
@@ -112,6 +152,9 @@ def discretized_log_likelihood(x_0: Tensor, decoder: Gaussian, levels: int = 256
     ``x_0`` holds ``levels`` evenly spaced values in [-1, 1]; each pixel's probability is the
     decoder's mass in the bin around its value, the outermost bins reaching to infinity.
     """
+    checks.batch(2, x_0=x_0)
+    checks.stretched(x_0=x_0, decoder=decoder.mean)
+    checks.whole("levels", levels, 2)
     half = 1 / (levels - 1)
     upper = torch.where(x_0 > 1 - half, math.inf, x_0 + half)
     lower = torch.where(x_0 < -1 + half, -math.inf, x_0 - half)

@@ -1,11 +1,12 @@
 """Tables of measurements: JSON files that grow row by row, and go on where a run was cut off."""
 
-import json
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import ASSETS, write_atomically
+from .checkpoints import ASSETS
+from .files import read_json, write_json
+from .processes import processes
 
 Row = dict[str, Any]
 
@@ -15,16 +16,18 @@ class Table:
 
     ``head`` is what all rows have in common, say the network's checksum; ``key`` tells from a row
     what was measured, so that nothing is measured twice; rows are kept in its order. Raises
-    ValueError if there is a file that holds no such rows, or rows with another head.
+    ValueError if there is a file that holds no such rows, or rows with another head. Of several
+    `processes` the main one reads and writes, and all hold the same rows.
     """
 
     def __init__(
         self, path: Path | str, head: dict[str, Any], key: Callable[[Row], Hashable]
     ) -> None:
         self.path, self.key = Path(path), key
-        self.content: dict[str, Any] = {**head, "rows": []}
-        if self.path.exists():
-            self.content = _read(self.path, key)
+        new: dict[str, Any] = {**head, "rows": []}
+        self.content = processes().from_main(
+            lambda: _read(self.path, key) if self.path.exists() else new
+        )
         for name, wanted in head.items():
             if self.content.get(name) != wanted:
                 raise ValueError(
@@ -43,8 +46,9 @@ class Table:
     def add(self, row: Row) -> None:
         """Take a row in, and write the file."""
         self.content["rows"] = sorted([*self.rows, row], key=self.key)  # type: ignore[arg-type]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, (json.dumps(self.content, indent=1) + "\n").encode())
+        if processes().main:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self.path, self.content, indent=1)
 
 
 def shipped_table(name: str) -> dict[str, Any]:
@@ -62,9 +66,13 @@ def shipped_table(name: str) -> dict[str, Any]:
 
 def _read(path: Path, key: Callable[[Row], Any]) -> dict[str, Any]:
     try:
-        table: dict[str, Any] = json.loads(path.read_text())
-        for row in table["rows"]:
-            key(row)
+        table = read_json(path)
+        sorted(table["rows"], key=key)  # rows whose keys do not compare are no rows of this table
+        if not all(isinstance(row, dict) for row in table["rows"]):
+            raise ValueError("rows must be objects")
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a table of measurements; choose another file") from error
+        remedy = "install the package again" if ASSETS in path.parents else "choose another file"
+        raise ValueError(
+            f"{path} is not a table of measurements, or damaged ({error}); {remedy}"
+        ) from error
     return table

@@ -4,9 +4,10 @@ import copy
 import hashlib
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from . import checks
 from .compute import Compute, fastest
-from .gaussian import Gaussian, forward, kl_divergence, randn_like
+from .files import aside
+from .gaussian import Gaussian, Share, forward, kl_divergence, own_rows, randn_like
+from .processes import Processes, processes
 from .schedule import NoiseSchedule, widest_float
 
 Loss = Callable[[nn.Module, Any, torch.Generator], Tensor]
@@ -37,6 +41,8 @@ def noise_prediction_loss(
     With labels [B] the model is called ``model(x_t, t, label)``, and a share ``drop_label`` of them
     is replaced by the null label ``model.classes``, so that the network also learns "any class".
     """
+    checks.batch(x_0=x_0)
+    checks.share("drop_label", drop_label)
     device = generator.device if generator is not None else x_0.device
     t = random_times(len(x_0), schedule.T, generator).to(x_0.device)
     q = forward(x_0, 0, t, schedule)
@@ -44,7 +50,9 @@ def noise_prediction_loss(
     x_t = q.mean + q.std * noise
     if label is None:
         return (model(x_t, t) - noise).square().mean()
-    drop = torch.rand(len(x_0), generator=generator, device=device).to(x_0.device) < drop_label
+    checks.rows("label", label, len(x_0))
+    draw = partial(torch.rand, generator=generator, device=device)
+    drop = own_rows(draw, (len(x_0),), generator).to(x_0.device) < drop_label
     label = label.masked_fill(drop, int(model.classes))  # type: ignore[arg-type]
     return (model(x_t, t, label) - noise).square().mean()
 
@@ -61,9 +69,9 @@ def vae_loss(
     encoder's q(z | x) is from the standard normal. The pixels' greys are taken for probabilities of
     ink, an old custom for MNIST: with greys it is no true likelihood, but it trains well.
     """
-    device = generator.device if generator is not None else x.device
+    checks.batch(2, x=x)
     shape = (len(x), int(model.latent))  # type: ignore[arg-type]
-    noise = torch.randn(shape, generator=generator, device=device).to(x.device)
+    noise = randn_like(x.new_empty(shape), generator)
     mean, std, logits = model(x, noise, label)
     ink = (x + 1) / 2
     explained = F.binary_cross_entropy_with_logits(logits.float(), ink, reduction="none")
@@ -79,10 +87,16 @@ def random_times(n: int, T: int, generator: torch.Generator | None = None) -> Te
     Every batch then meets all noise levels, and its loss varies less than with n independent draws
     (Kingma et al., arXiv 2107.00630, appendix I.1).
     """
+    checks.amount("n", n)
+    checks.whole("T", T, 1)
     device = generator.device if generator is not None else torch.device("cpu")
     dtype = widest_float(device)
-    offset = torch.rand((), generator=generator, device=device, dtype=dtype)
-    u = (offset + torch.arange(n, device=device, dtype=dtype) / n) % 1
+
+    def evenly(shape: Sequence[int]) -> Tensor:
+        offset = torch.rand((), generator=generator, device=device, dtype=dtype)
+        return (offset + torch.arange(*shape, device=device, dtype=dtype) / shape[0]) % 1
+
+    u = own_rows(evenly, (n,), generator)
     return 1 + (u * T).long().clamp(max=T - 1)
 
 
@@ -93,11 +107,17 @@ def shuffled(*tensors: Tensor, batch_size: int = 64, seed: int = 0) -> Callable[
     so that a run which resumes at step n sees the batches it would have seen. Raises ValueError if
     the tensors differ in length or are shorter than one batch.
     """
+    if not tensors:
+        raise ValueError("give at least one tensor")
+    for tensor in tensors:
+        checks.tensor("each of tensors", tensor)
+        if not tensor.ndim:
+            raise ValueError("each of tensors must have rows, got a single number")
     n = len(tensors[0])
     if any(len(tensor) != n for tensor in tensors):
         raise ValueError(f"tensors of different lengths: {[len(tensor) for tensor in tensors]}")
-    if not 1 <= batch_size <= n:
-        raise ValueError(f"batch_size must lie in 1..{n}, got {batch_size}")
+    checks.whole("batch_size", batch_size, 1, n)
+    checks.whole("seed", seed, 0, 2**63 - 1)
     per_pass = n // batch_size
     order: dict[int, Tensor] = {}
 
@@ -113,9 +133,17 @@ def shuffled(*tensors: Tensor, batch_size: int = 64, seed: int = 0) -> Callable[
     return batch
 
 
-def step_generator(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Random numbers that belong to one step of one run, whatever happened before it."""
+def step_generator(
+    seed: int, step: int, device: torch.device | str = "cpu", shared: Processes | None = None
+) -> torch.Generator:
+    """Random numbers that belong to one step of one run, whatever happened before it.
+
+    For processes that share the step they are a `Share`.
+    """
     generator = torch.Generator(device)
+    if shared is not None and shared.size > 1:
+        generator = share = Share(device)
+        share.rank, share.size = shared.rank, shared.size
     return generator.manual_seed((seed * 1_000_003 + step) % 2**63)
 
 
@@ -184,11 +212,18 @@ class Optimizers:
             optimizer.zero_grad()
 
     def step(self, factor: float, only: int | None = None) -> None:
-        """One update with the learning rates multiplied by ``factor``; of one optimiser if told."""
-        for i, (optimizer, lr) in enumerate(zip(self.optimizers, self._lr, strict=True)):
-            if only in (None, i):
-                optimizer.param_groups[0]["lr"] = lr * factor
-                optimizer.step()
+        """One update with the learning rates multiplied by ``factor``; of one optimiser if told.
+
+        Several processes first take the mean of their gradients.
+        """
+        everything = zip(self.optimizers, self._lr, strict=True)
+        told = [pair for i, pair in enumerate(everything) if only in (None, i)]
+        groups = [group for optimizer, _ in told for group in optimizer.param_groups]
+        weights = [weight for group in groups for weight in group["params"]]
+        processes().mean_([weight.grad for weight in weights if weight.grad is not None])
+        for optimizer, lr in told:
+            optimizer.param_groups[0]["lr"] = lr * factor
+            optimizer.step()
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimisers' memory, for a checkpoint."""
@@ -251,6 +286,7 @@ class EMA:
     """
 
     def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
+        checks.real("decay", decay)
         if not 0 <= decay < 1:
             raise ValueError(f"decay must lie in 0..1 and below 1, got {decay}")
         self.decay = decay
@@ -297,9 +333,13 @@ def train(
     random numbers of the step's own. The learning rate rises over ``warmup`` steps, then falls in
     a line to zero at the end; time the caller spends between steps is not counted. With ``steps``
     the result depends on the seed alone (on a CPU, bit for bit). ``compile`` may be torch.compile:
-    a slow start, then quicker steps where the compiler helps. With ``checkpoint`` the whole state
+    a slow start, then quicker steps where the compiler helps. Several `processes` share out each
+    batch and see the same steps; the main one writes, and its clock counts, so all must go through
+    the loop alike. (Dropout is drawn by each, and batch norms see their process's rows.)
+    With ``checkpoint`` the whole state
     is written there every ``save_every`` steps and at the end; a run goes on from it, and one that
-    was finished yields its last step again.
+    was finished yields its last step again. After a KeyboardInterrupt the same run goes on, too:
+    loop over it once more.
     Raises ValueError unless exactly one of steps and seconds is given and above 0, and
     FloatingPointError if the loss is no longer a finite number.
     """
@@ -351,48 +391,93 @@ def advance(
     """The loop of `train` around any ``update`` of the weights; see there."""
     if (steps is None) == (seconds is None):
         raise ValueError("give either steps or seconds")
+    if steps is not None:
+        checks.whole("steps", steps, 1)
+    else:
+        checks.positive("seconds", seconds)
+    checks.whole("warmup", warmup, 0)
+    checks.whole("seed", seed, 0, 2**63 - 1)
+    checks.whole("save_every", save_every, 1)
     budget = steps if steps is not None else seconds
     assert budget is not None
-    if not 0 < budget < math.inf:
-        raise ValueError(f"the training budget must be above 0, got {budget}")
-    saved = None
-    if checkpoint is not None and Path(checkpoint).exists():
-        saved = _read_state(checkpoint)
+    shared = processes()
+
+    def read() -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        return _read_state(checkpoint) if checkpoint and Path(checkpoint).exists() else None
+
+    saved = shared.from_main(read)
+    if saved is not None:
         compute = compute or Compute.from_dict(saved[0]["compute"])
     compute = compute or fastest()
+    if shared.size > 1:
+        compute = replace(compute, threads=None)  # the launcher shares out the cores
     compute.place(model)
+    shared.copy_([*model.parameters(), *model.buffers()])
+    statistics = [b for name, b in model.named_buffers() if name in model.state_dict()]
     optimizers = optimizer(model)
     average = EMA(model, ema)
+    about = _about(model, optimizers, seed)
     step, spent = 0, 0.0
     if saved is not None:
         assert checkpoint is not None
+        _check_same_run(saved[0], about, checkpoint)
         step, spent, last_loss = _load_state(saved, checkpoint, model, average, optimizers)
         if step >= budget if steps is not None else spent >= budget:
-            yield TrainStep(step, torch.tensor(last_loss), spent, 1.0, average.model)
+            return iter([TrainStep(step, torch.tensor(last_loss), spent, 1.0, average.model)])
     model.train()
     network = model if compile is None else compile(model)
     devices = [torch.cuda.current_device()] if compute.device.type == "cuda" else []
-    while (progress := (step / steps if steps is not None else spent / budget)) < 1:
-        start = time.perf_counter()
-        generator = step_generator(seed, step, compute.device)
-        turn = Turn(step, min(1.0, (step + 1) / max(1, warmup)) * (1 - progress), compute)
-        with torch.random.fork_rng(devices):  # dropout draws from torch's own generator
-            torch.manual_seed(generator.initial_seed() ^ 0x5EED)  # other numbers than the noise
-            value = update(network, optimizers, compute.move(batches(step)), generator, turn)
-        average.update(model, step)
-        step += 1
-        spent += time.perf_counter() - start
-        done = min(1.0, step / steps if steps is not None else spent / budget)
-        save = checkpoint is not None and (step % save_every == 0 or done == 1)
-        if (save or done == 1 or step % 100 == 0) and not math.isfinite(value.item()):
-            raise FloatingPointError(f"the loss is {value.item()} at step {step}: lower the rate")
-        if save:
-            assert checkpoint is not None
-            told = {"step": step, "seconds": spent, "loss": value.item()}
-            _save_state(
-                checkpoint, model, average, optimizers, told | {"compute": compute.as_dict()}
-            )
-        yield TrainStep(step, value.detach(), spent, done, average.model)
+
+    def updates() -> Iterator[TrainStep]:
+        nonlocal step, spent
+        while (progress := (step / steps if steps is not None else spent / budget)) < 1:
+            start = time.perf_counter()
+            generator = step_generator(seed, step, compute.device, shared)
+            turn = Turn(step, min(1.0, (step + 1) / max(1, warmup)) * (1 - progress), compute)
+            with torch.random.fork_rng(devices):  # dropout draws from torch's own generator
+                other = generator.initial_seed() ^ 0x5EED  # numbers than the noise
+                torch.manual_seed(other + 1_000_003 * shared.rank)
+                batch = compute.move(shared.rows(batches(step)))
+                value = update(network, optimizers, batch, generator, turn).detach().clone()
+            shared.mean_([value, *statistics])
+            average.update(model, step)
+            step += 1
+            spent += time.perf_counter() - start
+            if seconds is not None:
+                spent = shared.from_main(partial(float, spent))
+            done = min(1.0, step / steps if steps is not None else spent / budget)
+            save = checkpoint is not None and (step % save_every == 0 or done == 1)
+            if (save or done == 1 or step % 100 == 0) and not math.isfinite(value.item()):
+                raise FloatingPointError(
+                    f"the loss is {value.item()} at step {step}: lower the rate"
+                )
+            if save and shared.main:
+                assert checkpoint is not None
+                told = {"step": step, "seconds": spent, "loss": value.item(), **about}
+                _save_state(
+                    checkpoint, model, average, optimizers, told | {"compute": compute.as_dict()}
+                )
+            yield TrainStep(step, value, spent, done, average.model)
+
+    return Run(updates)
+
+
+class Run(Iterator[TrainStep]):
+    """The steps of a training. One that was interrupted (the stop button, Ctrl-C) can go on.
+
+    A bare generator is spent once an exception has left it: the same loop, run again, would end at
+    once and say nothing.
+    """
+
+    def __init__(self, updates: Callable[[], Iterator[TrainStep]]) -> None:
+        self._updates, self._steps = updates, updates()
+
+    def __next__(self) -> TrainStep:
+        try:
+            return next(self._steps)
+        except KeyboardInterrupt:
+            self._steps = self._updates()
+            raise
 
 
 def watch(run: Iterator[TrainStep], label: str = "training") -> Iterator[TrainStep]:
@@ -401,7 +486,8 @@ def watch(run: Iterator[TrainStep], label: str = "training") -> Iterator[TrainSt
 
     layout = "{desc} {percentage:3.0f}% {bar} {elapsed}<{remaining}{postfix}"
     shown, smooth = 0, math.nan
-    with tqdm(total=100, desc=label, bar_format=layout, leave=False) as bar:
+    silent = not processes().main
+    with tqdm(total=100, desc=label, bar_format=layout, leave=False, disable=silent) as bar:
         for step in run:
             if int(100 * step.progress) > shown:
                 value = step.loss.item()
@@ -427,12 +513,9 @@ def _save_state(
         for key, value in state.items()
     }
     metadata = metadata | {"sha256": _digest(tensors, metadata)}
-    # Written aside and renamed: a run killed here leaves the last whole file in its place.
-    unfinished = Path(f"{path}.part")
-    save_file(tensors, unfinished, metadata={"training": json.dumps(metadata)})
-    with open(unfinished, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    # A run killed here leaves the last whole file in its place.
+    with aside(path) as unfinished:
+        save_file(tensors, unfinished, metadata={"training": json.dumps(metadata)})
 
 
 def _digest(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> str:
@@ -463,6 +546,24 @@ def _read_state(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def read_metadata(path: Path | str) -> dict[str, Any]:
     """Step, seconds, loss and compute of a training state. ValueError if the file is damaged."""
     return _read_state(path)[0]
+
+
+def _about(model: nn.Module, optimizers: Optimizers, seed: int) -> dict[str, Any]:
+    """What a run must share with the state that it goes on from."""
+    return {
+        "network": f"{type(model).__name__} {json.dumps(getattr(model, 'config', {}))}",
+        "optimizers": [type(optimizer).__name__ for optimizer in optimizers.optimizers],
+        "seed": seed,
+    }
+
+
+def _check_same_run(found: dict[str, Any], wanted: dict[str, Any], path: Path | str) -> None:
+    for name, value in wanted.items():
+        if found.get(name, value) != value:  # states of older versions do not say it
+            raise ValueError(
+                f"{path} holds the training of another {name}: {found[name]!r}, not {value!r}; "
+                "delete it or choose another path"
+            )
 
 
 def _load_state(

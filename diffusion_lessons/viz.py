@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from . import checks
 from .data import to_bytes
 from .models.unet import UNet
 from .palette import NOISE, RESULT, SIGNAL
@@ -19,22 +20,30 @@ from .sampling import Step, thin
 
 
 def tile(images: Tensor, columns: int | None = None) -> np.ndarray:
-    """Pictures [N, 1, H, W] in -1..1 -> one grey picture, rows of ``columns``, bytes [h, w]."""
-    if images.ndim != 4 or images.shape[1] != 1 or len(images) == 0:
-        raise ValueError(f"images must be [N, 1, H, W] with N >= 1, got {list(images.shape)}")
-    n, _, H, W = images.shape
-    columns = columns or min(n, 10)
+    """Pictures in -1..1, rows of ``columns``, as one picture of bytes.
+
+    Grey ones [N, 1, H, W] make [h, w], coloured ones [N, 3, H, W] make [h, w, 3].
+    """
+    checks.floats(images=images)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
+        shapes = "[N, 1, H, W] or [N, 3, H, W] with N >= 1"
+        raise ValueError(f"images must be {shapes}, got {list(images.shape)}")
+    n, C, H, W = images.shape
+    columns = min(n, 10) if columns is None else columns
+    checks.whole("columns", columns, 1, 1000)
     rows = math.ceil(n / columns)
-    canvas = torch.zeros(rows * columns, H, W, dtype=torch.uint8)
-    canvas[:n] = to_bytes(images.detach().cpu())[:, 0]
-    canvas = canvas.view(rows, columns, H, W).transpose(1, 2)  # -> [rows, H, columns, W]
-    return canvas.reshape(rows * H, columns * W).numpy()
+    canvas = torch.zeros(rows * columns, C, H, W, dtype=torch.uint8)
+    canvas[:n] = to_bytes(images.detach().cpu())
+    canvas = canvas.view(rows, columns, C, H, W).permute(0, 3, 1, 4, 2)  # [rows, H, columns, W, C]
+    picture = canvas.reshape(rows * H, columns * W, C).numpy()
+    return picture[:, :, 0] if C == 1 else picture
 
 
 def show_images(
     images: Tensor, columns: int | None = None, title: str = "", scale: float = 0.8
 ) -> Figure:
-    """Pictures [N, 1, H, W] in -1..1 as a grid; ``scale`` is the width of one in inches."""
+    """Pictures [N, 1 or 3, H, W] in -1..1 as a grid; ``scale`` is the width of one in inches."""
+    checks.positive("scale", scale)
     picture = tile(images, columns)
     h, w = picture.shape[0] / images.shape[2], picture.shape[1] / images.shape[3]
     figure, ax = plt.subplots(figsize=(w * scale, h * scale + (0.3 if title else 0)))
@@ -45,6 +54,9 @@ def show_images(
 
 def show_rows(rows: dict[str, Tensor], scale: float = 0.8, heads: Sequence[str] = ()) -> Figure:
     """Named rows of pictures [N, 1, H, W], one under the other, ``heads`` above the columns."""
+    if not rows:
+        raise ValueError("rows must hold at least one row of pictures")
+    checks.positive("scale", scale)
     n = max(len(images) for images in rows.values())
     figure, axes = plt.subplots(
         len(rows), 1, figsize=(n * scale + 1.2, len(rows) * scale + 0.3), squeeze=False
@@ -71,6 +83,14 @@ def show_steps(steps: Iterable[Step], columns: int = 8, which: int = 0) -> Figur
 
 def show_points(clouds: dict[str, Tensor], limit: float = 3.0, size: float = 2.5) -> Figure:
     """Named sets of points [N, 2] side by side."""
+    for name, points in clouds.items():
+        checks.floats(**{name: points})
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise ValueError(f"clouds must be points [N, 2], got {list(points.shape)} for {name!r}")
+    if not clouds:
+        raise ValueError("clouds must hold at least one set of points")
+    checks.positive("limit", limit)
+    checks.positive("size", size)
     figure, axes = plt.subplots(1, len(clouds), figsize=(size * len(clouds), size + 0.3))
     for ax, (name, points) in zip(np.atleast_1d(axes), clouds.items(), strict=True):
         ax.scatter(*points.detach().cpu().T, s=2, color=SIGNAL, alpha=0.5, linewidths=0)
@@ -110,7 +130,8 @@ def show_unet(model: UNet) -> Figure:
 
 
 def save_grid(path: Path | str, images: Tensor, columns: int | None = None, zoom: int = 2) -> None:
-    """Write pictures [N, 1, H, W] in -1..1 as one PNG, each pixel ``zoom`` wide."""
+    """Write pictures [N, 1 or 3, H, W] in -1..1 as one PNG, each pixel ``zoom`` wide."""
+    checks.whole("zoom", zoom, 1, 100)
     picture = tile(images, columns).repeat(zoom, 0).repeat(zoom, 1)
     plt.imsave(path, picture, cmap="gray", vmin=0, vmax=255)
 

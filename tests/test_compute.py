@@ -80,6 +80,24 @@ def test_placing_a_network_sets_the_threads():
         torch.set_num_threads(before)
 
 
+def test_an_interrupt_gives_the_threads_back(monkeypatch: pytest.MonkeyPatch):
+    def stop(choice: Compute) -> list[float]:
+        choice.place(torch.nn.Linear(1, 1))
+        if choice.threads == 2:
+            raise KeyboardInterrupt
+        return [1.0]
+
+    monkeypatch.setattr(module, "_passes", stop)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            measure.__wrapped__(torch.device("cpu"))
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_format_the_device_cannot_do_is_left_out(monkeypatch: pytest.MonkeyPatch):
     def passes(choice: Compute, repeats: int = 4):
         if choice.dtype == torch.bfloat16:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from diffusion_lessons import (
     GaussianMixture,
     forward,
+    gan,
     grid_mixture,
     mode_counts,
     sample,
@@ -279,6 +280,20 @@ def test_each_update_moves_both_networks_by_their_own_rate() -> None:
     moved = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     assert not any(moved[:n])
     assert all(moved[n:])
+
+
+def test_an_interrupt_leaves_no_network_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(logits: Tensor) -> Tensor:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gan, "generator_loss", stop)
+    net, judge = PointGenerator(width=16), PointDiscriminator(width=16)
+    run = train_gan(net, judge, shuffled(points(), batch_size=64), SCHEDULE, steps=2, compute=CPU)
+    with pytest.raises(KeyboardInterrupt):
+        list(run)
+    assert all(weight.requires_grad for weight in judge.parameters())
+    assert [step.step for step in run] == [1, 2]
 
 
 def test_a_short_training_separates_two_lumps_and_keeps_both() -> None:

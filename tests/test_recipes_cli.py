@@ -13,7 +13,7 @@ from diffusion_lessons import checkpoints, cli, from_noise_model, linear_schedul
 from diffusion_lessons.recipes import RECIPES
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES))
+@pytest.mark.parametrize("name", sorted(RECIPES.keys() - {"cifar10-adm"}))  # test_cifar10
 def test_every_recipe_takes_a_step_and_can_be_saved(name: str, tmp_path: Path):
     *_, last = RECIPES[name](steps=2)
     assert last.step == 2
@@ -34,14 +34,15 @@ def test_train_writes_a_network_with_its_card(tmp_path: Path, capsys: pytest.Cap
     assert "20 steps" in capsys.readouterr().out
 
 
-def test_train_goes_on_from_a_network_and_says_so(tmp_path: Path):
-    arguments = ["train", "digits-ddpm", "--steps", "1", "--seed", "7", "--out", str(tmp_path)]
-    assert cli.main([*arguments, "--start", "digits-ddpm"]) == 0
-    path = tmp_path / "digits-ddpm.safetensors"
-    card, shipped = checkpoints.read_card(path), checkpoints.read_card(cli._path("digits-ddpm"))
-    assert card["command"].endswith("--steps 1 --start digits-ddpm")
+@pytest.mark.parametrize("name", ["digits-ddpm", "digits-ddgan"])
+def test_train_goes_on_from_a_network_and_says_so(name: str, tmp_path: Path):
+    arguments = ["train", name, "--steps", "1", "--seed", "7", "--out", str(tmp_path)]
+    assert cli.main([*arguments, "--start", name]) == 0
+    path = tmp_path / f"{name}.safetensors"
+    card, shipped = checkpoints.read_card(path), checkpoints.read_card(cli._path(name))
+    assert card["command"].endswith(f"--steps 1 --start {name}")
     assert card["start"]["sha256"] == shipped["sha256"]
-    old, new = checkpoints.load_pretrained("digits-ddpm"), checkpoints.load(path)
+    old, new = checkpoints.load_pretrained(name), checkpoints.load(path)
     moved = [
         ((a - b).norm() / a.norm()).item()
         for a, b in zip(old.parameters(), new.parameters(), strict=True)
@@ -53,8 +54,8 @@ def test_train_goes_on_from_a_network_and_says_so(tmp_path: Path):
     "arguments",
     [
         ["--steps", "2"],
-        ["digits-ddgan", "--steps", "4", "--eta", "1"],
-        ["digits-vae", "--steps", "1", "--guidance", "truncation", "--scale", "0.5"],
+        ["digits-ddgan"],
+        ["digits-vae", "--guidance", "truncation", "--scale", "0.5"],
     ],
 )
 def test_sample_writes_a_grid(arguments: list[str], tmp_path: Path):
@@ -128,8 +129,8 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
     ("arguments", "message"),
     [
         (["sample", "nothing"], "no pretrained network 'nothing'"),
-        (["sample", "digits-classifier"], "this needs a network for digits"),
-        (["sample", "digits-ddgan"], "this Gan draws in 4 steps with eta 1"),
+        (["sample", "digits-classifier"], "which draws no pictures"),
+        (["sample", "digits-ddgan", "--steps", "5"], "this Gan draws in 4 steps with eta 1"),
         (["sample", "--steps", "5000"], "steps must lie in 1..1000"),
         (["sample", "--eta", "2", "--steps", "2"], "eta must lie in 0..1"),
         (["evaluate", "digits-ddpm", "--samples", "20000"], "count must lie in"),
@@ -139,16 +140,17 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
         (["evaluate", "digits-classifier", "--out", "x.json"], "a table needs one for digits"),
         (["evaluate", "moons-ddpm", "--guidance", "classifier"], "draws points"),
         (["evaluate", "moons-ddpm", "--spacing", "quadratic"], "draws points"),
-        (["evaluate", "digits-vae"], "a VAE draws in 1 step"),
+        (["evaluate", "digits-vae", "--steps", "2"], "a VAE draws in 1 step"),
         (["evaluate", "digits-ddpm", "--guidance", "truncation"], "guidance of a UNet must be"),
-        (["train", "moons-ddpm", "--start", "digits-ddpm"], "--start is for digits-ddpm"),
+        (["train", "moons-ddpm", "--start", "digits-ddpm"], "--start is not for moons-ddpm"),
+        (["train", "digits-ddgan", "--start", "digits-ddpm"], "start must be a Gan, got a UNet"),
         (["lab", "--folder", "nowhere"], "no lessons in nowhere"),
     ],
 )
 def test_mistakes_get_one_line(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    if arguments[0] == "sample":
+    if arguments[0] in ("sample", "train"):
         arguments = [*arguments, "--out", str(tmp_path / "x.png")]
     assert cli.main(arguments) == 2
     error = capsys.readouterr().err

@@ -342,9 +342,9 @@ def test_an_impossible_decay_is_refused(decay):
 # Runs
 
 
-def points_run(seed=0, **options):
+def points_run(seed=0, start=100, **options):
     """A short run of the network for points; the run and its network."""
-    torch.manual_seed(100)
+    torch.manual_seed(start)
     model = MLP(width=16, layers=2)
     x, _ = moons(256, torch.Generator().manual_seed(0))
     return model, train(
@@ -357,9 +357,9 @@ def points_run(seed=0, **options):
     )
 
 
-def pictures_run(seed=0, dropout=0.0, **options):
+def pictures_run(seed=0, dropout=0.0, start=100, **options):
     """A short run of the U-Net with labels; the run and its network."""
-    torch.manual_seed(100)
+    torch.manual_seed(start)
     model = tiny_unet(dropout)
     g = torch.Generator().manual_seed(0)
     x, label = torch.rand(64, 1, 8, 8, generator=g) * 2 - 1, torch.arange(64) % 10
@@ -479,15 +479,41 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(run, tmp_path):
             break
     del steps
 
-    model, steps = run(steps=11, checkpoint=path, save_every=4)
-    with torch.no_grad():  # what the new network starts from does not count
-        for parameter in model.parameters():
-            parameter.zero_()
+    # What the new network starts from does not count.
+    model, steps = run(steps=11, start=7, checkpoint=path, save_every=4)
     resumed, numbers, average = finish(steps)
     assert numbers == list(range(5, 12))
     assert resumed == losses[4:]
     torch.testing.assert_close(weights(model), weights(whole_model), **SAME)
     torch.testing.assert_close(weights(average), weights(whole_average), **SAME)
+
+
+def test_a_loop_that_was_stopped_goes_on_when_it_is_run_again():
+    _, steps = points_run(steps=6)
+    losses, _, _ = finish(steps)
+    draws = iter([*range(3), KeyboardInterrupt()])
+
+    def batches(step):
+        if isinstance(draw := next(draws, None), KeyboardInterrupt):
+            raise draw
+        return whole(step)
+
+    whole = shuffled(moons(256, torch.Generator().manual_seed(0))[0], batch_size=32)
+    torch.manual_seed(100)
+    model = MLP(width=16, layers=2)
+    run = train(
+        model,
+        lambda model, batch, g: noise_prediction_loss(model, batch[0], SCHEDULE, g),
+        batches,
+        steps=6,
+        compute=CPU,
+    )
+    found = [next(run).loss.item() for _ in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        next(run)
+    after, numbers, _ = finish(run)
+    assert numbers == [4, 5, 6]
+    assert found + after == losses
 
 
 def test_saving_changes_nothing(tmp_path):
@@ -592,9 +618,26 @@ def test_exactly_one_of_steps_and_seconds_is_asked_for(budget):
 
 @given(st.floats(max_value=0) | st.sampled_from([math.nan, math.inf]))
 def test_a_budget_that_is_no_budget_is_refused(budget):
-    for name in ("steps", "seconds"):
-        with pytest.raises(ValueError, match="budget must be above 0"):
-            next(points_run(**{name: budget})[1])
+    with pytest.raises(ValueError, match="seconds must be"):
+        next(points_run(seconds=budget)[1])
+
+
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [
+        ({"steps": 0}, ValueError),
+        ({"steps": 2.5}, TypeError),
+        ({"seconds": "3"}, TypeError),
+        ({"warmup": -1}, ValueError),
+        ({"seed": -1}, ValueError),
+        ({"seed": 0.5}, TypeError),
+        ({"save_every": 0}, ValueError),
+    ],
+)
+def test_an_option_that_is_none_is_refused_by_its_name(option, error):
+    budget = {} if "seconds" in option else {"steps": 3}
+    with pytest.raises(error, match=f"{next(iter(option))} must"):
+        next(points_run(**budget | option)[1])
 
 
 def failing_run(**options):

@@ -1,0 +1,134 @@
+"""One run on several processes, GPUs and machines: which of them am I, and what do all know?
+
+The launch tells (``accelerate launch -m diffusion_lessons train ...``, or torchrun); Hugging Face
+Accelerate then connects the processes and gives each its GPU. All of them run the same program.
+What it trains on and what it draws is shared out by rows, random numbers are drawn for all rows
+everywhere (`gaussian.own_rows`), so the result is one process's, but for the rounding of sums.
+Alone, nothing is imported, and every method here is free.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among ``size`` of them. Its methods must be called by all, in the same order."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the one that writes files and speaks."""
+        return self.rank == 0
+
+    def rows(self, batch: Any) -> Any:
+        """This process's part of a batch: of tensors [B, ...], alone or in tuples, B / size rows.
+
+        Raises ValueError if B cannot be divided, or the batch holds something else.
+        """
+        if self.size == 1:
+            return batch
+        if isinstance(batch, tuple):
+            return tuple(self.rows(part) for part in batch)
+        if not isinstance(batch, Tensor):
+            raise ValueError(
+                f"{self.size} processes can share out tensors and tuples of tensors, "
+                f"not a {type(batch).__name__}"
+            )
+        if len(batch) % self.size:
+            raise ValueError(f"a batch of {len(batch)} cannot be divided by {self.size} processes")
+        n = len(batch) // self.size
+        return batch[self.rank * n : (self.rank + 1) * n]
+
+    @torch.no_grad()
+    def mean_(self, tensors: list[Tensor]) -> None:
+        """Replace tensors by their means over the processes, all in one exchange."""
+        if self.size == 1 or not tensors:
+            return
+        from accelerate.utils import reduce
+
+        flat = reduce(torch.cat([x.reshape(-1) for x in tensors]), "mean")
+        for x, part in zip(tensors, flat.split([x.numel() for x in tensors]), strict=True):
+            x.copy_(part.view(x.shape))
+
+    @torch.no_grad()
+    def copy_(self, tensors: list[Tensor]) -> None:
+        """Replace tensors by those of the main process."""
+        if self.size == 1:
+            return
+        from accelerate.utils import broadcast
+
+        for x in tensors:
+            x.copy_(broadcast(x.contiguous()))
+
+    def from_main(self, make: Callable[[], T]) -> T:
+        """What ``make`` returns, or raises, in the main process; the others do not call it."""
+        if self.size == 1:
+            return make()
+        from accelerate.utils import broadcast_object_list
+
+        found: list[Any] = [None, None]
+        if self.main:
+            try:
+                found[0] = make()
+            except Exception as error:  # all must hear of it, or they would wait for ever
+                found[1] = error
+        broadcast_object_list(found)
+        if found[1] is not None:
+            raise found[1]
+        return found[0]
+
+    def gather(self, value: T) -> list[T]:
+        """Everyone's value, by rank."""
+        if self.size == 1:
+            return [value]
+        from accelerate.utils import gather_object
+
+        found: list[T] = gather_object([value])
+        return found
+
+    @contextmanager
+    def one_first(self) -> Iterator[None]:
+        """One process of each machine goes first, say to download what the others then find."""
+        if self.size == 1:
+            yield
+            return
+        from accelerate import PartialState
+
+        with PartialState().local_main_process_first():
+            yield
+
+    def leave(self) -> None:
+        """Wait for all, and part."""
+        if self.size > 1:
+            from accelerate import PartialState
+
+            PartialState().wait_for_everyone()
+            PartialState().destroy_process_group()
+
+
+@lru_cache
+def processes() -> Processes:
+    """The processes of this launch, connected; from now on "cuda" is this one's own GPU.
+
+    Raises ImportError where there are several, but no Accelerate.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or "LOCAL_RANK" not in os.environ:
+        return Processes()
+    try:
+        from accelerate import PartialState
+    except ImportError as error:
+        raise ImportError("several processes need Accelerate: pip install accelerate") from error
+    state = PartialState(cpu=not torch.cuda.is_available())
+    return Processes(state.process_index, state.num_processes)

@@ -1,0 +1,193 @@
+"""What `test_processes` does alone and in several processes: ``several.py PART,PART FOLDER``."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+
+from diffusion_lessons import cli, linear_schedule, noise_prediction_loss, recipes, shuffled, train
+from diffusion_lessons import training as training_module
+from diffusion_lessons.compute import Compute, fastest
+from diffusion_lessons.data import Images
+from diffusion_lessons.evaluation import draw, evaluate_all
+from diffusion_lessons.gan import train_gan
+from diffusion_lessons.models.gan import Gan, Generator, PointDiscriminator, PointGenerator
+from diffusion_lessons.models.unet import UNet
+from diffusion_lessons.models.vae import VAE
+from diffusion_lessons.processes import processes
+from diffusion_lessons.schedule import vp_schedule
+from diffusion_lessons.training import TrainStep, adamw, vae_loss
+
+FLOAT32 = Compute(torch.device("cpu"))
+TINY = {"size": 8, "channels": 8, "blocks": 1, "attention_resolutions": (2,), "classes": 3}
+
+
+def batches(batch_size: int = 8) -> Callable[[int], Any]:
+    g = torch.Generator().manual_seed(5)
+    images, labels = torch.randn(64, 1, 8, 8, generator=g), torch.randint(3, (64,), generator=g)
+    return shuffled(images, labels, batch_size=batch_size)
+
+
+def pictures(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
+    return noise_prediction_loss(model, batch[0], linear_schedule(), g, batch[1], drop_label=0.5)
+
+
+def unet(seed: int = 0) -> UNet:
+    torch.manual_seed(seed)
+    return UNet(**TINY)
+
+
+def training(seed: int = 0, batch_size: int = 8, **how: Any) -> Iterator[TrainStep]:
+    how = {"steps": 8, "compute": FLOAT32, "ema": 0.5, "optimizer": adamw()} | how
+    return train(unet(seed), pictures, batches(batch_size), **how)
+
+
+def vae(steps: int) -> Iterator[TrainStep]:
+    torch.manual_seed(0)
+
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
+        return vae_loss(model, batch[0].clamp(-1, 1), g, batch[1])
+
+    model = VAE(size=8, width=16, latent=2, classes=3)
+    return train(model, loss, batches(), steps=steps, compute=FLOAT32)
+
+
+def gan(steps: int) -> Iterator[TrainStep]:
+    torch.manual_seed(0)
+    points = torch.randn(64, 2, generator=torch.Generator().manual_seed(1))
+    nets = PointGenerator(width=16), PointDiscriminator(width=16)
+    data = shuffled(points, batch_size=8)
+    return train_gan(*nets, data, vp_schedule(4), steps=steps, compute=FLOAT32)
+
+
+def told(run: Iterator[TrainStep]) -> list[float]:
+    """Its losses, and the finished network's weights, made short."""
+    found: list[TrainStep] = list(run)
+    weights = torch.cat([w.flatten() for w in found[-1].model.parameters()])
+    return [*(step.loss.item() for step in found), *weights[:: max(1, len(weights) // 50)].tolist()]
+
+
+def train_all(folder: Path) -> dict[str, list[float]]:
+    """A few steps of everything that is trained, each process seeding its weights otherwise."""
+    how = {"checkpoint": folder / "whole.training", "save_every": 2}
+    with mock.patch.object(
+        training_module, "_save_state", wraps=training_module._save_state
+    ) as saving:
+        found = {"unet": told(training(seed=processes().rank, **how))}
+    found |= {"vae": told(vae(4)), "gan": told(gan(4)), "cifar10": told(colours())}
+    return found | {"files written": [saving.call_count]}
+
+
+def colours() -> Iterator[TrainStep]:
+    """The recipe for CIFAR-10, with pictures made here; flips and labels are dropped by chance."""
+    g = torch.Generator().manual_seed(3)
+    made = Images(torch.randint(256, (16, 3, 32, 32), generator=g).byte(), torch.arange(16) % 10)
+    with (
+        mock.patch.object(recipes, "cifar10", return_value=made),
+        mock.patch.object(recipes, "UNet", lambda **config: UNet(**config | {"dropout": 0.0})),
+    ):
+        small = {"steps": 2, "channels": 16, "batch_size": 4, "warmup": 1, "ema": 0.5}
+        return recipes.cifar10_adm(compute=FLOAT32, **small)
+
+
+def muon(folder: Path) -> dict[str, list[float]]:
+    """Losses alone: the bfloat16 inside Muon makes more of a rounding than float32 does."""
+    run = training(optimizer=training_module.MuonAdamW)
+    return {"muon": [step.loss.item() for step in run]}
+
+
+def drawn(folder: Path) -> dict[str, list[float]]:
+    """Three batches of pictures, so that the last round leaves one process idle; and a table."""
+    torch.manual_seed(0)
+    labels, schedule = torch.arange(3).repeat(200), linear_schedule()
+    nets = {"ddpm": (unet(), 2, 1.0), "gan": (Gan(Generator(2, **TINY), nn.Identity(), 2), 2, 1.0)}
+    nets["vae"] = (VAE(size=8, width=8, latent=2, classes=3), 1, 0.0)
+    found = {}
+    for name, (model, steps, eta) in nets.items():
+        parts = list(draw(model.eval(), labels, schedule, steps, eta))
+        assert [len(part) for part in parts] == [250, 250, 100]
+        found[name] = torch.cat(parts).flatten()[::300].tolist()
+    digits = UNet(channels=8, blocks=1).eval()
+    rows = list(evaluate_all(digits, schedule, folder / "table.json", [1], [0.0], count=260))
+    found["table"] = [row["frechet_distance"] for row in rows]
+    return found
+
+
+def refuse(folder: Path) -> dict[str, Any]:
+    """What all must refuse alike, and go on after."""
+    shared = processes()
+    errors = []
+    wrong = folder / "wrong.training"
+    wrong.write_text("nothing")
+    shared.gather(0)  # it is there for all before one of them reads it
+    for make in (
+        lambda: list(training(batch_size=7)),
+        lambda: list(training(checkpoint=wrong)),
+        lambda: list(train(unet(), broken, batches(), steps=1, compute=FLOAT32)),
+        lambda: shared.rows({}),
+    ):
+        try:
+            make()
+            errors.append("nothing")
+        except (ValueError, FloatingPointError) as error:
+            errors.append(str(error))
+    timed = list(training(steps=None, seconds=0.2))
+    return {"errors": errors, "clock": [step.seconds for step in timed]}
+
+
+def broken(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
+    """A loss that is no number in the last process alone."""
+    loss = pictures(model, batch, g)
+    return loss * float("nan") if processes().rank == processes().size - 1 else loss
+
+
+def resumed(folder: Path, until: int = 8) -> list[float]:
+    """The losses of a training with a checkpoint after every second step, left after ``until``."""
+    losses = []
+    for step in training(checkpoint=folder / "resumed.training", save_every=2):
+        losses.append(step.loss.item())
+        if step.step == until:
+            break
+    return losses
+
+
+def die(folder: Path) -> None:
+    """One process of a training is killed; the others wait for it."""
+    for step in training(checkpoint=folder / "resumed.training", save_every=2):
+        if step.step == 4 and processes().rank == 1:
+            time.sleep(1)  # the main process has saved by then
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sample(folder: Path) -> int:
+    """The command; it parts the processes, so it comes last."""
+    how = ["digits-vae", "--steps", "1", "--each", "2", "--labels", "3", "5"]
+    return cli.main(["sample", *how, "--out", str(folder / "grid.png")])
+
+
+PARTS: dict[str, Callable[[Path], Any]] = {
+    "train": train_all,
+    "muon": muon,
+    "draw": drawn,
+    "refuse": refuse,
+    "compute": lambda folder: fastest().as_dict(),
+    "finish": resumed,
+    "sample": sample,
+    "die": die,
+}
+
+
+if __name__ == "__main__":
+    parts, folder = sys.argv[1].split(","), Path(sys.argv[2])
+    found = {}
+    for part in parts:
+        found[part] = PARTS[part](folder)
+        (folder / f"{parts[0]}-{processes().rank}.json").write_text(json.dumps(found))

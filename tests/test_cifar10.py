@@ -1,0 +1,121 @@
+"""The CIFAR-10 recipe, on made pictures in the set's layout; its guided samples, in colour."""
+
+import sys
+import types
+from functools import partial
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+
+from diffusion_lessons import checkpoints, cli, recipes
+from diffusion_lessons.compute import Compute
+from diffusion_lessons.recipes import cifar10_adm
+from diffusion_lessons.viz import tile
+
+CAT, DOG = "3", "5"
+FLOAT32 = Compute(torch.device("cpu"))
+SAME = {"rtol": 0, "atol": 0}
+
+
+class CIFAR10:
+    """What torchvision's own offers: pictures [N, H, W, C] as an array, labels as a list."""
+
+    def __init__(self, root: Path, train: bool, download: bool) -> None:
+        self.data = np.random.default_rng(0).integers(256, size=(40, 32, 32, 3), dtype=np.uint8)
+        self.targets = [i % 10 for i in range(40)]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> None:
+    torchvision = types.ModuleType("torchvision")
+    torchvision.datasets = types.SimpleNamespace(CIFAR10=CIFAR10)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torchvision", torchvision)
+
+
+small = partial(cifar10_adm, channels=16, batch_size=8, compute=FLOAT32, warmup=1, ema=0.0)
+
+
+@pytest.mark.usefixtures("made")
+def test_the_full_network_has_adms_parts_and_takes_coloured_pictures(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(recipes, "train", lambda model, *_, **options: (model, options))
+    model, options = cifar10_adm(compute=FLOAT32, batch_size=8)
+    stages = model.trace(torch.zeros(1, 3, 32, 32), torch.tensor([1]), torch.tensor([3]))
+    assert (options["steps"], options["ema"], options["warmup"]) == (200_000, 0.9999, 5000)
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(44e6, rel=0.01)
+    assert stages[-1].output.shape == (1, 3, 32, 32)
+    looking = [stage for stage in stages if stage.queries is not None]
+    assert {stage.output.shape[2] for stage in looking} == {16, 8, 4}  # 4 is the middle
+    assert {stage.queries.shape[3] for stage in looking} == {64}
+    parts = ("adaptive_norm", "residual_resampling")
+    assert all(model.config[part] for part in parts)
+
+
+@pytest.mark.usefixtures("made")
+def test_without_the_data_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(ImportError, match="pip install torchvision"):
+        small(steps=1)
+
+
+def test_about_half_of_the_pictures_are_mirrored():
+    images = torch.arange(400 * 6, dtype=torch.int32).view(400, 2, 1, 3)
+    found = recipes._flipped(images, torch.Generator().manual_seed(0))
+    flipped = (found == images.flip(3)).flatten(1).all(1)
+    assert ((found == images).flatten(1).all(1) ^ flipped).all()
+    assert 150 < flipped.sum() < 250
+
+
+@pytest.fixture
+def trained(made: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The network that the command writes after a few steps."""
+    monkeypatch.setitem(recipes.RECIPES, "cifar10-adm", small)
+    assert cli.main(["train", "cifar10-adm", "--steps", "3", "--out", str(tmp_path)]) == 0
+    return tmp_path / "cifar10-adm.safetensors"
+
+
+def test_the_command_draws_cats_and_dogs_in_colour(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    card = checkpoints.read_card(trained)
+    assert card["command"] == "diffusion-lessons train cifar10-adm --seed 0 --steps 3"
+    how = ["--each", "2", "--labels", CAT, DOG, "--steps", "2", "--guidance", "classifier-free"]
+
+    def drawn(scale: str) -> np.ndarray:
+        target = tmp_path / f"{scale}.png"
+        asked = ["sample", str(trained), *how, "--scale", scale, "--out", str(target)]
+        assert cli.main(asked) == 0
+        return matplotlib.image.imread(target)[:, :, :3]
+
+    weak, strong = drawn("0"), drawn("8")
+    assert weak.shape == (2 * 32 * 2, 2 * 32 * 2, 3)  # two rows of two, each pixel doubled
+    assert np.abs(weak[:, :, 0] - weak[:, :, 2]).mean() > 0.05  # red is not blue
+    assert np.abs(weak - strong).max() > 0
+
+    capsys.readouterr()
+    for wrong, message in [
+        (["sample", str(trained), "--labels", "10"], "labels must lie in 0..9, got [10]"),
+        (["sample", str(trained), "--guidance", "classifier"], "a classifier of digits"),
+        (["evaluate", str(trained)], "the judge knows nothing else"),
+    ]:
+        assert cli.main([*wrong, "--steps", "2"]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_grid_keeps_colours_and_their_places():
+    images = torch.zeros(3, 3, 2, 2)
+    images[0, 0], images[1, 1], images[2, 2] = 1, 1, 1  # red, green, blue
+    picture = tile(images, columns=2)
+    assert picture.shape == (4, 4, 3)
+    assert picture[0, 0].tolist() == [255, 128, 128]
+    assert picture[1, 3].tolist() == [128, 255, 128]
+    assert picture[3, 0].tolist() == [128, 128, 255]
+    assert picture[3, 3].tolist() == [0, 0, 0]  # nobody is there
+    grey = tile(images[:, :1], columns=2)
+    assert grey.shape == (4, 4)
+    with pytest.raises(ValueError, match=r"images must be \[N, 1, H, W\] or \[N, 3, H, W\]"):
+        tile(torch.zeros(1, 2, 4, 4))
