@@ -7,9 +7,10 @@ PORT ?= 8888
 BOOK_PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
+PINS := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: lab test lint types unit nbval notebooks book book-serve clean
+.PHONY: lab test lint types unit nbval test-lowest test-newest notebooks book book-serve clean
 
 lab: $(VENV)/.lab
 	@$(BIN)/diffusion-lessons lab --port $(PORT)
@@ -31,6 +32,23 @@ nbval: $(VENV)/.test
 	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=600 -p no:cacheprovider \
 	  notebooks book/index.ipynb
 
+# The tests with the lowest versions that pyproject.toml allows, and with the newest of today;
+# each in a .venv of its own, which takes several gigabytes where PyTorch comes with CUDA.
+test-lowest:
+	@$(MAKE) --no-print-directory unit VENV=.venv-lowest PINS=.venv-lowest.txt
+
+test-newest:
+	@PIP_UPGRADE=1 PIP_UPGRADE_STRATEGY=eager \
+	  $(MAKE) --no-print-directory unit VENV=.venv-newest PINS=.venv-newest.txt
+
+.venv-lowest.txt: pyproject.toml
+	@grep -oE '"[a-z-]+>=[0-9.]+"' pyproject.toml | tr -d '"' | sed 's/>=/==/' > $@
+
+# Holds to nothing, and is new each time: what is newest changes with no change here.
+.PHONY: .venv-newest.txt
+.venv-newest.txt:
+	@: > $@
+
 # Execute the lessons' .md into the .ipynb that people open: make notebooks LESSONS=02_ddpm
 LESSONS ?=
 notebooks: $(VENV)/.test
@@ -45,22 +63,22 @@ book-serve: book
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory book/_build/html $(BOOK_PORT)
 
 clean:
-	rm -rf $(VENV) runs book/_build
+	rm -rf $(VENV) .venv-lowest* .venv-newest* runs book/_build
 
 # pip is slow to find out that there is nothing to do: it is asked again only when these change.
-$(VENV)/.lab: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.lab: pyproject.toml $(PINS) | $(VENV)/bin/python
 	@echo "Installing what the course needs into $(VENV) (some minutes, once)"
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@$(BIN)/python -m pip install --quiet -c $(PINS) -e .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.test: pyproject.toml $(PINS) | $(VENV)/bin/python
 	@echo "Installing what the tests need into $(VENV) (some minutes, once)"
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,oracles,browser,book]'
+	@$(BIN)/python -m pip install --quiet -c $(PINS) -e '.[dev,oracles,browser,book,scale]'
 	@touch $@ $(VENV)/.lab $(VENV)/.book
 
-$(VENV)/.book: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.book: pyproject.toml $(PINS) | $(VENV)/bin/python
 	@echo "Installing what the book needs into $(VENV) (some minutes, once)"
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book]'
+	@$(BIN)/python -m pip install --quiet -c $(PINS) -e '.[book]'
 	@touch $@ $(VENV)/.lab
 
 $(VENV)/bin/python:

@@ -8,6 +8,7 @@ import argparse
 import gzip
 import hashlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -15,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anywidget
 import nbformat
@@ -121,6 +123,43 @@ def with_todays_scripts(notebook: str) -> bytes:
     return json.dumps(content, ensure_ascii=False).encode()
 
 
+# ------------------------------------------------------------------ Colab
+
+# Colab has the rest: with it, pip would exchange parts that the page itself runs on.
+INSTALL = """\
+#@title In Colab, run this first: it installs the course
+import sys
+
+if "google.colab" in sys.modules:
+    from google.colab import output
+
+    %pip install -q anywidget
+    %pip install -q --no-deps git+{repository}
+    output.enable_custom_widget_manager()"""
+
+
+def stage_colab(target: Path, repository: str) -> None:
+    """The lessons with an install cell in front, and a page with a badge for each.
+
+    Colab opens what lies in a repository: the workflow publishes this folder as its branch
+    ``colab``. So the lessons themselves need no such cell.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    place = f"https://colab.research.google.com/github{urlsplit(repository).path}/blob/colab"
+    badges = ["# The lessons, for Colab\n"]
+    for lesson in sorted((ROOT / LESSONS).glob("[0-9]*.ipynb")):
+        notebook = nbformat.reads(with_todays_scripts(lesson.read_text("utf-8")), as_version=4)
+        cell = nbformat.v4.new_code_cell(INSTALL.format(repository=repository), id="install")
+        cell.metadata["cellView"] = "form"  # the title alone is shown
+        notebook.cells.insert(0, cell)
+        nbformat.write(notebook, target / lesson.name)
+        (title,) = re.findall(r"^# (.*)", notebook.cells[1].source, re.MULTILINE)[:1]
+        image = "https://colab.research.google.com/assets/colab-badge.svg"
+        badges.append(f"- [![Open in Colab]({image})]({place}/{lesson.name}) {title}")
+    (target / "README.md").write_text("\n".join(badges) + "\n", "utf-8")
+
+
 # ------------------------------------------------------------------ the scripts
 
 
@@ -162,6 +201,9 @@ def build(out: Path) -> int:
     """Build into ``out/html``; returns Sphinx's exit status, 0 if there was not one warning."""
     stage(out / "source")
     stage_scripts(out / "static")
+    repository = os.environ.get("BOOK_REPOSITORY", "").removesuffix("/")
+    if urlsplit(repository).hostname == "github.com":
+        stage_colab(out / "colab", repository)
     folders: list[Any] = [out / "source", out / "html"]
     options: list[Any] = ["-b", "html", "-c", HERE, "-d", out / "doctrees", "-q"]
     options += ["-D", f"html_static_path={out / 'static'}"]

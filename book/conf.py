@@ -92,10 +92,15 @@ if repository:
 
 
 def only_lessons_launch(app: Any, page: str, template: str, context: Any, doctree: Any) -> None:
-    """The first page has a widget too, but nothing to run."""
+    """The first page has a widget too, but nothing to run. Colab has a branch of its own."""
+    buttons = context.get("header_buttons", [])
     if not page.startswith("notebooks/"):
-        buttons = context.get("header_buttons", [])
         context["header_buttons"] = [b for b in buttons if b["label"] != "launch-buttons"]
+        return
+    launch = [link for b in buttons if b["label"] == "launch-buttons" for link in b["buttons"]]
+    for link in launch:
+        if link["text"] == "Colab":
+            link["url"] = link["url"].replace("/blob/main/notebooks/", "/blob/colab/")
 
 
 def own_signature(

@@ -1,6 +1,7 @@
 """What all tests share: the schedules they run over, hypothesis, the published book."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,15 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=280)
     assert built.returncode == 0, built.stdout + built.stderr  # warnings are errors
     return out / "html"
+
+
+@pytest.fixture(scope="session")
+def bound() -> list[str]:
+    """What to put before a command so that file permissions hold for it, root's as well."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("permissions are Unix's")
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root may write anywhere, and there is no setpriv to take that away")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]

@@ -148,7 +148,7 @@ def test_what_a_cell_prints_stands_together(book: Path):
 def test_lessons_can_be_launched_and_downloaded(book: Path, pages: dict[str, PageOf]):
     for lesson in LESSONS:
         links = pages[f"notebooks/{lesson.stem}.html"].links
-        place = f"owner/lessons/blob/main/notebooks/{lesson.name}"
+        place = f"owner/lessons/blob/colab/{lesson.name}"
         assert f"https://colab.research.google.com/github/{place}" in links
         start = "https://mybinder.org/v2/gh/owner/lessons/main?urlpath=lab/tree/notebooks/"
         assert start + lesson.name in links

@@ -1,6 +1,7 @@
 """The house is in order: notebooks, requirements and files say the same thing everywhere."""
 
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -9,6 +10,8 @@ import jupytext
 import nbformat
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.md"))
@@ -19,7 +22,9 @@ CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 
 def test_conda_asks_for_the_same_versions_as_pip():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    wanted = {f"python{PROJECT['requires-python']}", "pip"}
+    (python,) = (line for line in conda if str(line).startswith("python="))
+    assert Version(python.removeprefix("python=")) in SpecifierSet(PROJECT["requires-python"])
+    wanted = {python, "pip"}
     for requirement in PROJECT["dependencies"]:
         name, bound = re.fullmatch(r"([\w-]+)(>=[\d.]+)", requirement).groups()
         wanted.add(CONDA_NAMES.get(name, name) + bound)
@@ -34,7 +39,8 @@ def test_every_requirement_has_a_lower_bound_and_an_exact_pin():
     )
     pins = {name.lower().replace("_", "-"): pin for name, pin in pins.items()}
     extras = PROJECT["optional-dependencies"]
-    groups = [PROJECT["dependencies"], *(extras[n] for n in ["dev", "oracles", "browser", "book"])]
+    asked = ["dev", "oracles", "browser", "book", "scale"]
+    groups = [PROJECT["dependencies"], *(extras[name] for name in asked)]
     for requirement in [line for group in groups for line in group]:
         name, bound = requirement.split(">=")
         assert tuple(map(int, bound.split("."))) <= tuple(
@@ -124,6 +130,16 @@ def test_make_says_what_to_do_about_a_python_that_will_not_do(
     assert found.returncode
     assert message in found.stdout
     assert "Traceback" not in found.stdout + found.stderr
+
+
+def test_the_lowest_versions_are_the_bounds(tmp_path: Path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    made = make("-C", str(tmp_path), "-f", str(ROOT / "Makefile"), ".venv-lowest.txt")
+    assert made.returncode == 0, made.stderr
+    pins = (tmp_path / ".venv-lowest.txt").read_text().split()
+    extras = PROJECT["optional-dependencies"].values()
+    wanted = {line for group in [PROJECT["dependencies"], *extras] for line in group}
+    assert {pin.replace("==", ">=") for pin in pins} == wanted
 
 
 def test_make_says_what_to_do_without_python(tmp_path: Path):

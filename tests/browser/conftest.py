@@ -13,7 +13,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -107,12 +108,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A JupyterLab on a free loopback port, with settings of its own: (address, its folder)."""
-    home = tmp_path_factory.mktemp("jupyter")
-    root = home / "notebooks"
-    root.mkdir()
+@contextmanager
+def jupyterlab(home: Path, root: Path, before: Sequence[str] = ()) -> Iterator[str]:
+    """A JupyterLab for ``root`` on a free loopback port, its settings below ``home``: its address.
+
+    ``before`` are words to put before its command.
+    """
     folders = [
         "JUPYTER_CONFIG_DIR",
         "JUPYTER_DATA_DIR",
@@ -126,7 +127,8 @@ def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     port = free_port()
     command = [
-        *[sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"],
+        *[*before, sys.executable, "-m", "jupyterlab"],
+        *["--no-browser", "--allow-root", "--ip=127.0.0.1"],
         *[f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"],
         *[f"--ServerApp.root_dir={root}", "--expose-app-in-browser"],
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
@@ -145,13 +147,23 @@ def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
                 break
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
-        yield address, root
+        yield address
     finally:
         server.terminate()  # it ends its kernels too
         try:
             server.wait(20)
         except subprocess.TimeoutExpired:
             server.kill()
+
+
+@pytest.fixture(scope="session")
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A JupyterLab and the folder that it shows."""
+    home = tmp_path_factory.mktemp("jupyter")
+    root = home / "notebooks"
+    root.mkdir()
+    with jupyterlab(home, root) as address:
+        yield address, root
 
 
 class Lab:
@@ -217,3 +229,18 @@ def open_notebook(watched: tuple[Any, Watch], lab_server: tuple[str, Path]) -> A
         return lab
 
     return opened
+
+
+@pytest.fixture
+def lab_of(
+    watched: tuple[Any, Watch], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Lab]]:
+    """``lab_of(path, before)`` opens a notebook in a JupyterLab of its own, for its folder."""
+    with ExitStack() as servers:
+
+        def opened(path: Path, before: Sequence[str] = ()) -> Lab:
+            home = tmp_path_factory.mktemp("jupyter")
+            address = servers.enter_context(jupyterlab(home, path.parent, before))
+            return Lab(watched[0], address, path.name)
+
+        yield opened
