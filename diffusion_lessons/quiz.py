@@ -20,11 +20,11 @@ from .checkpoints import load_pretrained, pretrained_path, read_card
 from .compute import fast
 from .evaluation import noisy_classifier
 from .exact import GaussianMixture
-from .gaussian import forward, noise_to_x0, posterior_variance, x0_to_noise
+from .gaussian import forward, noise_to_x0, posterior, posterior_variance, x0_to_noise
 from .guidance import class_log_prob, classifier_guidance, clipped, log_prob_gradient
 from .palette import NOISE, RESULT, SIGNAL
 from .sampling import ddim_step, from_noise_model, sample
-from .schedule import linear_schedule
+from .schedule import NoiseSchedule, linear_schedule
 from .tables import shipped_table
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ LESSONS = {
     "03": "03_ddim",
     "04": "04_unet",
     "05": "05_guidance",
+    "06": "06_ddgan",
+    "07": "07_trilemma",
 }
 """Where an answer sends its reader back to."""
 
@@ -109,7 +111,7 @@ def matching() -> list[Item]:
 
 
 def numbers(seed: int = 0, variants: int = 12) -> list[Item]:
-    """Twelve questions with numbers, each drawn ``variants`` times and answered by the package."""
+    """Fifteen questions with numbers, each drawn ``variants`` times and answered by the package."""
     generator = torch.Generator().manual_seed(seed)
     schedule = linear_schedule()
 
@@ -194,6 +196,25 @@ def numbers(seed: int = 0, variants: int = 12) -> list[Item]:
         asked = f"With the label the network predicts {told}, without it {untold}. Classifier-free"
         return f"{asked} guidance with the paper's w = {w} gives?", (1 + w) * told - w * untold
 
+    def adaptive() -> tuple[str, float]:
+        h, scale, shift = uniform(-1.5, 1.5, 1), uniform(0.2, 1.8, 1), uniform(-1, 1, 1)
+        asked = f"AdaGN: normalised, a feature is {h}; time and class say scale {scale} and shift"
+        return f"{asked} {shift}. What goes on?", scale * h + shift
+
+    def attended() -> tuple[str, float]:
+        side, heads = whole(4, 16), whole(1, 8)
+        asked = f"Attention at {side} × {side} positions with {heads} heads. How many numbers"
+        return f"{asked} do the attention matrices hold for one picture?", heads * side**4
+
+    def drawn_back() -> tuple[str, float]:
+        x_t, x_0 = uniform(-1.5, 1.5, 1), uniform(-1, 1, 1)
+        a_s = uniform(0.4, 0.9)
+        a_t = round(a_s * uniform(0.2, 0.6), 3)
+        two_steps = NoiseSchedule(torch.tensor([1.0, a_s, a_t], dtype=torch.float64))
+        asked = f"DDGAN: ᾱ_t = {a_t}, ᾱ_s = {a_s}, x_t = {x_t}, and the generator draws {x_0}. What"
+        mean = posterior(tensor(x_t), tensor(x_0), 2, 1, two_steps).mean
+        return f"{asked} is the mean of the x_s that it is noised back to?", float(mean)
+
     made: list[tuple[Callable[[], tuple[str, float]], str, str]] = [
         (noise_left, "√(1 − ᾱ_t): ᾱ is a share of variance, and a deviation is its root.", "01"),
         (signal_left, "√ᾱ_T. Only when it is close to 0 is x_T pure noise.", "01"),
@@ -204,9 +225,17 @@ def numbers(seed: int = 0, variants: int = 12) -> list[Item]:
         (posterior_width, "β̃ = (1 − ᾱ_{t−1}) / (1 − ᾱ_t) · β with β = 1 − ᾱ_t / ᾱ_{t−1}.", "02"),
         (enlarged, "it is multiplied by √((1 − ᾱ_t) / ᾱ_t): hence the clipping.", "02"),
         (ddim, "√ᾱ_s x̂_0 + √(1 − ᾱ_s) ε_θ: x_t is only needed for the two guesses.", "03"),
+        (adaptive, "scale times the normalised feature, plus shift.", "04"),
+        (attended, "each position looks at each: (side²)² a head.", "04"),
         (calls, "each step asks twice, with the label and without.", "05"),
         (guided, "ε_θ − s √(1 − ᾱ_t) ∇ log p.", "05"),
         (free, "(1 + w) times the one, minus w times the other.", "05"),
+        (
+            drawn_back,
+            "the posterior's: √ᾱ_s β / (1 − ᾱ_t) x_0′ + √(ᾱ_t / ᾱ_s) (1 − ᾱ_s) / (1 − ᾱ_t) x_t"
+            " with β = 1 − ᾱ_t / ᾱ_s. No network is asked.",
+            "06",
+        ),
     ]
     found = []
     for i, (draw, reason, lesson) in enumerate(made):
@@ -451,7 +480,7 @@ def _two_lines(right: Tensor, wrong: Tensor, axes: "Axes") -> None:
 
 
 def plots(seed: int = 0) -> list[Item]:
-    """Five questions answered by one of three plots; one of them was measured."""
+    """Seven questions answered by one of three plots; one of them was measured."""
     schedule, generator = linear_schedule(), torch.Generator().manual_seed(seed)
 
     def lines(*curves: tuple[Any, Any, str], x: str = "", y: str = "", **limits: Any) -> Any:
@@ -514,6 +543,47 @@ def plots(seed: int = 0) -> list[Item]:
     share: dict[str, Any] = {"x": "t", "y": "right answers", "ylim": (0, 1.05)}
     accuracies = [lines((at, ys, NOISE), **share) for ys in (seen, seen.flip(0), 1 - at / 1100)]
 
+    # 6: a small step back, and a large one, where the data are three narrow bumps
+    bumps = GaussianMixture(
+        torch.tensor([[-1.0], [0.0], [1.0]]), torch.full((3,), 0.1), torch.full((3,), 1 / 3)
+    )
+    x_s = torch.linspace(-2.2, 2.2, 400, dtype=torch.float64)[:, None]
+    steps_back = [step_back(bumps, x_s, 600, s) for s in (580, 10)]
+    bell = steps_back[1]  # the Gaussian of the same mean and width
+    mean = (bell * x_s[:, 0]).sum() / bell.sum()
+    spread = ((bell * (x_s[:, 0] - mean) ** 2).sum() / bell.sum()).sqrt()
+    bell = torch.exp(-0.5 * ((x_s[:, 0] - mean) / spread) ** 2)
+    at_x: dict[str, Any] = {"x": "$x_s$", "yticks": [], "ylim": (0, 1.1)}
+    shapes_back = [
+        lines((x_s[:, 0], ys / ys.max(), colour), **at_x)
+        for ys, colour in [(steps_back[1], RESULT), (bell, RESULT), (steps_back[0], RESULT)]
+    ]
+
+    # 7: recall against speed
+    found_of = {row["method"]: row for row in shipped_table("trilemma")["rows"]}
+    kept = [
+        (name.split(",")[0], found_of[name])
+        for name in ("VAE", "GAN", "DDGAN, 4 steps", "DDPM, 250 steps")
+    ]
+    speed = [row["images_per_second"] for _, row in kept]
+    various = [row["recall"] for _, row in kept]
+
+    def named(speeds: Sequence[float], recalls: Sequence[float]) -> Any:
+        def draw(axes: "Axes") -> None:
+            axes.scatter(speeds, recalls, s=14, color=RESULT)
+            for (short, _), place in zip(kept, zip(speeds, recalls, strict=True), strict=True):
+                axes.annotate(short, place, (0, 4), textcoords="offset points", ha="center", size=7)
+            limits: dict[str, Any] = {"xlim": (0.3, 3e6), "ylim": (-0.05, 1.1)}
+            axes.set(xscale="log", xlabel="pictures a second", ylabel="recall", **limits)
+
+        return draw
+
+    places = [
+        named(speed, various),
+        named(speed[::-1], various),
+        named(speed, [various[i] for i in (1, 3, 2, 0)]),
+    ]
+
     made = [
         (
             "The linear schedule, 1e-4 to 0.02, but with T = 200 steps instead of 1,000. What is"
@@ -561,6 +631,29 @@ def plots(seed: int = 0) -> list[Item]:
             " they are hidden from everybody.",
             "05",
         ),
+        (
+            "Data: three narrow bumps at −1, 0 and 1. One x_t at t = 600 is given. How is x_s"
+            " distributed at s = 10, that is q(x_s | x_t) for a large step?",
+            shapes_back,
+            ["three separate bumps", "one wide bell", "one narrow bell"],
+            "one bump for each x_0 that x_t may have come from. A bell of the right mean and width"
+            " sits between them, which is what a Gaussian step draws; a narrow bell is a step of"
+            " 20.",
+            "06",
+        ),
+        (
+            "A VAE, a plain GAN, DDGAN with 4 steps and DDPM with 250 draw digits on one machine."
+            " Where do they stand?",
+            places,
+            [
+                "the VAE is fastest, DDPM is slowest and most various, the GAN has no variety",
+                "the VAE is slowest, DDPM is fastest",
+                "the GAN is the most various",
+            ],
+            "one call or 250: that is the speed. The GAN knows hardly more than one handwriting of"
+            " each digit; DDGAN trades some of DDPM's variety for a hundred times its speed.",
+            "07",
+        ),
     ]
     found = []
     for i, (question, draws, alts, reason, lesson) in enumerate(made):
@@ -589,6 +682,15 @@ def exact_width(steps: int, width: float = 0.5) -> float:
         p = ddim_step(unit, bell.denoise(unit, t, schedule), t, s, schedule, eta=1)
         variance = p.mean.item() ** 2 * variance + p.std.item() ** 2  # mean: what a 1 becomes
     return variance**0.5
+
+
+def step_back(mixture: GaussianMixture, x_s: Tensor, t: int, s: int) -> Tensor:
+    """q(x_s | x_t) for the exact mixture at x_t = 0.25, at points x_s [N, 1] -> [N], unscaled."""
+    schedule = linear_schedule()
+    x_t = torch.full_like(x_s, 0.25)
+    return (
+        mixture.log_prob(x_s, s, schedule) + forward(x_s, s, t, schedule).log_prob(x_t)
+    ).softmax(0)
 
 
 def picture(draw: Callable[["Axes"], None], size: Sequence[float]) -> str:

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import traitlets
 
 pytest.importorskip("anywidget")
 
-from diffusion_lessons.quiz import LESSONS, exact_width, final_test, numbers
+from diffusion_lessons.exact import GaussianMixture
+from diffusion_lessons.gaussian import forward
+from diffusion_lessons.quiz import LESSONS, exact_width, final_test, numbers, step_back
+from diffusion_lessons.schedule import linear_schedule
 from diffusion_lessons.widgets import FinalTest
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -33,11 +37,11 @@ def test_there_are_as_many_items_of_each_kind_as_promised(items: list[dict[str, 
     (match,) = of(items, "match")
     assert len(match["pairs"]) == 7
     assert len({pair["meaning"] for pair in match["pairs"]}) == 7
-    assert len(of(items, "number")) == 12
+    assert len(of(items, "number")) == 15
     assert len(of(items, "bug")) == 6
-    assert len(of(items, "plot")) == 5
+    assert len(of(items, "plot")) == 7
     widget = FinalTest(items)
-    assert widget.score == (0, 30)
+    assert widget.score == (0, 35)
 
 
 def test_each_answer_has_a_reason_and_a_lesson_that_exists(items: list[dict[str, Any]]) -> None:
@@ -65,13 +69,18 @@ BY_HAND = [
     lambda s, t: (1 - s) / (1 - t) * (1 - t / s),
     lambda a, d: d * math.sqrt((1 - a) / a),
     lambda eta, x, e, t, s: math.sqrt(s) * x + math.sqrt(1 - s) * e,
+    lambda h, scale, shift: scale * h + shift,
+    lambda side, same, heads: heads * side**4,
     lambda n, steps, scale: 2 * n * steps,
     lambda a, e, g, s: e - s * math.sqrt(1 - a) * g,
     lambda told, untold, w: (1 + w) * told - w * untold,
+    lambda t, s, x_t, x_0: (
+        (math.sqrt(s) * (1 - t / s) * x_0 + math.sqrt(t / s) * (1 - s) * x_t) / (1 - t)
+    ),
 ]
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", range(15))
 def test_numbers_are_right_and_drawn_anew(number: int) -> None:
     item = numbers(seed=5, variants=20)[number]
     answers = set()
@@ -106,6 +115,25 @@ def test_few_steps_make_the_samples_too_narrow() -> None:
     assert exact_width(4) == pytest.approx(0.210, abs=0.001)
 
 
+def test_a_large_step_back_has_many_bumps_and_a_small_one_has_one() -> None:
+    """What another plot shows: against the mixture's own samples, noised and sorted by x_t."""
+    bumps = GaussianMixture(
+        torch.tensor([[-1.0], [0.0], [1.0]]), torch.full((3,), 0.1), torch.full((3,), 1 / 3)
+    )
+    schedule, g = linear_schedule(), torch.Generator().manual_seed(0)
+    x_s = torch.linspace(-2.2, 2.2, 400, dtype=torch.float64)[:, None]
+    x_0, _ = bumps.sample(400_000, g)
+    for s, peaks in ((580, 1), (10, 3)):
+        p = step_back(bumps, x_s, 600, s)
+        assert int(((p[1:-1] > p[:-2]) & (p[1:-1] > p[2:])).sum()) == peaks
+        noised = forward(x_0, 0, s, schedule).sample(g)
+        x_t = forward(noised, s, 600, schedule).sample(g)
+        near = noised[(x_t - 0.25).abs() < 0.05]
+        assert near.mean().item() == pytest.approx((p * x_s[:, 0]).sum().item(), abs=0.03)
+        wide = ((p * x_s[:, 0] ** 2).sum() - (p * x_s[:, 0]).sum() ** 2).sqrt().item()
+        assert near.std().item() == pytest.approx(wide, rel=0.05)
+
+
 def test_the_page_reads_and_grades_numbers(tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:
@@ -133,7 +161,7 @@ def test_the_page_reads_and_grades_numbers(tmp_path: Path) -> None:
 def test_the_score_counts_the_first_answers(items: list[dict[str, Any]]) -> None:
     widget = FinalTest(items)
     widget.answers = {"match": {"first": 5, "now": 7}, "bug-1": {"first": 0, "now": 1}}
-    assert widget.score == (5, 30)
+    assert widget.score == (5, 35)
     widget.item = len(items)  # the score's own place
     with pytest.raises(traitlets.TraitError, match="item must lie in"):
         widget.item = len(items) + 1
@@ -144,7 +172,7 @@ def test_the_fallback_picture_shows_the_question(items: list[dict[str, Any]], ki
     widget = FinalTest(items)
     widget.item = next(i for i, item in enumerate(items) if item["kind"] == kind)
     axes = widget.figure().axes
-    assert axes[0].get_title(loc="left") == "0 of 30 points"
+    assert axes[0].get_title(loc="left") == "0 of 35 points"
     assert len(axes) == (2 if kind == "bug" else 1)
     item = items[widget.item]
     asked = item["variants"][0]["text"] if kind == "number" else item["question"]

@@ -210,9 +210,12 @@ function render({ model, el }) {
     const at = { ...numbersAt(t, z, k), sampling };
     const mine = shown();
     const chosen = clamp(model.get("box"), 0, mine.length - 1);
+    const symbolOf = (box) => box.symbol.replace("_t", `_${t}`).replace("_s", `_${t - 1}`);
+    // Texts first, then pictures: a canvas asks for its size, and the page is laid out anew for it
+    // after each new text.
     for (const box of boxes) {
       const place = mine.indexOf(box);
-      const symbol = box.symbol.replace("_t", `_${t}`).replace("_s", `_${t - 1}`);
+      const symbol = symbolOf(box);
       box.label.hidden = place < 0;
       box.arrow.hidden = place < 1;
       box.input.checked = place === chosen;
@@ -226,16 +229,19 @@ function render({ model, el }) {
       } else if (box.part === "losses") {
         const line = (word, value) => h("span", {}, math(word), ` ${fixed(value, 2)}`);
         fill(box.body, `${at.lossD} ${at.lossG}`, line("D", at.lossD), line("G", at.lossG));
-      } else if (box.part === "z") {
+      }
+    }
+    fill(others, `${t}`, "The same ", math(`x_${t}`), ", other latents: other ", key("result", "digits drawn"));
+    for (const box of boxes.filter(({ body }) => body.tagName === "CANVAS")) {
+      if (box.part === "z") {
         const side = Math.ceil(Math.sqrt(at.latent));
         paintPicture(box.body, side, side, (i) => (i < at.latent ? latents[z][i] / 3 : 0));
         describe(box.body, `latent ${z + 1}, ${at.latent} numbers`);
       } else if (ready()) {
         paintPicture(box.body, rows, columns, picture(box.part));
-        describe(box.body, `${symbol}, time ${t}, picture ${k + 1}`);
+        describe(box.body, `${symbolOf(box)}, time ${t}, picture ${k + 1}`);
       } else paintNothing(box.body, colours);
     }
-    fill(others, `${t}`, "The same ", math(`x_${t}`), ", other latents: other ", key("result", "digits drawn"));
     if (!ready()) return;
     draws.canvases.forEach((canvas, other) =>
       paintPicture(canvas, rows, columns, picture("x0_drawn", other)),

@@ -486,9 +486,15 @@ function stage({ model, el, label, watch, paint }) {
     const command = event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
     if (!command) event.stopPropagation();
   });
+  // A drag may change how many lines a text has, and so the height; that is no reason to paint twice.
+  const fits = (canvas) => {
+    const ratio = window.devicePixelRatio || 1;
+    const sides = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.round(side * ratio));
+    return sides[0] === canvas.width && sides[1] === canvas.height;
+  };
   const size = new ResizeObserver(() => {
-    readTheme();
-    repaint();
+    const changed = readTheme();
+    if (changed || ![...root.querySelectorAll("canvas")].every(fits)) repaint();
   });
   const theme = new MutationObserver(restyle);
   const scheme = matchMedia("(prefers-color-scheme: dark)");
@@ -780,16 +786,18 @@ class Plot {
   line(xs, ys, { colour, width = 2, dash = [], area = 0 }) {
     this.inside((ctx) => {
       ctx.beginPath();
-      let pen = false;
+      let pen = null; // where it rests on the canvas
       for (let i = 0; i < xs.length; i++) {
         if (!Number.isFinite(ys[i])) {
-          pen = false;
+          pen = null;
           continue;
         }
         const [x, y] = [this.X(xs[i]), this.Y(ys[i])];
+        // Thousands of points are slow to stroke; half a pixel is not seen.
+        if (pen && i + 1 < xs.length && Math.hypot(x - pen[0], y - pen[1]) < 0.5) continue;
         if (pen) ctx.lineTo(x, y);
         else ctx.moveTo(x, y);
-        pen = true;
+        pen = [x, y];
       }
       ctx.lineWidth = width;
       ctx.lineJoin = "round";

@@ -195,12 +195,13 @@ function render({ model, el }) {
 
     paintPicture(now.canvas, rows, columns, pictureAt(alphaBar[t]));
     describe(now.canvas, `the picture at time ${t} of ${T}`);
-    shots.forEach(({ canvas, caption }, i) => {
-      const at = Math.round((i / (SHOTS - 1)) * T);
-      paintPicture(canvas, rows, columns, pictureAt(alphaBar[at]));
-      describe(canvas, `the picture at time ${at}`);
-      fill(caption, at, String(at));
+    // Captions last: a canvas asks for its size, and each new text would have the page laid out anew.
+    const at = shots.map((_, i) => Math.round((i / (SHOTS - 1)) * T));
+    shots.forEach(({ canvas }, i) => {
+      paintPicture(canvas, rows, columns, pictureAt(alphaBar[at[i]]));
+      describe(canvas, `the picture at time ${at[i]}`);
     });
+    shots.forEach(({ caption }, i) => fill(caption, at[i], String(at[i])));
 
     const left = Math.sqrt(alphaBar[T]);
     fill(
@@ -215,7 +216,7 @@ function render({ model, el }) {
           ? "That is as good as pure noise."
           : left < 0.1
             ? "A trace of the picture remains."
-            : "A sampler that starts from pure noise would start from the wrong place."
+            : "Pure noise is then the wrong place to start from."
       }`,
     );
   }
