@@ -25,10 +25,13 @@ from diffusion_lessons.checkpoints import machine
 
 HTML = Path(__file__).parents[1] / "book" / "_build" / "html"
 ROUNDS = 5
-# Every widget has a canvas that is no longer the size of a canvas that was never painted.
+# Every widget is filled, and has a canvas that is no longer the size of one never painted, or none.
 ALIVE = """n => {
     const widgets = [...document.querySelectorAll(".dl-widget")];
-    const painted = w => [...w.querySelectorAll("canvas")].some(c => c.width !== 300);
+    const painted = w => {
+        const canvases = [...w.querySelectorAll("canvas")];
+        return w.childElementCount && (!canvases.length || canvases.some(c => c.width !== 300));
+    };
     return widgets.length === n && widgets.every(painted) && performance.now();
 }"""
 
