@@ -567,7 +567,7 @@ def test_the_final_test_is_graded_without_a_kernel(watched: Any, site: str) -> N
     card.get_by_role("button", name="Other numbers").click()
     assert card.locator("label").inner_text() != before
     link = group.locator('section[data-part="bug-1"] a')
-    group.locator(".dl-dot").nth(13).click()
+    group.locator(".dl-dot").nth(16).click()
     assert link.get_attribute("href") == "01_forward.html"
 
 
