@@ -9,36 +9,13 @@ Medians of several rounds go to book.json. The aims: first paint under 1 s, widg
 most 3 MB a page beyond the files that all pages share.
 """
 
-import functools
-import http.server
-import json
-import os
-import shutil
 import statistics
-import threading
-from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from common import ALIVE, HTML, published, views, write
+from playwright.sync_api import Browser
 
-from diffusion_lessons.checkpoints import machine
-
-HTML = Path(__file__).parents[1] / "book" / "_build" / "html"
 ROUNDS = 5
-# Every widget is filled, and has a canvas that is no longer the size of one never painted, or none.
-ALIVE = """n => {
-    const widgets = [...document.querySelectorAll(".dl-widget")];
-    const painted = w => {
-        const canvases = [...w.querySelectorAll("canvas")];
-        return w.childElementCount && (!canvases.length || canvases.some(c => c.width !== 300));
-    };
-    return widgets.length === n && widgets.every(painted) && performance.now();
-}"""
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments: Any) -> None:
-        pass
 
 
 def visit(browser: Browser, address: str) -> dict[str, float]:
@@ -57,45 +34,28 @@ def visit(browser: Browser, address: str) -> dict[str, float]:
 
     page.on("response", count)
     page.goto(address)
-    views = page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count()
-    alive = page.wait_for_function(ALIVE, arg=views).json_value()
+    widgets = views(page)
+    alive = page.wait_for_function(ALIVE, arg=widgets).json_value()
     page.wait_for_function("performance.getEntriesByType('paint').length > 0")
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     context.close()
     found = {"first_paint_ms": paint, "page_bytes": own, "shared_bytes": shared}
-    return found | ({"widgets_alive_ms": alive} if views else {})
+    return found | ({"widgets_alive_ms": alive} if widgets else {})
 
 
 def main() -> None:
-    handler = functools.partial(Quiet, directory=str(HTML))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     names = [str(path.relative_to(HTML)) for path in sorted(HTML.rglob("*.html"))]
-    names = [name for name in names if not name.startswith("_")]
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    root = hasattr(os, "geteuid") and os.geteuid() == 0
     rows = []
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"] * root)
+    with published() as (address, browser):
         for name in names:
-            address = f"http://127.0.0.1:{server.server_port}/{name}"
-            rounds = [visit(browser, address) for _ in range(ROUNDS)]
+            if name.startswith("_"):
+                continue
+            rounds = [visit(browser, f"{address}/{name}") for _ in range(ROUNDS)]
             medians = {key: round(statistics.median(r[key] for r in rounds)) for key in rounds[0]}
             rows.append({"page": name} | medians)
             print(rows[-1], flush=True)
-        chromium = browser.version
-        browser.close()
-    server.shutdown()
-    result = {
-        "command": "python benchmarks/book.py",
-        "rounds": ROUNDS,
-        "chromium": chromium,
-        "machine": machine(),
-        "pages": rows,
-    }
-    target = Path(__file__).with_suffix(".json")
-    target.write_text(json.dumps(result, indent=2) + "\n")
-    print(target)
+        about = {"command": "python benchmarks/book.py", "rounds": ROUNDS}
+        write(__file__, about | {"chromium": browser.version, "pages": rows})
 
 
 if __name__ == "__main__":

@@ -8,19 +8,16 @@ one thread, so that other programs on the machine hardly count; points go to cos
 figure to book/images/cost.png.
 """
 
-import json
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
+from common import quickest, write
 from matplotlib.axes import Axes
 
 from diffusion_lessons import ddim_step, from_noise_model, linear_schedule, sample
-from diffusion_lessons.checkpoints import machine
 from diffusion_lessons.compute import Compute, Fast
 from diffusion_lessons.models.unet import UNet
 from diffusion_lessons.palette import NOISE, SIGNAL
@@ -42,16 +39,6 @@ TITLES = {
     "size": "side of the picture, pixels",
     "channels": "weights of the network",
 }
-
-
-def quickest(act: Callable[[], object], passes: int = 4) -> float:
-    """Seconds of the processor; the first pass warms up."""
-    seconds = []
-    for _ in range(passes):
-        began = time.process_time()
-        act()
-        seconds.append(time.process_time() - began)
-    return min(seconds)
 
 
 def draw(network: Fast, batch: int, size: int, steps: int) -> None:
@@ -80,11 +67,11 @@ def point(grows: str, value: int) -> dict[str, Any]:
     )
     network = Fast(model, COMPUTE)
     batch, size = at["batch"], at["size"]
-    drawn = quickest(partial(draw, network, batch, size, at["steps"]))
+    drawn = quickest(partial(draw, network, batch, size, at["steps"]), 4)
     row: dict[str, Any] = {grows: value, "parameters": sum(w.numel() for w in model.parameters())}
     row["draw_ms"] = round(1000 * drawn / batch, 3)
     if grows != "steps":
-        trained = quickest(partial(learn, network, MuonAdamW(model), batch, size))
+        trained = quickest(partial(learn, network, MuonAdamW(model), batch, size), 4)
         row["train_ms"] = round(1000 * trained / batch, 3)
     return row
 
@@ -113,7 +100,7 @@ def show(points: dict[str, list[dict[str, Any]]], target: Path) -> None:
     words = {"textcoords": "offset points", "xytext": (-8, 2), "ha": "right", "color": SIGNAL}
     axes[0].annotate("draw it", (last["steps"], last["draw_ms"]), **words)
     first = points["size"][0]
-    words |= {"xytext": (0, 24), "ha": "left"}
+    words |= {"xytext": (0, 38), "ha": "left"}
     axes[2].annotate("one network call", (first["size"], first["draw_ms"]), **words)
     words |= {"color": NOISE}
     axes[2].annotate("train on it once", (first["size"], first["train_ms"]), **words)
@@ -127,8 +114,7 @@ def main() -> None:
         points[grows] = [point(grows, value) for value in values]
         print(grows, points[grows], flush=True)
     result = {"command": "python benchmarks/cost.py", "usual": USUAL, "compute": COMPUTE.as_dict()}
-    result |= {"milliseconds_a_picture": points, "machine": machine()}
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    write(__file__, result | {"milliseconds_a_picture": points})
     show(points, Path(__file__).parents[1] / "book" / "images" / "cost.png")
 
 

@@ -10,9 +10,8 @@ the imports go to metrics.json; the aim is 20 s and 2 GB.
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-from diffusion_lessons.checkpoints import machine
+from common import write
 
 CODE = """
 import json, resource, time, torch
@@ -50,10 +49,9 @@ def main() -> None:
         "command": "python benchmarks/metrics.py",
         "diffusion_lessons": run(OURS),
         "prdc": run(PRDC),
-        "machine": machine(),
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
+    write(__file__, result)
 
 
 if __name__ == "__main__":

@@ -19,15 +19,14 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from common import write
 from torch import Tensor, nn
 
 from diffusion_lessons import ddim_step, from_noise_model, linear_schedule, load_pretrained, sample
-from diffusion_lessons.checkpoints import machine
 from diffusion_lessons.compute import Compute, fast
 from diffusion_lessons.evaluation import features, reference
 from diffusion_lessons.metrics import frechet_distance
@@ -86,7 +85,8 @@ def theirs(network: Timed, steps: int, eta: float, seed: int) -> Tensor:
         call["use_clipped_model_output"] = True  # as the paper's formula has it, and ours
     pipeline.set_progress_bar_config(disable=True)
     found = pipeline(DIGITS, torch.Generator().manual_seed(seed), **call).images
-    return torch.from_numpy(found).permute(0, 3, 1, 2) * 2 - 1
+    drawn: Tensor = torch.from_numpy(found)
+    return drawn.permute(0, 3, 1, 2) * 2 - 1
 
 
 def compare(compute: Compute, steps: int, eta: float) -> dict[str, Any]:
@@ -139,10 +139,9 @@ def main() -> None:
         "DDIM": compare(compute, 20, 0.0),
         "DDPM": compare(compute, 50, 1.0),
         "diffusers": version("diffusers"),
-        "machine": machine(),
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
+    write(__file__, result)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ import json
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 
-from diffusion_lessons.checkpoints import machine
+from common import write
 
 ROUNDS = 9
 TIMED = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
@@ -41,10 +40,9 @@ def main() -> None:
         "import_diffusion_lessons_s": round(statistics.median(ours), 3),
         "added_s": round(statistics.median(added), 3),
         "read_all_digits_s": round(statistics.median(digits), 3),
-        "machine": machine(),
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
+    write(__file__, result)
 
 
 if __name__ == "__main__":

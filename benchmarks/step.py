@@ -9,16 +9,13 @@ machine in the same format. Seconds are the processor's. Results go to step.json
 """
 
 import json
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from common import quickest, write
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_lessons import linear_schedule
-from diffusion_lessons.checkpoints import machine
 from diffusion_lessons.compute import Compute
 from diffusion_lessons.models.unet import UNet
 from diffusion_lessons.training import EMA, MuonAdamW, noise_prediction_loss
@@ -35,7 +32,6 @@ KINDS = {
     "cat": "joining, padding, resizing",
     "upsample": "joining, padding, resizing",
     "pool": "joining, padding, resizing",
-    "foreach": "optimisers and averages",
 }
 
 
@@ -63,15 +59,6 @@ class Step:
         self.average.update(self.model, 1)
 
 
-def quickest(act: Callable[[], object], passes: int) -> float:
-    seconds = []
-    for _ in range(passes):
-        began = time.process_time()
-        act()
-        seconds.append(time.process_time() - began)
-    return min(seconds)
-
-
 def peak() -> float:
     """Operations a second that a large convolution reaches, there and back."""
     layer = COMPUTE.place(torch.nn.Conv2d(128, 128, 3, padding=1))
@@ -95,7 +82,10 @@ def shares(step: Step) -> dict[str, float]:
     spent: dict[str, float] = {}
     for operation in found.key_averages():
         name = operation.key.lower()
-        kind = next((kind for part, kind in KINDS.items() if part in name), "the rest")
+        kind = next(
+            (kind for part, kind in KINDS.items() if part in name),
+            "the rest (sums of optimisers and averages among it)",
+        )
         spent[kind] = spent.get(kind, 0) + operation.self_cpu_time_total
     whole = sum(spent.values())
     ordered = sorted(spent.items(), key=lambda item: -item[1])
@@ -120,10 +110,9 @@ def main() -> None:
         "convolution_peak_operations_per_s": round(reachable),
         "floor_s": round(operations / reachable, 4),
         "step_over_floor": round(whole * reachable / operations, 2),
-        "machine": machine(),
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
+    write(__file__, result)
 
 
 if __name__ == "__main__":

@@ -16,20 +16,12 @@ A slider whose picture still changed after that frame is marked late: its repain
 figures. They go to widgets.json; the aim is 16 ms of work.
 """
 
-import functools
-import http.server
-import json
 import os
-import shutil
 import statistics
-import threading
-from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import CDPSession, Locator, Page, sync_playwright
-
-from book import ALIVE, HTML, Quiet
-from diffusion_lessons.checkpoints import machine
+from common import ALIVE, HTML, published, views, write
+from playwright.sync_api import CDPSession, Locator, Page
 
 MOVES = 40
 # The first callback of a frame finds the change that it will show, the first task after it has.
@@ -91,8 +83,7 @@ def spent(session: CDPSession) -> dict[str, float]:
 def measure(page: Page, address: str, session: CDPSession) -> list[dict[str, Any]]:
     """All sliders of a page."""
     page.goto(address)
-    views = page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count()
-    page.wait_for_function(ALIVE, arg=views)
+    page.wait_for_function(ALIVE, arg=views(page))
     page.evaluate(PROBE)
     rows = []
     for widget in page.locator(".dl-widget").all():
@@ -106,39 +97,29 @@ def measure(page: Page, address: str, session: CDPSession) -> list[dict[str, Any
 
 
 def main() -> None:
-    handler = functools.partial(Quiet, directory=str(HTML))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    root = hasattr(os, "geteuid") and os.geteuid() == 0
     rows = []
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"] * root)
+    with published() as (address, browser):
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         session = page.context.new_cdp_session(page)
         session.send("Performance.enable", {"timeDomain": "threadTicks"})
         for file in [HTML / "index.html", *sorted((HTML / "notebooks").glob("*.html"))]:
             name = str(file.relative_to(HTML))
-            for row in measure(page, f"http://127.0.0.1:{server.server_port}/{name}", session):
+            for row in measure(page, f"{address}/{name}", session):
                 rows.append({"page": name} | row)
                 print(rows[-1], flush=True)
         chromium = browser.version
-        browser.close()
-    server.shutdown()
     result = {
         "command": "python benchmarks/widgets.py",
         "moves": MOVES,
         "work_ms_median": statistics.median(row["work_ms"] for row in rows),
         "work_ms_slowest": max(row["work_ms"] for row in rows),
+        "repaint_ms_median": statistics.median(row["repaint_ms_median"] for row in rows),
+        "repaint_ms_slowest": max(row["repaint_ms_median"] for row in rows),
         "chromium": chromium,
-        "cores_allowed": len(os.sched_getaffinity(0)),
         "load_average": round(os.getloadavg()[0], 1),  # programs that want a core, these too
-        "machine": machine(),
         "sliders": rows,
     }
-    target = Path(__file__).with_suffix(".json")
-    target.write_text(json.dumps(result, indent=1) + "\n")
-    print(target)
+    write(__file__, result)
 
 
 if __name__ == "__main__":

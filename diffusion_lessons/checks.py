@@ -35,11 +35,16 @@ def number(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be finite, got {value}")
 
 
-def share(name: str, value: Any) -> None:
-    """As `real`, and ValueError unless in 0..1."""
+def within(name: str, value: Any, low: float, high: float) -> None:
+    """As `real`, and ValueError unless in low..high."""
     real(name, value)
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must lie in 0..1, got {value}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} must lie in {low}..{high}, got {value}")
+
+
+def share(name: str, value: Any) -> None:
+    """As `within`, in 0..1."""
+    within(name, value, 0, 1)
 
 
 def positive(name: str, value: Any) -> None:

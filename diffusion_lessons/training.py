@@ -333,13 +333,16 @@ def train(
     random numbers of the step's own. The learning rate rises over ``warmup`` steps, then falls in
     a line to zero at the end; time the caller spends between steps is not counted. With ``steps``
     the result depends on the seed alone (on a CPU, bit for bit). ``compile`` may be torch.compile:
-    a slow start, then quicker steps where the compiler helps. Several `processes` share out each
-    batch and see the same steps; the main one writes, and its clock counts, so all must go through
-    the loop alike. (Dropout is drawn by each, and batch norms see their process's rows.)
-    With ``checkpoint`` the whole state
-    is written there every ``save_every`` steps and at the end; a run goes on from it, and one that
-    was finished yields its last step again. After a KeyboardInterrupt the same run goes on, too:
-    loop over it once more.
+    a slow start, then quicker steps where the compiler helps.
+
+    With ``checkpoint`` the whole state is written there every ``save_every`` steps and at the end;
+    a run goes on from it, and one that was finished yields its last step again. After a
+    KeyboardInterrupt the same run goes on, too: loop over it once more.
+
+    Several `processes` share out each batch and see the same steps; the main one writes, and its
+    clock counts, so all must go through the loop alike. (Dropout is drawn by each, and batch norms
+    see their process's rows.)
+
     Raises ValueError unless exactly one of steps and seconds is given and above 0, and
     FloatingPointError if the loss is no longer a finite number.
     """
@@ -435,8 +438,8 @@ def advance(
             generator = step_generator(seed, step, compute.device, shared)
             turn = Turn(step, min(1.0, (step + 1) / max(1, warmup)) * (1 - progress), compute)
             with torch.random.fork_rng(devices):  # dropout draws from torch's own generator
-                other = generator.initial_seed() ^ 0x5EED  # numbers than the noise
-                torch.manual_seed(other + 1_000_003 * shared.rank)
+                dropout_seed = generator.initial_seed() ^ 0x5EED  # not the noise's numbers
+                torch.manual_seed(dropout_seed + 1_000_003 * shared.rank)
                 batch = compute.move(shared.rows(batches(step)))
                 value = update(network, optimizers, batch, generator, turn).detach().clone()
             shared.mean_([value, *statistics])

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +19,6 @@ from .. import checks
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-MOST_SEED = 2**31 - 1
 
 HERE = Path(__file__).parent
 
@@ -102,11 +99,9 @@ def check_labels(labels: Sequence[object] | Tensor | None, count: int) -> list[s
     return captions
 
 
-def check_count(name: str, value: int, low: int, high: int) -> None:
-    """Refuse what is not a whole number in low..high."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{name} must be an int, got {type(value).__name__}")
-    check_range(name, value, low, high)
+def check_seed(seed: int) -> None:
+    """Refuse what the browser's own generator cannot start from."""
+    checks.whole("seed", seed, 0, 2**31 - 1)
 
 
 def check_pictures(images: Any, name: str = "images", most: int = 12) -> Tensor:
@@ -148,13 +143,6 @@ def as_float(x: Any, name: str) -> Tensor:
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{name} must be finite, but holds NaN or infinity")
     return tensor.float()
-
-
-def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Refuse a value outside low..high, NaN included."""
-    checks.real(name, value)
-    if not (math.isfinite(value) and low <= value <= high):
-        raise ValueError(f"{name} must lie in {low}..{high}, got {value}")
 
 
 def ring(size: int = 28) -> Tensor:

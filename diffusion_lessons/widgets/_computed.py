@@ -17,7 +17,7 @@ import traitlets
 from torch import Tensor
 
 from ..sampling import Denoiser
-from ._base import MOST_SEED, Explorer, as_float, check_count
+from ._base import Explorer, as_float
 
 PORTION = 0.25  # seconds
 
@@ -166,7 +166,3 @@ def check_denoiser(denoiser: Denoiser, x: Tensor, t: int) -> None:
         shape = list(denoiser(x, t).shape)
     if shape != list(x.shape):
         raise ValueError(f"denoiser must keep the shape {list(x.shape)}, but gave {shape}")
-
-
-def check_seed(seed: int) -> None:
-    check_count("seed", seed, 0, MOST_SEED)

@@ -10,8 +10,7 @@ from torch import Tensor
 from .. import checks
 from ..gaussian import forward, noise_to_x0
 from ..schedule import NoiseSchedule
-from ._base import Explorer, as_bytes, check_pictures, pack_greys, unpack_greys
-from ._computed import check_seed
+from ._base import Explorer, as_bytes, check_pictures, check_seed, pack_greys, unpack_greys
 
 
 class Traced(Protocol):

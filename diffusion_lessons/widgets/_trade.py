@@ -13,8 +13,8 @@ from torch import Tensor
 
 from .. import checks
 from ..palette import RESULT
-from ._base import INK, new_figure, pack_greys, unpack_greys
-from ._computed import Computed, Part, check_seed
+from ._base import INK, check_seed, new_figure, pack_greys, unpack_greys
+from ._computed import Computed, Part
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

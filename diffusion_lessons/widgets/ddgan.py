@@ -7,14 +7,15 @@ import torch.nn.functional as F
 import traitlets
 from torch import Tensor
 
+from .. import checks
 from ..gaussian import forward, posterior
 from ..palette import NOISE, RESULT, SIGNAL
 from ..schedule import vp_schedule
 from ._base import (
     Explorer,
     as_bytes,
-    check_count,
     check_pictures,
+    check_seed,
     draw_picture,
     module_text,
     new_figure,
@@ -22,7 +23,6 @@ from ._base import (
     style_text,
     unpack_greys,
 )
-from ._computed import check_seed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,13 +92,13 @@ class DDGANStepper(Explorer):
         seed: int = 0,
     ) -> None:
         x_0 = check_pictures(images, most=6)[:, None]
-        check_count("latents", latents, 2, 12)
+        checks.whole("latents", latents, 2, 12)
         check_seed(seed)
         if not getattr(getattr(gan, "generator_net", None), "latent", 0):
             raise ValueError("gan must be a Gan whose generator takes a z")
         if label is not None and label.shape != (len(x_0),):
             raise ValueError(f"label must be [{len(x_0)}], got {list(label.shape)}")
-        check_count("the T of gan", gan.T, 1, 8)
+        checks.whole("the T of gan", gan.T, 1, 8)
         self.gan, self.schedule, self.label = gan, vp_schedule(gan.T), label
         g = torch.Generator().manual_seed(seed)
         self._z = torch.randn(latents, gan.generator_net.latent, generator=g)

@@ -11,12 +11,11 @@ from ..palette import NOISE, RESULT, SIGNAL
 from ..schedule import NoiseSchedule, linear_schedule
 from ._base import (
     INK,
-    MOST_SEED,
     Explorer,
     as_bytes,
-    check_count,
     check_pictures,
     check_points,
+    check_seed,
     draw_axes,
     draw_picture,
     module_text,
@@ -68,7 +67,7 @@ class ForwardExplorer(Explorer):
         x_0 = check_pictures(images)  # [N, H, W]
         dots = torch.zeros(0, 2) if points is None else check_points(points)
         schedule = schedule or linear_schedule()
-        check_count("seed", seed, 0, MOST_SEED)
+        check_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         self.schedule = schedule
         super().__init__(

@@ -5,9 +5,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from .. import checks
 from ..sampling import Denoiser, Step, ddim_step, sample
 from ..schedule import NoiseSchedule
-from ._base import check_count, module_text
+from ._base import module_text
 from ._computed import check_batch, check_denoiser, draw
 from ._trade import Curve, TradeExplorer, check_classes, check_rising
 
@@ -50,7 +51,7 @@ class GuidanceExplorer(TradeExplorer):
         if not methods:
             raise ValueError("methods must name at least one guidance")
         wanted = check_classes(classes)
-        check_count("steps", steps, 1, schedule.T)
+        checks.whole("steps", steps, 1, schedule.T)
         if unknown := (curves or {}).keys() - methods.keys():
             raise ValueError(f"curves are of {sorted(unknown)}, which are not among the methods")
         for guided in methods.values():

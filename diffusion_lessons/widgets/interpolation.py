@@ -6,16 +6,16 @@ import torch
 import traitlets
 from torch import Tensor
 
+from .. import checks
 from ..palette import NOISE, RESULT, SIGNAL
 from ..sampling import Denoiser, ddim_invert, ddim_step, sample, slerp
 from ..schedule import NoiseSchedule
-from ._base import check_count, module_text, new_figure, pack_greys, unpack_greys
+from ._base import check_seed, module_text, new_figure, pack_greys, unpack_greys
 from ._computed import (
     Computed,
     Part,
     check_batch,
     check_denoiser,
-    check_seed,
     draw,
     noise_seed,
 )
@@ -74,9 +74,9 @@ class InterpolationExplorer(Computed):
             )
         if invert and max(first.abs().max(), second.abs().max()) > 1.001:
             raise ValueError("with invert, a and b are pictures and must lie in -1..1")
-        check_count("steps", steps, 2, schedule.T)
-        check_count("positions", positions, 3, 65)
-        check_count("pairs", pairs, 1, 12)
+        checks.whole("steps", steps, 2, schedule.T)
+        checks.whole("positions", positions, 3, 65)
+        checks.whole("pairs", pairs, 1, 12)
         check_seed(seed)
         pairs = min(pairs, len(first))
         check_denoiser(

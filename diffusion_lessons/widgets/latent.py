@@ -7,13 +7,12 @@ import torch
 import traitlets
 from torch import Tensor
 
+from .. import checks
 from ..palette import NOISE, RESULT
 from ._base import (
     Explorer,
     as_bytes,
     as_float,
-    check_count,
-    check_range,
     draw_picture,
     module_text,
     new_figure,
@@ -50,8 +49,8 @@ class LatentExplorer(Explorer):
     def __init__(
         self, decode: Callable[[Tensor], Tensor], reach: float = 2.5, side: int = 21
     ) -> None:
-        check_count("side", side, 3, 31)
-        check_range("reach", reach, 0.1, 10)
+        checks.whole("side", side, 3, 31)
+        checks.within("reach", reach, 0.1, 10)
         if not callable(decode):
             raise TypeError(f"decode must be a function of z, got {type(decode).__name__}")
         ticks = torch.linspace(-reach, reach, side)

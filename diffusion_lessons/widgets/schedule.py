@@ -12,7 +12,6 @@ from ..schedule import NoiseSchedule, cosine_schedule, linear_schedule, vp_sched
 from ._base import (
     Explorer,
     as_bytes,
-    check_count,
     check_pictures,
     draw_axes,
     draw_picture,
@@ -65,7 +64,7 @@ class ScheduleExplorer(Explorer):
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-        check_count("T", T, 1, MOST_STEPS)
+        checks.whole("T", T, 1, MOST_STEPS)
         for name, beta in [("beta_1", beta_1), ("beta_T", beta_T)]:
             checks.real(name, beta)
             if not 0 < beta < 1:

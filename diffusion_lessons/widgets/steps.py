@@ -9,15 +9,15 @@ import torch
 import traitlets
 from torch import Tensor
 
+from .. import checks
 from ..palette import RESULT
 from ..sampling import Denoiser, Step, ddim_step, sample, thin
 from ..schedule import NoiseSchedule
 from ._base import (
     INK,
     as_bytes,
-    check_count,
     check_labels,
-    check_range,
+    check_seed,
     module_text,
     new_figure,
     pack_greys,
@@ -28,7 +28,6 @@ from ._computed import (
     Part,
     check_batch,
     check_denoiser,
-    check_seed,
     draw,
     noise_seed,
 )
@@ -85,9 +84,9 @@ class StepsExplorer(Computed):
         _check_rising("steps", steps)
         _check_rising("etas", etas)
         for count in steps:
-            check_count("each of steps", count, 1, schedule.T)
+            checks.whole("each of steps", count, 1, schedule.T)
         for eta in etas:
-            check_range("each of etas", eta, 0, 1)
+            checks.within("each of etas", eta, 0, 1)
         check_seed(seed)
         captions = check_labels(labels, len(noise))
         check_denoiser(denoiser, noise, schedule.T)

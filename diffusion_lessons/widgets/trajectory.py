@@ -10,6 +10,7 @@ import traitlets
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import checks
 from ..data import to_bytes
 from ..palette import RESULT, SIGNAL
 from ..sampling import Step, thin
@@ -17,7 +18,6 @@ from ._base import (
     Explorer,
     as_bytes,
     as_float,
-    check_count,
     check_labels,
     draw_axes,
     draw_picture,
@@ -71,7 +71,7 @@ class TrajectoryPlayer(Explorer):
     ) -> None:
         every = list(steps)
         _check_steps(every)
-        check_count("frames", frames, 2, 1000)
+        checks.whole("frames", frames, 2, 1000)
         shape = list(every[0].x.shape)
         pictures = len(shape) == 4
         captions = check_labels(labels, shape[0] if pictures else 0)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from .. import checks
 from ..guidance import truncated_normal
-from ._base import as_float, check_count, module_text
+from ._base import as_float, module_text
 from ._computed import noise_seed
 from ._trade import Curve, TradeExplorer, check_classes, check_rising
 
@@ -45,8 +46,8 @@ class TruncationExplorer(TradeExplorer):
         if listed[0] <= 0:
             raise ValueError(f"thresholds must be above 0, got {listed[0]}")
         wanted = check_classes(classes)
-        check_count("count", count, 1, 16)
-        check_count("latent", latent, 1, 4096)
+        checks.whole("count", count, 1, 16)
+        checks.whole("latent", latent, 1, 4096)
         self.decode, self.latent = decode, latent
         with torch.no_grad():
             example = decode(torch.zeros(count, latent), torch.full((count,), wanted[0]))

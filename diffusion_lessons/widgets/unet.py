@@ -7,11 +7,11 @@ import torch
 import traitlets
 from torch import Tensor
 
+from .. import checks
 from ..palette import NOISE, RESULT, SIGNAL
 from ..schedule import NoiseSchedule, linear_schedule
 from ._base import (
     as_bytes,
-    check_count,
     draw_picture,
     module_text,
     new_figure,
@@ -60,7 +60,7 @@ class UNetExplorer(NetworkExplorer):
         maps: int = 12,
         seed: int = 0,
     ) -> None:
-        check_count("maps", maps, 1, 16)
+        checks.whole("maps", maps, 1, 16)
         super().__init__(model, images, schedule or linear_schedule(), label, times, seed)
         stages, greys = [], []
         for i, trace in enumerate(self.passes[0].stages):

@@ -6,16 +6,16 @@ import torch
 import traitlets
 from torch import Tensor
 
+from .. import checks
 from ..exact import GaussianMixture
 from ..palette import NOISE, RESULT, SIGNAL
 from ..sampling import ddim_step
 from ..schedule import NoiseSchedule, linear_schedule
 from ._base import (
-    MOST_SEED,
     SOFT,
     Explorer,
     as_bytes,
-    check_count,
+    check_seed,
     draw_axes,
     module_text,
     new_figure,
@@ -76,10 +76,10 @@ class VectorExplorer(Explorer):
                 f"mixture must have at most 12 components in 2 dimensions, got {K} in {D}"
             )
         schedule = schedule or linear_schedule()
-        check_count("particles", particles, 1, 2000)
-        check_count("steps", steps, 2, min(schedule.T, 200))
-        check_count("label", label, 0, K - 1)
-        check_count("seed", seed, 0, MOST_SEED)
+        checks.whole("particles", particles, 1, 2000)
+        checks.whole("steps", steps, 2, min(schedule.T, 200))
+        checks.whole("label", label, 0, K - 1)
+        check_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         self.mixture, self.schedule = mixture, schedule
         times = schedule.times(steps)
