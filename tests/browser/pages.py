@@ -53,6 +53,11 @@ class Widgets:
         self.settle()
         return str(self.slider(name, trait).get_attribute("aria-valuetext"))
 
+    def words(self, name: str) -> str:
+        """All that can be read in a widget."""
+        self.settle()
+        return str(self.widget(name).inner_text())
+
     def read(self, name: str, part: str) -> str:
         self.settle()
         return str(self.canvas(name, part).evaluate(READ))

@@ -252,7 +252,7 @@ def test_the_posterior_is_equation_7(watched: Any, site: str) -> None:
     exact = posterior(torch.tensor([x_t]), torch.tensor([x_0]), *times, linear_schedule())
     text = f"= {float(exact.mean):.3f}, standard deviation".replace("-", "\N{MINUS SIGN}")
     page.widget("posterior").get_by_text(text).wait_for(timeout=5000)
-    assert f"{float(exact.std):.3f}" in page.widget("posterior").inner_text()
+    assert f"{float(exact.std):.3f}" in page.words("posterior")
     # The top of the green bell, found in the canvas: the highest of the three, below 1 / 1.12.
     canvas = page.canvas("posterior", "bells")
     box = canvas.evaluate("e => [e.clientWidth, e.clientHeight]")

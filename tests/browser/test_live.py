@@ -220,7 +220,7 @@ def test_posterior_shows_equation_7(notebook: Page) -> None:
     exact = posterior(torch.tensor([-0.5]), torch.tensor([1.5]), 400, 250, linear_schedule())
     text = f"= {float(exact.mean):.3f}, standard deviation"
     notebook.widget("post").get_by_text(text.replace("-", "\N{MINUS SIGN}")).wait_for()
-    assert f"{float(exact.std):.3f}" in notebook.widget("post").inner_text()
+    assert f"{float(exact.std):.3f}" in notebook.words("post")
 
 
 def test_arrows_end_where_python_says(notebook: Page) -> None:

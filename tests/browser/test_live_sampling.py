@@ -71,10 +71,7 @@ def test_steps_and_eta_by_keyboard_show_that_pair(notebook: Page) -> None:
         notebook.page.keyboard.press("ArrowRight")
     eta.focus()
     notebook.page.keyboard.press("End")
-    assert (steps.get_attribute("aria-valuetext"), eta.get_attribute("aria-valuetext")) == (
-        "5",
-        "1",
-    )
+    assert (notebook.said("walks", "steps"), notebook.said("walks", "eta")) == ("5", "1")
     notebook.lab.wait_for_python("(walks.steps, walks.eta)", "(5, 1.0)")
     exact = notebook.python_bytes("list(walks.sampled(5, 1))[-1].x").view(3, 28, 28)
     for i in range(3):
@@ -82,7 +79,7 @@ def test_steps_and_eta_by_keyboard_show_that_pair(notebook: Page) -> None:
             assert (notebook.greys("walks", f"{part}-{i}") - exact[i]).abs().max() <= 1
     strip = notebook.greys("walks", "finished-2", 3 * 28)
     assert (strip - exact.reshape(3 * 28, 28)).abs().max() <= 1
-    assert "5 network calls" in notebook.widget("walks").inner_text()
+    assert "5 network calls" in notebook.words("walks")
 
 
 def test_the_mouse_moves_along_the_walk(notebook: Page) -> None:
@@ -173,7 +170,7 @@ def test_the_share_shows_that_place_of_each_way(notebook: Page, name: str) -> No
         assert not different[5 * 28 :].any(), way
     stds = eval(notebook.lab.python(f"[way[7] for way in {name}._part({name}.pair)['stds']]"))
     for std in stds:
-        assert f"{std:.2f}" in notebook.widget(name).inner_text()
+        assert f"{std:.2f}" in notebook.words(name)
 
 
 def test_the_noise_shown_is_the_one_walked_from(notebook: Page) -> None:
@@ -248,7 +245,7 @@ def test_guidance_shows_the_chosen_class_method_and_scale(notebook: Page) -> Non
     notebook.lab.wait_for_python("(guided.method, guided.label)", "('strong', 2)")
     assert (samples(notebook) - side_by_side(notebook, "'strong', 2, 0.2")).abs().max() <= 1
     # Between the measured 0 and 0.5, in proportion: 0.7 + 0.4 * 0.15 and 0.9 - 0.4 * 0.3.
-    assert "precision 0.76, recall 0.78" in notebook.widget("guided").inner_text()
+    assert "precision 0.76, recall 0.78" in notebook.words("guided")
     before = notebook.read("guided", "curves")
     box = slider.bounding_box()
     y = box["y"] + box["height"] / 2
@@ -261,7 +258,7 @@ def test_guidance_shows_the_chosen_class_method_and_scale(notebook: Page) -> Non
     assert notebook.read("guided", "curves") != before
     notebook.slider("guided", "method").select_option("weak")
     notebook.lab.python("0", "guided.scale = 1.0")
-    assert "At scale 1: precision 0.80, recall 0.80." in notebook.widget("guided").inner_text()
+    assert "At scale 1: precision 0.80, recall 0.80." in notebook.words("guided")
 
 
 def test_new_noise_for_guidance_begins_with_the_chosen_pictures(notebook: Page) -> None:
@@ -295,7 +292,7 @@ def test_truncation_shows_the_chosen_class_and_threshold_and_draws_anew(notebook
     notebook.slider("cut", "label").select_option("2")
     notebook.lab.wait_for_python("(cut.scale, cut.label)", "(2.0, 2)")
     assert (shown() - exact()).abs().max() <= 1
-    text = notebook.widget("cut").inner_text()
+    text = notebook.words("cut")
     assert "At threshold 2: precision 0.80, recall 0.60." in text
     assert "keeps 95\N{NO-BREAK SPACE}% of a normal's draws" in text
     before = notebook.read("cut", "latent")
@@ -305,7 +302,7 @@ def test_truncation_shows_the_chosen_class_and_threshold_and_draws_anew(notebook
     notebook.lab.wait_for_python("cut.scale", "1.0")
     assert notebook.read("cut", "latent") != before
     # Between the measured 0.5 and 2, in proportion.
-    assert "precision 0.87, recall 0.33" in notebook.widget("cut").inner_text()
+    assert "precision 0.87, recall 0.33" in notebook.words("cut")
     old = shown()
     notebook.widget("cut").get_by_role("button", name="New noise").click()
     notebook.lab.wait_for_python("(cut.seed, sum(map(cut._has, range(6))))", "(1, 6)")
