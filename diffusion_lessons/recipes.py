@@ -126,19 +126,22 @@ def digits_ddgan(
     steps: int = 6_000,
     T: int = 4,
     latent: int = 64,
+    discriminator_updates: int = 2,
     start: nn.Module | None = None,
     **options: Any,
 ) -> Iterator[TrainStep]:
     """A class-conditional denoising diffusion GAN for MNIST that draws in ``T`` steps.
 
     ``T`` = 1 is a plain GAN that is given noise of the picture's size; ``latent`` = 0 has no z.
-    With ``start``, a `Gan` that is trained already, both its networks are trained on, more slowly.
+    The discriminator learns ``discriminator_updates`` times an update: it must be ahead, for the
+    generator can only mend what it has seen. With ``start``, a `Gan` that is trained already, both
+    its networks are trained on, the generator more slowly.
     """
     torch.manual_seed(seed)
-    rates = {"lr": 2e-4, "discriminator_lr": 5e-4}
+    optimizer = adams(2e-4, 5e-4)
     model = Gan(Generator(latent, channels=32, blocks=1), Discriminator(channels=32), T)
     if start is not None:
-        model, rates = _to_go_on(start, Gan), {"lr": 1e-4, "discriminator_lr": 3e-4}
+        model, optimizer = _to_go_on(start, Gan), adams(1e-4, 6e-4)
     batches = _digit_batches(options, 64, seed)
 
     def prepare(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -152,7 +155,8 @@ def digits_ddgan(
         vp_schedule(model.T),
         prepare=prepare,
         r1=0.05,
-        optimizer=adams(**rates),
+        discriminator_updates=discriminator_updates,
+        optimizer=optimizer,
         seed=seed,
         steps=steps,
         ema=0.999,
@@ -162,7 +166,7 @@ def digits_ddgan(
 
 def digits_gan(seed: int = 0, steps: int = 2000, **options: Any) -> Iterator[TrainStep]:
     """`digits_ddgan` with one step, from pure noise to the digit: a plain GAN."""
-    return digits_ddgan(seed, steps, T=1, **options)
+    return digits_ddgan(seed, steps, T=1, discriminator_updates=1, **options)
 
 
 def cifar10_adm(

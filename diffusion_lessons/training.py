@@ -211,15 +211,17 @@ class Optimizers:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
 
-    def step(self, factor: float, only: int | None = None) -> None:
-        """One update with the learning rates multiplied by ``factor``; of one optimiser if told.
+    def step(self, factor: float, only: nn.Module | None = None) -> None:
+        """One update with the learning rates multiplied by ``factor``.
 
-        Several processes first take the mean of their gradients.
+        With ``only`` step the optimisers that hold weights of that network alone. Several processes
+        first take the mean of their gradients.
         """
-        everything = zip(self.optimizers, self._lr, strict=True)
-        told = [pair for i, pair in enumerate(everything) if only in (None, i)]
-        groups = [group for optimizer, _ in told for group in optimizer.param_groups]
-        weights = [weight for group in groups for weight in group["params"]]
+        told = list(zip(self.optimizers, self._lr, strict=True))
+        if only is not None:
+            chosen = {id(weight) for weight in only.parameters()}
+            told = [pair for pair in told if chosen.issuperset(map(id, _weights(pair[0])))]
+        weights = [weight for optimizer, _ in told for weight in _weights(optimizer)]
         processes().mean_([weight.grad for weight in weights if weight.grad is not None])
         for optimizer, lr in told:
             optimizer.param_groups[0]["lr"] = lr * factor
@@ -245,22 +247,31 @@ class Optimizers:
             optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-class MuonAdamW(Optimizers):
-    """`Muon` for the inner weights of convolutions and linear layers, AdamW for everything else.
+def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
 
-    Embeddings, norms, biases and the layers named ``input``, ``output`` and
-    ``time`` are AdamW's.
+
+def inner_weights(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """A network's weights that suit `Muon`, and all others.
+
+    Those of convolutions and linear layers suit it. Embeddings, norms, biases do not, nor do layers
+    that lie in a part named ``input``, ``output`` or ``time``.
     """
+    inner = [
+        module.weight
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+        and {"input", "output", "time"}.isdisjoint(name.split("."))
+    ]
+    chosen = {id(weight) for weight in inner}
+    return inner, [weight for weight in model.parameters() if id(weight) not in chosen]
+
+
+class MuonAdamW(Optimizers):
+    """`Muon` for a network's `inner_weights`, AdamW for all others."""
 
     def __init__(self, model: nn.Module, lr: float = 0.02, adamw_lr: float = 2e-3) -> None:
-        inner = [
-            module.weight
-            for name, module in model.named_modules()
-            if isinstance(module, nn.Conv2d | nn.Linear)
-            and name.split(".")[0] not in ("input", "output", "time")
-        ]
-        chosen = {id(weight) for weight in inner}
-        rest = [weight for weight in model.parameters() if id(weight) not in chosen]
+        inner, rest = inner_weights(model)
         adamw = torch.optim.AdamW(
             rest, lr=adamw_lr, betas=(0.9, 0.99), weight_decay=0.0, foreach=True
         )

@@ -26,6 +26,7 @@ from diffusion_lessons.gan import (
     as_denoiser,
     discriminator_loss,
     generator_loss,
+    muons,
     noisy_pairs,
     r1_penalty,
     train_gan,
@@ -39,6 +40,7 @@ from diffusion_lessons.models.gan import (
     PointGenerator,
     spread,
 )
+from diffusion_lessons.training import inner_weights
 
 SCHEDULE = vp_schedule(4)
 CPU = Compute(torch.device("cpu"))
@@ -282,6 +284,45 @@ def test_each_update_moves_both_networks_by_their_own_rate() -> None:
     assert all(moved[n:])
 
 
+@pytest.mark.parametrize("layers", [1, 3])  # with no inner weights, and with some
+def test_muon_moves_the_inner_weights_of_both_and_adam_the_others(layers: int) -> None:
+    torch.manual_seed(0)
+    nets = PointGenerator(width=16, layers=layers), PointDiscriminator(width=16, layers=layers)
+    inner = [weight for net in nets for weight in inner_weights(net)[0]]
+    assert len(inner) == 2 * (layers - 1)
+    weights = [weight for net in nets for weight in net.parameters()]
+    before = [weight.clone() for weight in weights]
+    how = {"steps": 1, "compute": CPU, "warmup": 0, "optimizer": muons(lr=0.02, adam_lr=1e-3)}
+    list(train_gan(*nets, shuffled(points(), batch_size=64), SCHEDULE, **how))
+    for then, now in zip(before, weights, strict=True):
+        step = (now - then).detach()
+        if any(now is weight for weight in inner):  # one pace in all directions
+            values = torch.linalg.svdvals(step) / 0.02
+            assert 0.6 < values[0] < 1.3
+            assert values[len(values) // 4] > 0.6
+        else:  # Adam's first step is its rate, but where there is next to no gradient
+            assert 0 < step.abs().max() <= 1.001e-3
+
+
+def test_the_discriminator_may_learn_ahead() -> None:
+    """Three updates of it to one of the generator, each from noisy pairs of its own."""
+    seen: list[Tensor] = []
+
+    class Watched(PointDiscriminator):
+        def forward(self, x_s: Tensor, x_t: Tensor, t: Tensor, label: None = None) -> Tensor:
+            seen.append(x_t)
+            return super().forward(x_s, x_t, t, label)
+
+    net, batches = PointGenerator(width=16), shuffled(points(), batch_size=64)
+    options = {"steps": 1, "compute": CPU, "r1_every": 2, "discriminator_updates": 3}
+    list(train_gan(net, Watched(width=16), batches, SCHEDULE, **options))
+    # Real, made and penalty at each of the three updates; the generator answers for the last.
+    assert len(seen) == 3 * 3 + 1
+    firsts = [float(x_t[0, 0]) for x_t in seen]
+    assert len(set(firsts)) == 3
+    assert firsts[-1] == firsts[-2]
+
+
 def test_an_interrupt_leaves_no_network_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(logits: Tensor) -> Tensor:
         monkeypatch.undo()
@@ -304,7 +345,7 @@ def test_a_short_training_separates_two_lumps_and_keeps_both() -> None:
     data, _ = lumps.sample(20_000, rng())
     torch.manual_seed(0)
     nets = PointGenerator(), PointDiscriminator()
-    options = {"steps": 1200, "ema": 0.98, "compute": CPU, "optimizer": adams(1e-3, 1e-3)}
+    options = {"steps": 1200, "ema": 0.98, "compute": CPU, "optimizer": muons(0.01)}
     batches = shuffled(data.float(), batch_size=256)
     *_, last = train_gan(*nets, batches, SCHEDULE, r1=1, **options)
     g = rng(5)

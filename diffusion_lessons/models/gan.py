@@ -200,14 +200,14 @@ class PointGenerator(nn.Module):
         super().__init__()
         self.latent = latent
         self.waves, self.time = Waves(waves), TimeEmbedding(width)
-        self.body = _layers((dim + latent) * (1 + 2 * waves), width, layers, dim)
+        self.body = _Layers((dim + latent) * (1 + 2 * waves), width, layers, dim)
 
     def forward(self, x_t: Tensor, z: Tensor | None, t: Tensor, label: None = None) -> Tensor:
         if self.latent and (z is None or z.shape != (len(x_t), self.latent)):
             got = None if z is None else list(z.shape)
             raise ValueError(f"z must be [{len(x_t)}, {self.latent}], got {got}")
         x = x_t if z is None or not self.latent else torch.cat([x_t, z], 1)
-        return _told(self.body, self.waves(x), self.time(t))
+        return self.body(self.waves(x), self.time(t))
 
 
 class PointDiscriminator(nn.Module):
@@ -216,10 +216,10 @@ class PointDiscriminator(nn.Module):
     def __init__(self, dim: int = 2, width: int = 128, layers: int = 3, waves: int = 2) -> None:
         super().__init__()
         self.waves, self.time = Waves(waves), TimeEmbedding(width)
-        self.body = _layers(2 * dim + 2 * dim * waves, width, layers, 1)
+        self.body = _Layers(2 * dim + 2 * dim * waves, width, layers, 1)
 
     def forward(self, x_s: Tensor, x_t: Tensor, t: Tensor, label: None = None) -> Tensor:
-        return _told(self.body, torch.cat([self.waves(x_s), x_t], 1), self.time(t))[:, 0]
+        return self.body(torch.cat([self.waves(x_s), x_t], 1), self.time(t))[:, 0]
 
 
 class Waves(nn.Module):
@@ -240,14 +240,17 @@ class Waves(nn.Module):
         return torch.cat([x, angle.sin(), angle.cos()], 1)
 
 
-def _told(body: nn.ModuleList, x: Tensor, time: Tensor) -> Tensor:
-    first, *rest = body
-    h = first(x) + time
-    for layer in rest:
-        h = layer(F.leaky_relu(h, 0.2))
-    return h
+class _Layers(nn.Module):
+    """A small MLP that is told the time: [B, c_in] and features [B, width] -> [B, c_out]."""
 
+    def __init__(self, c_in: int, width: int, layers: int, c_out: int) -> None:
+        super().__init__()
+        self.input = nn.Linear(c_in, width)
+        self.inner = nn.ModuleList(nn.Linear(width, width) for _ in range(layers - 1))
+        self.output = nn.Linear(width, c_out)
 
-def _layers(c_in: int, width: int, layers: int, c_out: int) -> nn.ModuleList:
-    sizes = [c_in, *[width] * layers, c_out]
-    return nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        h = self.input(x) + time
+        for layer in [*self.inner, self.output]:
+            h = layer(F.leaky_relu(h, 0.2))
+        return h
