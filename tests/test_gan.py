@@ -323,6 +323,13 @@ def test_the_discriminator_may_learn_ahead() -> None:
     assert firsts[-1] == firsts[-2]
 
 
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, None])
+def test_the_discriminator_learns_a_whole_number_of_times(wrong: Any) -> None:
+    nets = PointGenerator(width=16), PointDiscriminator(width=16)
+    with pytest.raises((TypeError, ValueError), match="discriminator_updates must be"):
+        train_gan(*nets, lambda step: (points(),), SCHEDULE, steps=1, discriminator_updates=wrong)
+
+
 def test_an_interrupt_leaves_no_network_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(logits: Tensor) -> Tensor:
         monkeypatch.undo()
