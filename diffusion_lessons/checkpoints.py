@@ -5,9 +5,12 @@ machine), what it was measured to do, and the SHA-256 of its weights, which is c
 as is the card's own checksum.
 """
 
+import copy
 import hashlib
+import json
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from .models.gan import Gan
 from .models.mlp import MLP
 from .models.unet import UNet
 from .models.vae import VAE
+from .training import read_state
 
 ASSETS = Path(__file__).parent / "assets"
 NETWORKS: dict[str, type[nn.Module]] = {
@@ -78,6 +82,47 @@ def load(path: Path | str) -> nn.Module:
     except Exception as error:
         raise ValueError(f"{path} is damaged: {error}. {_remedy(path)}") from error
     return model.eval()
+
+
+def load_state(path: Path | str) -> nn.Module:
+    """The averaged network of a training state (``.training``), which has no card yet.
+
+    Raises FileNotFoundError if it is not there and ValueError if it is damaged, or the state of
+    something else than one of `NETWORKS`.
+    """
+    metadata, tensors = read_state(path)
+    kind, _, config = metadata.get("network", "").partition(" ")
+    if kind not in NETWORKS:
+        raise ValueError(f"{path} is the training of a {kind or 'nameless network'}")
+    model = NETWORKS[kind](**json.loads(config))
+    part = "ema/"
+    model.load_state_dict({k.removeprefix(part): v for k, v in tensors.items() if part in k})
+    return model.eval()
+
+
+@torch.no_grad()
+def mean_weights(models: Sequence[nn.Module]) -> nn.Module:
+    """A new network whose weights are the means of several networks' of one kind and size.
+
+    Two players circle around the point where neither can better the other, and the middle of the
+    circle is a better place than any on it (Yazici et al., arXiv 1806.04498). Raises ValueError for
+    none, or networks that are not alike.
+    """
+    if not models:
+        raise ValueError("models must hold at least one network")
+    first, *others = models
+    for other in others:
+        if type(other) is not type(first) or _shapes(other) != _shapes(first):
+            raise ValueError("models must all be of one kind and size")
+    mean = copy.deepcopy(first)
+    for name, value in mean.state_dict().items():
+        if value.is_floating_point():  # a count is the first one's
+            value.copy_(torch.stack([model.state_dict()[name] for model in models]).mean(0))
+    return mean
+
+
+def _shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in model.state_dict().items()}
 
 
 def load_pretrained(name: str) -> nn.Module:

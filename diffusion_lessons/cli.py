@@ -1,4 +1,4 @@
-"""The command ``diffusion-lessons``: train, sample, evaluate, ablate, trilemma, lab, doctor."""
+"""The command ``diffusion-lessons``: train, sample, evaluate, average, ablate, lab and more."""
 
 import argparse
 import contextlib
@@ -38,7 +38,7 @@ from .models.vae import VAE
 from .processes import processes
 from .recipes import RECIPES
 from .schedule import linear_schedule
-from .training import read_metadata, watch
+from .training import read_state, watch
 from .trilemma import METHODS, trilemma
 
 
@@ -130,6 +130,11 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--seed", type=int, default=0)
 
+    mean = commands.add_parser("average", help="one network whose weights are several's means")
+    mean.add_argument("networks", nargs="+", help=f"{network}, or a .training file of an open run")
+    mean.add_argument("--out", type=Path, default=Path("runs/average.safetensors"))
+    mean.set_defaults(run=_average)
+
     ablation = commands.add_parser("ablate", help="a network with each part changed, measured")
     ablation.add_argument(
         "of", nargs="?", choices=["unet", "ddgan"], default="unet", help="default: unet"
@@ -186,9 +191,7 @@ def _train(options: argparse.Namespace) -> None:
             raise ValueError(f"--start is not for {options.recipe}, which always begins anew")
         path = _path(options.start)
         wanted["start"] = checkpoints.load(path)
-        earlier = checkpoints.read_card(path)
-        kept = ("command", "steps", "seconds", "sha256", "start")
-        origin = {"start": {key: earlier[key] for key in kept if key in earlier}}
+        origin = {"start": _origin(checkpoints.read_card(path))}
         command += f" --start {options.start}"
     if options.compile:
         wanted["compile"] = torch.compile
@@ -200,12 +203,35 @@ def _train(options: argparse.Namespace) -> None:
         "command": command,
         "steps": step.step,
         "seconds": round(step.seconds),
-        "compute": read_metadata(state)["compute"],
+        "compute": read_state(state)[0]["compute"],
         "machine": checkpoints.machine(),
         "processes": processes().size,
     } | origin
     checkpoints.save(target, step.model, card)
     print(f"{target}: {step.step} steps in {step.seconds:.0f} s")
+
+
+def _origin(card: dict[str, Any]) -> dict[str, Any]:
+    """What a network's card tells of how it was made."""
+    kept = ("command", "steps", "seconds", "sha256", "averaged", "start")
+    return {key: card[key] for key in kept if key in card}
+
+
+def _average(options: argparse.Namespace) -> None:
+    models, origins = [], []
+    for name in options.networks:
+        if name.endswith(".training"):
+            models.append(checkpoints.load_state(name))
+            told = read_state(name)[0]
+            kept = {"steps": "step", "seconds": "seconds", "seed": "seed"}
+            origins.append({"state": name} | {key: told[kept[key]] for key in kept})
+        else:
+            models.append(checkpoints.load(_path(name)))
+            origins.append(_origin(checkpoints.read_card(_path(name))))
+    command = " ".join(["diffusion-lessons average", *options.networks])
+    card = {"command": command, "averaged": origins}
+    checkpoints.save(options.out, checkpoints.mean_weights(models), card)
+    print(options.out)
 
 
 def _path(network: str) -> Path:

@@ -417,7 +417,7 @@ def advance(
     shared = processes()
 
     def read() -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-        return _read_state(checkpoint) if checkpoint and Path(checkpoint).exists() else None
+        return read_state(checkpoint) if checkpoint and Path(checkpoint).exists() else None
 
     saved = shared.from_main(read)
     if saved is not None:
@@ -542,8 +542,13 @@ def _digest(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _read_state(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Metadata and tensors of a checkpoint whose checksum is right."""
+def read_state(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a training state tells of itself (step, seconds, loss, network, ...), and its tensors.
+
+    FileNotFoundError if it is not there, ValueError if it is damaged.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path} is not there")
     try:
         with safe_open(path, "pt") as file:
             metadata: dict[str, Any] = json.loads(file.metadata()["training"])
@@ -555,11 +560,6 @@ def _read_state(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path} is not a whole training state; delete it to start the training anew"
         ) from error
     return metadata, tensors
-
-
-def read_metadata(path: Path | str) -> dict[str, Any]:
-    """Step, seconds, loss and compute of a training state. ValueError if the file is damaged."""
-    return _read_state(path)[0]
 
 
 def _about(model: nn.Module, optimizers: Optimizers, seed: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from diffusion_lessons.models.gan import Discriminator, Generator
 from diffusion_lessons.models.mlp import MLP
 from diffusion_lessons.schedule import vp_schedule
 from diffusion_lessons.tables import Table, shipped_table
-from diffusion_lessons.training import read_metadata
+from diffusion_lessons.training import read_state
 
 # More of each for a hunt: FAULTS=100 python -m pytest tests/test_faults.py
 MANY = int(os.environ.get("FAULTS", "1"))
@@ -118,7 +118,7 @@ def test_a_run_killed_at_any_moment_loses_one_interval_and_ends_the_same(
         assert process.exitcode in (-signal.SIGKILL, 0)
         made = steps_made(tmp_path)
         while_saving += any(tmp_path.glob("*.part"))
-        kept = read_metadata(state)["step"] if state.exists() else 0
+        kept = read_state(state)[0]["step"] if state.exists() else 0
         assert made - EVERY < kept <= made + 1, f"{made} made, {kept} kept"
     print(f"{KILLS} kills, {while_saving} of them while saving")
     assert finish(tmp_path) == 0, (tmp_path / "words").read_text()
@@ -369,7 +369,7 @@ def test_a_damaged_training_state_is_refused(states: Path, tmp_path: Path) -> No
     shutil.copy(states / path.name, path)
 
     def load() -> Any:
-        return points_run(path)[-1].model, read_metadata(path)
+        return points_run(path)[-1].model, read_state(path)[0]
 
     def same(one: Any, other: Any) -> bool:
         return one[1] == other[1] and same_weights(one[0], other[0])

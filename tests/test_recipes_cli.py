@@ -50,6 +50,36 @@ def test_train_goes_on_from_a_network_and_says_so(name: str, tmp_path: Path):
     assert 0 < max(moved) < 0.1  # the first step, warming up, moves the weights but little
 
 
+def test_average_takes_the_means_of_networks_and_of_training_states(tmp_path: Path):
+    for seed in ("1", "2"):
+        folder = str(tmp_path / seed)
+        assert (
+            cli.main(["train", "moons-ddpm", "--steps", "3", "--seed", seed, "--out", folder]) == 0
+        )
+    one, two = (tmp_path / seed / "moons-ddpm.safetensors" for seed in "12")
+    target = tmp_path / "mean.safetensors"
+    state = two.with_suffix(".training")
+    assert cli.main(["average", str(one), str(state), "--out", str(target)]) == 0
+    parts = [checkpoints.load(one), checkpoints.load_state(state)]
+    for name, value in checkpoints.load(target).state_dict().items():
+        mean = sum(part.state_dict()[name] for part in parts) / 2
+        torch.testing.assert_close(value, mean, atol=1e-3, rtol=1e-3)  # files hold half precision
+    card = checkpoints.read_card(target)
+    assert card["command"] == f"diffusion-lessons average {one} {state}"
+    first, second = card["averaged"]
+    assert first["command"].endswith("--seed 1 --steps 3")
+    assert (second["steps"], second["seed"]) == (3, 2)
+
+
+def test_average_refuses_what_is_not_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    target = tmp_path / "x.safetensors"
+    assert cli.main(["average", "digits-ddpm", "digits-ddgan", "--out", str(target)]) != 0
+    assert "of one kind and size" in capsys.readouterr().err
+    assert not target.exists()
+    with pytest.raises(ValueError, match="at least one"):
+        checkpoints.mean_weights([])
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
