@@ -7,7 +7,8 @@ pairs (x_s, x_t). Forward noising and posterior are the formulas of `gaussian`; 
 takes part. A generator is a denoiser like any other (`as_denoiser`), so `sample` runs it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -41,39 +42,21 @@ def noisy_pairs(
     schedule: NoiseSchedule,
     generator: torch.Generator | None = None,
     label: Tensor | None = None,
-    time_weights: Sequence[float] | None = None,
 ) -> Pairs:
     """Noise clean x_0 [B, ...] to random times t; go one step back with the truth, and without it.
 
     Real: x_s from q(x_s | x_t, x_0). Fake: the same formula with the generator's x_0' in the place
-    of x_0 (the paper's eq. 5). At s = 0 both are the clean example itself. ``time_weights`` say how
-    often each of 1..T is met, beside the others (default: all alike).
+    of x_0 (the paper's eq. 5). At s = 0 both are the clean example itself.
     """
     checks.batch(x_0=x_0)
     device = generator.device if generator is not None else x_0.device
-    weights = _time_weights(time_weights, schedule.T).to(device)
-
-    def times(shape: Sequence[int]) -> Tensor:
-        return 1 + torch.multinomial(weights, shape[0], replacement=True, generator=generator)
-
-    t = own_rows(times, (len(x_0),), generator).to(x_0.device)
+    draw = partial(torch.randint, 1, schedule.T + 1, generator=generator, device=device)
+    t = own_rows(draw, (len(x_0),), generator).to(x_0.device)
     x_t = forward(x_0, 0, t, schedule).sample(generator)
     x0_fake = generator_net(x_t, latents(generator_net, x_t, generator), t, label).to(x_0.dtype)
     real = posterior(x_t, x_0, t, t - 1, schedule).sample(generator)
     fake = posterior(x_t, x0_fake, t, t - 1, schedule).sample(generator)
     return Pairs(x_t, t, real, fake, x0_fake)
-
-
-def _time_weights(weights: Sequence[float] | None, T: int) -> Tensor:
-    if weights is None:
-        return torch.ones(T)
-    if not isinstance(weights, list | tuple) or len(weights) != T:
-        raise ValueError(f"time_weights must be {T} numbers, one for each of 1..T, got {weights!r}")
-    for weight in weights:
-        checks.within("each of time_weights", weight, 0, 1e6)
-    if not any(weights):
-        raise ValueError("time_weights must not all be 0")
-    return torch.tensor(weights, dtype=torch.float32)
 
 
 def latents(
@@ -168,7 +151,6 @@ def train_gan(
     r1: float = 0.05,
     r1_every: int = 10,
     discriminator_updates: int = 1,
-    time_weights: Sequence[float] | None = None,
     optimizer: Callable[[nn.Module], Optimizers] | None = None,
     **options: Any,
 ) -> Iterator[TrainStep]:
@@ -177,14 +159,12 @@ def train_gan(
     ``prepare`` makes (x_0 [B, ...], label [B] or None) of a batch. Each update is one of the
     discriminator, then one of the generator, which answers for the same pairs. With more
     ``discriminator_updates`` the discriminator learns first, from other pairs of the same batch: a
-    generator can only mend what the discriminator has seen. ``time_weights`` are those of
-    `noisy_pairs`. The penalty, ``r1`` times `r1_penalty`
+    generator can only mend what the discriminator has seen. The penalty, ``r1`` times `r1_penalty`
     at every step, is taken each ``r1_every`` steps and so many times as strong (lazily, as in
     StyleGAN2). The loss told is the sum of both. ``options`` (steps or seconds, seed, ema,
     checkpoint, ...) are `train`'s, and so are the errors.
     """
     checks.whole("discriminator_updates", discriminator_updates, 1)
-    _time_weights(time_weights, schedule.T)
 
     def update(
         model: nn.Module, optimizers: Optimizers, batch: Any, g: torch.Generator, turn: Turn
@@ -196,7 +176,7 @@ def train_gan(
             optimizers.zero_grad()
             # G's gradient is wanted of the last pairs alone.
             with torch.set_grad_enabled(not left), turn.compute.autocast():
-                pairs = noisy_pairs(net, x_0, schedule, g, label, time_weights)
+                pairs = noisy_pairs(net, x_0, schedule, g, label)
             seen = (pairs.x_t, pairs.t, label)
             with turn.compute.autocast():
                 real, fake = judge(pairs.real, *seen), judge(pairs.fake.detach(), *seen)

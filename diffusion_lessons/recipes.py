@@ -135,15 +135,13 @@ def digits_ddgan(
     ``T`` = 1 is a plain GAN that is given noise of the picture's size; ``latent`` = 0 has no z.
     The discriminator learns ``discriminator_updates`` times an update: it must be ahead, for the
     generator can only mend what it has seen. With ``start``, a `Gan` that is trained already, both
-    its networks are trained on, the generator more slowly, and of four times t = 2, the hardest,
-    is met twice as often as the others.
+    its networks are trained on, the generator more slowly.
     """
     torch.manual_seed(seed)
-    optimizer, weights = adams(2e-4, 5e-4), None
+    optimizer = adams(2e-4, 5e-4)
     model = Gan(Generator(latent, channels=32, blocks=1), Discriminator(channels=32), T)
     if start is not None:
         model, optimizer = _to_go_on(start, Gan), adams(1e-4, 6e-4)
-        weights = [1, 2, 1, 1] if model.T == 4 else None
     batches = _digit_batches(options, 64, seed)
 
     def prepare(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -158,7 +156,6 @@ def digits_ddgan(
         prepare=prepare,
         r1=0.05,
         discriminator_updates=discriminator_updates,
-        time_weights=weights,
         optimizer=optimizer,
         seed=seed,
         steps=steps,

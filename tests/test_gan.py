@@ -124,23 +124,15 @@ def test_true_pairs_are_those_of_the_forward_process() -> None:
         torch.testing.assert_close(both[1, 1], a_t * 0.25 + 1 - a_t, atol=0.03, rtol=0)
 
 
-def test_times_are_met_as_often_as_told() -> None:
-    x_0 = torch.zeros(40_000, 1)
-    for weights, shares in [(None, [1, 1, 1, 1]), ([0, 3, 1, 1], [0, 2.4, 0.8, 0.8])]:
-        t = noisy_pairs(Truth(x_0), x_0, SCHEDULE, rng(1), time_weights=weights).t
-        found = torch.bincount(t, minlength=5)[1:] / len(t)
-        torch.testing.assert_close(found, torch.tensor(shares) / 4, atol=0.01, rtol=0)
-
-
 def test_a_generator_that_knows_the_truth_makes_true_pairs() -> None:
-    x_0 = torch.randn(400_000, 1, generator=rng())
+    x_0 = torch.randn(50_000, 1, generator=rng())
     pairs = noisy_pairs(Truth(x_0), x_0, SCHEDULE, rng(1))
     assert not torch.equal(pairs.real, pairs.fake)  # fresh noise each
     for t in (2, 3, 4):
         rows = pairs.t == t
         real = torch.cov(torch.cat([pairs.real, pairs.x_t], 1)[rows].T)
         fake = torch.cov(torch.cat([pairs.fake, pairs.x_t], 1)[rows].T)
-        torch.testing.assert_close(real, fake, atol=0.03, rtol=0)
+        torch.testing.assert_close(real, fake, atol=0.04, rtol=0)
 
 
 def test_losses_at_a_discriminator_that_cannot_tell() -> None:

@@ -333,11 +333,7 @@ CASES = {
     "noisy_pairs": Case(
         noisy_pairs,
         {"generator_net": GENERATOR, "x_0": PICTURES, "schedule": SCHEDULE, "label": LABELS},
-        {
-            "x_0": [v for v in GREYS if not isinstance(v, Tensor) or v.numel()],
-            "label": CLASSES,
-            "time_weights": [3, "abcd", [1.0], [1.0] * (SCHEDULE.T - 1) + [-1.0], [0] * SCHEDULE.T],
-        },
+        {"x_0": [v for v in GREYS if not isinstance(v, Tensor) or v.numel()], "label": CLASSES},
         {"x_0": "x_t|x_s|label"},
     ),
     "shuffled": Case(
