@@ -1,6 +1,7 @@
 """The command ``diffusion-lessons``: train, sample, evaluate, average, ablate, lab and more."""
 
 import argparse
+import ast
 import contextlib
 import json
 import os
@@ -73,6 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--steps", type=_positive, help="updates (default: the recipe's)")
     train.add_argument(
         "--start", metavar="NETWORK", help="go on from this network's weights, in a new run"
+    )
+    train.add_argument(
+        "--set",
+        type=_setting,
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an argument of the recipe, such as T=2 for digits-ddgan",
     )
     train.add_argument("--compile", action="store_true", help="torch.compile; for GPUs")
     train.set_defaults(run=_train)
@@ -176,6 +185,14 @@ def _positive(text: str) -> int:
     return number
 
 
+def _setting(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    try:
+        return name, ast.literal_eval(value)
+    except (SyntaxError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}") from error
+
+
 def _train(options: argparse.Namespace) -> None:
     state = options.out / f"{options.recipe}.training"
     target = options.out / f"{options.recipe}.safetensors"
@@ -193,6 +210,15 @@ def _train(options: argparse.Namespace) -> None:
         wanted["start"] = checkpoints.load(path)
         origin = {"start": _origin(checkpoints.read_card(path))}
         command += f" --start {options.start}"
+    for name, value in options.set:
+        known = _own_arguments(options.recipe)
+        if name not in known:
+            raise ValueError(
+                f"--set {name}: {options.recipe} has {', '.join(known) or 'nothing'} to set"
+            )
+        wanted[name] = value
+    if options.set:
+        command += " --set " + " ".join(f"{name}={value}" for name, value in options.set)
     if options.compile:
         wanted["compile"] = torch.compile
         command += " --compile"
@@ -209,6 +235,12 @@ def _train(options: argparse.Namespace) -> None:
     } | origin
     checkpoints.save(target, step.model, card)
     print(f"{target}: {step.step} steps in {step.seconds:.0f} s")
+
+
+def _own_arguments(recipe: str) -> list[str]:
+    """What a recipe takes beside what every recipe takes."""
+    common = {"seed", "steps", "start", "options"}
+    return [name for name in signature(RECIPES[recipe]).parameters if name not in common]
 
 
 def _origin(card: dict[str, Any]) -> dict[str, Any]:

@@ -127,6 +127,8 @@ def digits_ddgan(
     T: int = 4,
     latent: int = 64,
     discriminator_updates: int = 2,
+    lr: float | None = None,
+    discriminator_lr: float | None = None,
     start: nn.Module | None = None,
     **options: Any,
 ) -> Iterator[TrainStep]:
@@ -135,13 +137,16 @@ def digits_ddgan(
     ``T`` = 1 is a plain GAN that is given noise of the picture's size; ``latent`` = 0 has no z.
     The discriminator learns ``discriminator_updates`` times an update: it must be ahead, for the
     generator can only mend what it has seen. With ``start``, a `Gan` that is trained already, both
-    its networks are trained on, the generator more slowly.
+    its networks are trained on, the generator more slowly. The rates are 2e-4 and 5e-4, then 1e-4
+    and 6e-4, or those given.
     """
     torch.manual_seed(seed)
-    optimizer = adams(2e-4, 5e-4)
+    usual = (2e-4, 5e-4)
     model = Gan(Generator(latent, channels=32, blocks=1), Discriminator(channels=32), T)
     if start is not None:
-        model, optimizer = _to_go_on(start, Gan), adams(1e-4, 6e-4)
+        model, usual = _to_go_on(start, Gan), (1e-4, 6e-4)
+    given = (lr, discriminator_lr)
+    rates = [a if b is None else b for a, b in zip(usual, given, strict=True)]
     batches = _digit_batches(options, 64, seed)
 
     def prepare(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -156,7 +161,7 @@ def digits_ddgan(
         prepare=prepare,
         r1=0.05,
         discriminator_updates=discriminator_updates,
-        optimizer=optimizer,
+        optimizer=adams(*rates),
         seed=seed,
         steps=steps,
         ema=0.999,

@@ -50,6 +50,24 @@ def test_train_goes_on_from_a_network_and_says_so(name: str, tmp_path: Path):
     assert 0 < max(moved) < 0.1  # the first step, warming up, moves the weights but little
 
 
+def test_a_recipe_can_be_told_its_own_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = ["train", "digits-ddgan", "--steps", "1", "--out", str(tmp_path)]
+    assert cli.main([*arguments, "--set", "T=2", "latent=0", "discriminator_lr=1e-4"]) == 0
+    path = tmp_path / "digits-ddgan.safetensors"
+    model = checkpoints.load(path)
+    assert (model.T, model.generator_net.latent) == (2, 0)
+    assert checkpoints.read_card(path)["command"].endswith(
+        "--set T=2 latent=0 discriminator_lr=0.0001"
+    )
+    assert cli.main([*arguments, "--set", "seed=3"]) == 2
+    assert "--set seed: digits-ddgan has T, latent, disc" in capsys.readouterr().err
+    assert cli.main(["train", "digits-vae", "--set", "T=3"]) == 2
+    assert "digits-vae has nothing to set" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main([*arguments, "--set", "T=two"])
+    assert "must be NAME=VALUE" in capsys.readouterr().err
+
+
 def test_average_takes_the_means_of_networks_and_of_training_states(tmp_path: Path):
     for seed in ("1", "2"):
         folder = str(tmp_path / seed)
