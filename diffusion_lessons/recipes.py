@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import checks
 from .compute import Compute, best_device
 from .data import cifar10, digits, moons, to_unit
 from .gan import adams, train_gan
@@ -145,8 +146,10 @@ def digits_ddgan(
     model = Gan(Generator(latent, channels=32, blocks=1), Discriminator(channels=32), T)
     if start is not None:
         model, usual = _to_go_on(start, Gan), (1e-4, 6e-4)
-    given = (lr, discriminator_lr)
-    rates = [a if b is None else b for a, b in zip(usual, given, strict=True)]
+    lr = usual[0] if lr is None else lr
+    discriminator_lr = usual[1] if discriminator_lr is None else discriminator_lr
+    checks.within("lr", lr, 0, 1)
+    checks.within("discriminator_lr", discriminator_lr, 0, 1)
     batches = _digit_batches(options, 64, seed)
 
     def prepare(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -161,7 +164,7 @@ def digits_ddgan(
         prepare=prepare,
         r1=0.05,
         discriminator_updates=discriminator_updates,
-        optimizer=adams(*rates),
+        optimizer=adams(lr, discriminator_lr),
         seed=seed,
         steps=steps,
         ema=0.999,

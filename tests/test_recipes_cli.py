@@ -63,6 +63,8 @@ def test_a_recipe_can_be_told_its_own_arguments(tmp_path: Path, capsys: pytest.C
     assert "--set seed: digits-ddgan has T, latent, disc" in capsys.readouterr().err
     assert cli.main(["train", "digits-vae", "--set", "T=3"]) == 2
     assert "digits-vae has nothing to set" in capsys.readouterr().err
+    assert cli.main([*arguments, "--set", "lr='fast'"]) == 2
+    assert "lr must be a number" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main([*arguments, "--set", "T=two"])
     assert "must be NAME=VALUE" in capsys.readouterr().err
