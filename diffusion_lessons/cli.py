@@ -222,7 +222,11 @@ def _train(options: argparse.Namespace) -> None:
     if options.compile:
         wanted["compile"] = torch.compile
         command += " --compile"
-    *_, step = watch(RECIPES[options.recipe](**wanted), options.recipe)
+    try:
+        run = RECIPES[options.recipe](**wanted)
+    except TypeError as error:  # all else that is given here has been checked
+        raise ValueError(f"--set: {error}") from error
+    *_, step = watch(run, options.recipe)
     if not processes().main:
         return
     card = {
