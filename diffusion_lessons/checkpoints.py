@@ -96,7 +96,8 @@ def load_state(path: Path | str) -> nn.Module:
         raise ValueError(f"{path} is the training of a {kind or 'nameless network'}")
     model = NETWORKS[kind](**json.loads(config))
     part = "ema/"
-    model.load_state_dict({k.removeprefix(part): v for k, v in tensors.items() if part in k})
+    found = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
+    model.load_state_dict(found)
     return model.eval()
 
 
