@@ -84,8 +84,8 @@ def load(path: Path | str) -> nn.Module:
     return model.eval()
 
 
-def load_state(path: Path | str) -> nn.Module:
-    """The averaged network of a training state (``.training``), which has no card yet.
+def load_state(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
+    """The averaged network of a training state (``.training``), and what the state tells of itself.
 
     Raises FileNotFoundError if it is not there and ValueError if it is damaged, or the state of
     something else than one of `NETWORKS`.
@@ -98,7 +98,7 @@ def load_state(path: Path | str) -> nn.Module:
     part = "ema/"
     found = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
     model.load_state_dict(found)
-    return model.eval()
+    return model.eval(), metadata
 
 
 @torch.no_grad()

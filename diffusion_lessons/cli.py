@@ -257,10 +257,10 @@ def _average(options: argparse.Namespace) -> None:
     models, origins = [], []
     for name in options.networks:
         if name.endswith(".training"):
-            models.append(checkpoints.load_state(name))
-            told = read_state(name)[0]
-            kept = {"steps": "step", "seconds": "seconds", "seed": "seed"}
-            origins.append({"state": name} | {key: told[kept[key]] for key in kept})
+            model, told = checkpoints.load_state(name)
+            origins.append({"state": name, "steps": told["step"]})
+            origins[-1] |= {key: told[key] for key in ("seconds", "seed")}
+            models.append(model)
         else:
             models.append(checkpoints.load(_path(name)))
             origins.append(_origin(checkpoints.read_card(_path(name))))

@@ -80,7 +80,7 @@ def test_average_takes_the_means_of_networks_and_of_training_states(tmp_path: Pa
     target = tmp_path / "mean.safetensors"
     state = two.with_suffix(".training")
     assert cli.main(["average", str(one), str(state), "--out", str(target)]) == 0
-    parts = [checkpoints.load(one), checkpoints.load_state(state)]
+    parts = [checkpoints.load(one), checkpoints.load_state(state)[0]]
     for name, value in checkpoints.load(target).state_dict().items():
         mean = sum(part.state_dict()[name] for part in parts) / 2
         torch.testing.assert_close(value, mean, atol=1e-3, rtol=1e-3)  # files hold half precision
