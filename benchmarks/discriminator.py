@@ -13,12 +13,11 @@ import sys
 
 import torch
 from common import write
-from torch import Tensor
 
 from diffusion_lessons import digits, to_unit, vp_schedule
 from diffusion_lessons.checkpoints import load, pretrained_path
 from diffusion_lessons.compute import Compute
-from diffusion_lessons.gan import discriminator_loss, noisy_pairs, r1_penalty
+from diffusion_lessons.gan import adams, noisy_pairs, train_gan
 from diffusion_lessons.models.gan import Gan
 from diffusion_lessons.training import shuffled, step_generator
 
@@ -31,42 +30,32 @@ def main(name: str) -> None:
     torch.set_num_threads(1)
     gan = load(pretrained_path(name) if name == SHIPPED else name)
     assert isinstance(gan, Gan)
-    COMPUTE.place(gan)
-    net, judge = gan.generator_net, gan.discriminator.requires_grad_(True)
-    train, schedule = digits(), vp_schedule(gan.T)
-    batches = shuffled(train.images, train.labels, batch_size=BATCH, seed=0)
-    optimizer = torch.optim.Adam(judge.parameters(), RATE, betas=(0.5, 0.9))
+    net, judge, schedule = gan.generator_net, gan.discriminator, vp_schedule(gan.T)
+    train = digits()
+    batches = shuffled(to_unit(train.images), train.labels, batch_size=BATCH, seed=0)
 
-    def judged(step: int, learn: bool) -> tuple[Tensor, Tensor]:
-        """t [B], and of each pair's two guesses the share that was right [B]."""
-        images, label = batches(step)
-        x_0 = COMPUTE.move(to_unit(images))
-        with torch.no_grad(), COMPUTE.autocast():
-            pairs = noisy_pairs(net, x_0, schedule, step_generator(0, step), label)
-        seen = (pairs.x_t, pairs.t, label)
-        with torch.set_grad_enabled(learn), COMPUTE.autocast():
-            real, fake = judge(pairs.real, *seen).float(), judge(pairs.fake, *seen).float()
-        if learn:
-            cost = discriminator_loss(real, fake)
-            if step % 10 == 0:
-                cost = cost + 10 * 0.05 * r1_penalty(judge, pairs.real, *seen)
-            optimizer.param_groups[0]["lr"] = RATE * min(
-                1.0, (step + 1) / 50, 2 - 2 * step / UPDATES
-            )
-            optimizer.zero_grad()
-            torch.autograd.backward(cost)
-            optimizer.step()
-        return pairs.t, ((real > 0).double() + (fake < 0).double()).detach() / 2
-
+    @torch.no_grad()
     def right() -> dict[str, float]:
-        """On pairs of batches that are not trained on."""
-        found = [judged(UPDATES + i, learn=False) for i in range(COUNTED)]
-        t, share = (torch.cat(part) for part in zip(*found, strict=True))
+        """The share of right answers, on pairs of batches that are not trained on."""
+        times, shares = [], []
+        for step in range(UPDATES, UPDATES + COUNTED):
+            x_0, label = COMPUTE.move(batches(step))
+            with COMPUTE.autocast():
+                pairs = noisy_pairs(net, x_0, schedule, step_generator(1, step), label)
+                seen = (pairs.x_t, pairs.t, label)
+                real, fake = judge(pairs.real, *seen), judge(pairs.fake, *seen)
+            times.append(pairs.t)
+            shares.append(((real > 0).double() + (fake < 0).double()) / 2)
+        t, share = torch.cat(times), torch.cat(shares)
         return {f"t = {i}": round(share[t == i].mean().item(), 3) for i in range(1, gan.T + 1)}
 
+    COMPUTE.place(gan)
     before = right()
-    for step in range(UPDATES):
-        judged(step, learn=True)
+    gan.requires_grad_(True)
+    fixed = adams(lr=0, discriminator_lr=RATE)  # the generator stays as it is
+    how = {"prepare": tuple, "optimizer": fixed, "steps": UPDATES, "compute": COMPUTE}
+    for _ in train_gan(net, judge, batches, schedule, **how):
+        pass
     result = {
         "command": "taskset -c 1 env OMP_NUM_THREADS=1 python benchmarks/discriminator.py",
         "network": name,
