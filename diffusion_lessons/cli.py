@@ -202,13 +202,14 @@ def _train(options: argparse.Namespace) -> None:
     if options.steps is not None:
         wanted["steps"] = options.steps
         command += f" --steps {options.steps}"
-    origin = {}
+    origin, identity = {}, {"settings": "", "start": ""}
     if options.start is not None:
         if "start" not in signature(RECIPES[options.recipe]).parameters:
             raise ValueError(f"--start is not for {options.recipe}, which always begins anew")
         path = _path(options.start)
         wanted["start"] = checkpoints.load(path)
         origin = {"start": _origin(checkpoints.read_card(path))}
+        identity["start"] = origin["start"]["sha256"]
         command += f" --start {options.start}"
     for name, value in options.set:
         known = _own_arguments(options.recipe)
@@ -218,12 +219,13 @@ def _train(options: argparse.Namespace) -> None:
             )
         wanted[name] = value
     if options.set:
-        command += " --set " + " ".join(f"{name}={value}" for name, value in options.set)
+        identity["settings"] = " ".join(f"{name}={value}" for name, value in options.set)
+        command += " --set " + identity["settings"]
     if options.compile:
         wanted["compile"] = torch.compile
         command += " --compile"
     try:
-        run = RECIPES[options.recipe](**wanted)
+        run = RECIPES[options.recipe](**wanted, identity=identity)
     except TypeError as error:  # all else that is given here has been checked
         raise ValueError(f"--set: {error}") from error
     *_, step = watch(run, options.recipe)

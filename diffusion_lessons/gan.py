@@ -151,6 +151,7 @@ def train_gan(
     r1: float = 0.05,
     r1_every: int = 10,
     discriminator_updates: int = 1,
+    discriminator_slows: bool = True,
     optimizer: Callable[[nn.Module], Optimizers] | None = None,
     **options: Any,
 ) -> Iterator[TrainStep]:
@@ -159,10 +160,12 @@ def train_gan(
     ``prepare`` makes (x_0 [B, ...], label [B] or None) of a batch. Each update is one of the
     discriminator, then one of the generator, which answers for the same pairs. With more
     ``discriminator_updates`` the discriminator learns first, from other pairs of the same batch: a
-    generator can only mend what the discriminator has seen. The penalty, ``r1`` times `r1_penalty`
+    generator can only mend what the discriminator has seen. All rates fall to zero at the end; if
+    not ``discriminator_slows``, the generator's alone, so that it is followed to the last, as a
+    generator that is good already needs. The penalty, ``r1`` times `r1_penalty`
     at every step, is taken each ``r1_every`` steps and so many times as strong (lazily, as in
     StyleGAN2). The loss told is the sum of both. ``options`` (steps or seconds, seed, ema,
-    checkpoint, ...) are `train`'s, and so are the errors.
+    checkpoint, ...) are `advance`'s, and so are the errors.
     """
     checks.whole("discriminator_updates", discriminator_updates, 1)
 
@@ -184,7 +187,7 @@ def train_gan(
             if turn.step % r1_every == 0:  # in float32: it is a gradient of gradients
                 cost = cost + r1 * r1_every * r1_penalty(judge, pairs.real, *seen)
             cost.backward()
-            optimizers.step(turn.factor, judge)
+            optimizers.step(turn.factor if discriminator_slows else turn.warm, judge)
         judge.requires_grad_(False)  # it only passes the gradient on
         try:
             with turn.compute.autocast():

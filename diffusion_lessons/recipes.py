@@ -138,14 +138,17 @@ def digits_ddgan(
     ``T`` = 1 is a plain GAN that is given noise of the picture's size; ``latent`` = 0 has no z.
     The discriminator learns ``discriminator_updates`` times an update: it must be ahead, for the
     generator can only mend what it has seen. With ``start``, a `Gan` that is trained already, both
-    its networks are trained on, the generator more slowly. The rates are 2e-4 and 5e-4, then 1e-4
-    and 6e-4, or those given.
+    its networks are trained on: the generator more slowly, the discriminator at a rate that does
+    not fall, and the average looks back over thousands of updates, for the two circle around the
+    point that both would stay at. The rates are 2e-4 and 5e-4, then 1e-4 and 6e-4, or those given.
     """
     torch.manual_seed(seed)
     usual = (2e-4, 5e-4)
     model = Gan(Generator(latent, channels=32, blocks=1), Discriminator(channels=32), T)
+    how: dict[str, Any] = {"ema": 0.999}
     if start is not None:
         model, usual = _to_go_on(start, Gan), (1e-4, 6e-4)
+        how = {"ema": 0.9997, "ema_warmup": False, "discriminator_slows": False}
     lr = usual[0] if lr is None else lr
     discriminator_lr = usual[1] if discriminator_lr is None else discriminator_lr
     checks.within("lr", lr, 0, 1)
@@ -167,7 +170,7 @@ def digits_ddgan(
         optimizer=adams(lr, discriminator_lr),
         seed=seed,
         steps=steps,
-        ema=0.999,
+        **how,
         **options,
     )
 

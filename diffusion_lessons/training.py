@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -293,20 +293,22 @@ def adamw(lr: float = 2e-3) -> Callable[[nn.Module], Optimizers]:
 class EMA:
     """A running average of a network's weights, which samples better than the weights themselves.
 
-    The average forgets with ``decay`` a step, faster at first: min(decay, (1 + n) / (10 + n)).
+    The average forgets with ``decay`` a step. With ``warmup`` it forgets faster at first, by
+    min(decay, (1 + n) / (10 + n)): for a network that begins with weights worth forgetting.
     """
 
-    def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
+    def __init__(self, model: nn.Module, decay: float = 0.999, warmup: bool = True) -> None:
         checks.real("decay", decay)
         if not 0 <= decay < 1:
             raise ValueError(f"decay must lie in 0..1 and below 1, got {decay}")
         self.decay = decay
+        self.warmup = warmup
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Move the average towards the network's weights, ``step`` updates having been made."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+        decay = min(self.decay, (1 + step) / (10 + step)) if self.warmup else self.decay
         torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
         for average, now in zip(self.model.buffers(), model.buffers(), strict=True):
             average.copy_(now)
@@ -337,6 +339,7 @@ def train(
     compile: Callable[[nn.Module], Any] | None = None,
     checkpoint: Path | str | None = None,
     save_every: int = 1000,
+    identity: Mapping[str, str] | None = None,
 ) -> Iterator[TrainStep]:
     """Train a network for a number of steps, or for a number of seconds; yield after each update.
 
@@ -348,7 +351,9 @@ def train(
 
     With ``checkpoint`` the whole state is written there every ``save_every`` steps and at the end;
     a run goes on from it, and one that was finished yields its last step again. After a
-    KeyboardInterrupt the same run goes on, too: loop over it once more.
+    KeyboardInterrupt the same run goes on, too: loop over it once more. A state of another network,
+    kind of optimiser or seed is refused, and of another ``identity``: what else sets this run apart
+    (settings, the weights it began with).
 
     Several `processes` share out each batch and see the same steps; the main one writes, and its
     clock counts, so all must go through the loop alike. (Dropout is drawn by each, and batch norms
@@ -369,7 +374,7 @@ def train(
         return value
 
     budget = {"steps": steps, "seconds": seconds, "seed": seed, "compute": compute}
-    files = {"checkpoint": checkpoint, "save_every": save_every}
+    files = {"checkpoint": checkpoint, "save_every": save_every, "identity": identity}
     how = {"optimizer": optimizer, "warmup": warmup, "ema": ema, "compile": compile}
     return advance(model, descend, batches, **budget, **how, **files)  # type: ignore[arg-type]
 
@@ -378,7 +383,8 @@ class Turn(NamedTuple):
     """What an update is told beside its batch."""
 
     step: int  # updates made so far
-    factor: float  # of the learning rates
+    factor: float  # of the learning rates: rises, then falls to 0
+    warm: float  # the same without the fall: rises to 1 and stays there
     compute: Compute
 
 
@@ -396,13 +402,18 @@ def advance(
     seconds: float | None = None,
     warmup: int = 20,
     ema: float = 0.999,
+    ema_warmup: bool = True,
     seed: int = 0,
     compute: Compute | None = None,
     compile: Callable[[nn.Module], Any] | None = None,
     checkpoint: Path | str | None = None,
     save_every: int = 1000,
+    identity: Mapping[str, str] | None = None,
 ) -> Iterator[TrainStep]:
-    """The loop of `train` around any ``update`` of the weights; see there."""
+    """The loop of `train` around any ``update`` of the weights; see there.
+
+    A run that goes on from a good network may do without the average's warm-up (see `EMA`).
+    """
     if (steps is None) == (seconds is None):
         raise ValueError("give either steps or seconds")
     if steps is not None:
@@ -429,8 +440,8 @@ def advance(
     shared.copy_([*model.parameters(), *model.buffers()])
     statistics = [b for name, b in model.named_buffers() if name in model.state_dict()]
     optimizers = optimizer(model)
-    average = EMA(model, ema)
-    about = _about(model, optimizers, seed)
+    average = EMA(model, ema, ema_warmup)
+    about = _about(model, optimizers, seed) | {"identity": dict(identity or {})}
     step, spent = 0, 0.0
     if saved is not None:
         assert checkpoint is not None
@@ -447,7 +458,8 @@ def advance(
         while (progress := (step / steps if steps is not None else spent / budget)) < 1:
             start = time.perf_counter()
             generator = step_generator(seed, step, compute.device, shared)
-            turn = Turn(step, min(1.0, (step + 1) / max(1, warmup)) * (1 - progress), compute)
+            warm = min(1.0, (step + 1) / max(1, warmup))
+            turn = Turn(step, warm * (1 - progress), warm, compute)
             with torch.random.fork_rng(devices):  # dropout draws from torch's own generator
                 dropout_seed = generator.initial_seed() ^ 0x5EED  # not the noise's numbers
                 torch.manual_seed(dropout_seed + 1_000_003 * shared.rank)

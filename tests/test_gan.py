@@ -40,7 +40,7 @@ from diffusion_lessons.models.gan import (
     PointGenerator,
     spread,
 )
-from diffusion_lessons.training import inner_weights
+from diffusion_lessons.training import Optimizers, inner_weights
 
 SCHEDULE = vp_schedule(4)
 CPU = Compute(torch.device("cpu"))
@@ -321,6 +321,24 @@ def test_the_discriminator_may_learn_ahead() -> None:
     firsts = [float(x_t[0, 0]) for x_t in seen]
     assert len(set(firsts)) == 3
     assert firsts[-1] == firsts[-2]
+
+
+@pytest.mark.parametrize("slows", [True, False])
+def test_the_discriminator_may_keep_its_rate(slows: bool) -> None:
+    """The generator's rate falls in a line to zero; the discriminator's with it, or not at all."""
+    nets = PointGenerator(width=16), PointDiscriminator(width=16)
+    rates: dict[str, list[float]] = {"generator": [], "discriminator": []}
+
+    class Told(Optimizers):
+        def step(self, factor: float, only: nn.Module | None = None) -> None:
+            rates["generator" if only is nets[0] else "discriminator"].append(factor)
+
+    options = {"steps": 4, "warmup": 0, "compute": CPU, "optimizer": lambda model: Told()}
+    batches = shuffled(points(), batch_size=64)
+    list(train_gan(*nets, batches, SCHEDULE, discriminator_slows=slows, **options))
+    falling = [1.0, 0.75, 0.5, 0.25]
+    assert rates["generator"] == falling
+    assert rates["discriminator"] == (falling if slows else [1.0] * 4)
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, None])

@@ -70,6 +70,21 @@ def test_a_recipe_can_be_told_its_own_arguments(tmp_path: Path, capsys: pytest.C
     assert "must be NAME=VALUE" in capsys.readouterr().err
 
 
+def test_a_run_that_began_otherwise_is_not_gone_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Else the card would tell of settings, and of a beginning, that the network never had."""
+    arguments = ["train", "digits-ddgan", "--steps", "1", "--out", str(tmp_path)]
+    settings = ["--set", "latent=0", "lr=1e-4"]
+    assert cli.main([*arguments, *settings]) == 0
+    assert cli.main([*arguments, *settings]) == 0
+    assert cli.main([*arguments, "--set", "latent=0", "lr=1e-3"]) == 2
+    assert "another identity: {'settings': 'latent=0 lr=0.0001'" in capsys.readouterr().err
+    made = tmp_path / "digits-ddgan.safetensors"
+    assert cli.main([*arguments, *settings, "--start", str(made)]) == 2
+    assert "training of another identity" in capsys.readouterr().err
+
+
 def test_average_takes_the_means_of_networks_and_of_training_states(tmp_path: Path):
     for seed in ("1", "2"):
         folder = str(tmp_path / seed)

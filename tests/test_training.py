@@ -322,6 +322,17 @@ def test_ema_is_its_formula():
     assert model.weight.item() == 5.0
 
 
+def test_ema_without_warmup_begins_with_the_weights_it_was_given():
+    """For a run that goes on from a good network: 0.75 of the old average at the first step too."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 4.0)
+    ema = EMA(model, decay=0.75, warmup=False)
+    nn.init.constant_(model.weight, 0.0)
+    for n in range(3):
+        ema.update(model, n)
+        assert ema.model.weight.item() == pytest.approx(4.0 * 0.75 ** (n + 1), rel=1e-6)
+
+
 def test_ema_takes_over_buffers_and_asks_for_no_gradient():
     model = nn.BatchNorm1d(3)
     ema = EMA(model)
