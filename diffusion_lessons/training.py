@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from . import checks
-from .compute import Compute, fastest
+from .compute import Compute, fastest, product_format
 from .files import aside
 from .gaussian import Gaussian, Share, forward, kl_divergence, own_rows, randn_like
 from .processes import Processes, processes
@@ -184,14 +184,15 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
-    """Matrices [N, R, C] -> about the nearest with singular values 1, in bfloat16.
+    """Matrices [N, R, C] -> about the nearest with singular values 1.
 
     A Newton-Schulz iteration: an odd polynomial of each matrix that moves its singular values
-    into 0.7..1.2 and leaves its singular vectors alone.
+    into 0.7..1.2 and leaves its singular vectors alone. It may be rough, so it is in bfloat16 where
+    that is quick, and in float32 on other processors, where bfloat16 takes many times as long.
     """
     wide = matrices.shape[1] <= matrices.shape[2]
     X = matrices if wide else matrices.mT
-    X = X.bfloat16()
+    X = X.to(product_format(X.device))
     X = X / X.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     for _ in range(iterations):
         A = X @ X.mT
