@@ -5,6 +5,7 @@
 PYTHON ?= python3
 PORT ?= 8888
 BOOK_PORT ?= 8000
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PINS := constraints.txt
@@ -24,13 +25,14 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(BIN)/mypy
 
+# Each test works on one core, and so each core has tests of its own, file by file.
 unit: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # Every cell of every lesson runs, and of the book's first page; outputs may differ, errors may not.
 nbval: $(VENV)/.test
-	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=600 -p no:cacheprovider \
-	  notebooks book/index.ipynb
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile \
+	  --nbval-lax --nbval-cell-timeout=600 -p no:cacheprovider notebooks book/index.ipynb
 
 # The tests with the lowest versions that pyproject.toml allows, and with the newest of today;
 # each in a .venv of its own, which takes several gigabytes where PyTorch comes with CUDA.
