@@ -130,14 +130,14 @@ def _quickest(seconds: dict[Compute, float]) -> Compute:
 
 
 def product_format(device: torch.device) -> torch.dtype:
-    """The format in which rough matrix products are quick: bfloat16 but on older processors.
+    """The format in which rough matrix products are quick: bfloat16, but on CPUs without AVX512.
 
     It goes by the processor's kind and measures nothing, so that the same run has the same bits.
     (AVX2 alone, AMD EPYC of the third generation: [4, 128, 128] products take seven times as long
     in bfloat16.)
     """
-    older = device.type == "cpu" and "AVX512" not in torch.backends.cpu.get_cpu_capability()
-    return torch.float32 if older else torch.bfloat16
+    slow = device.type == "cpu" and "AVX512" not in torch.backends.cpu.get_cpu_capability()
+    return torch.float32 if slow else torch.bfloat16
 
 
 ROUNDS = 6  # of 3 passes each, the first of which warms up

@@ -188,7 +188,7 @@ def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
 
     A Newton-Schulz iteration: an odd polynomial of each matrix that moves its singular values
     into 0.7..1.2 and leaves its singular vectors alone. It may be rough, so it is in bfloat16 where
-    that is quick, and in float32 on other processors, where bfloat16 takes many times as long.
+    that is quick, and in float32 elsewhere (`product_format`).
     """
     wide = matrices.shape[1] <= matrices.shape[2]
     X = matrices if wide else matrices.mT
@@ -417,6 +417,8 @@ def advance(
     """
     if (steps is None) == (seconds is None):
         raise ValueError("give either steps or seconds")
+    if not isinstance(identity, Mapping | None):
+        raise TypeError(f"identity must be a mapping, got {type(identity).__name__}")
     if steps is not None:
         checks.whole("steps", steps, 1)
     else:
