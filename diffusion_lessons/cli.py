@@ -328,7 +328,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         result = evaluate_classifier(model)
     elif isinstance(model, NoisyClassifier):
         command += f" --seed {options.seed}"
-        result = evaluate_noisy_classifier(model, linear_schedule(), options.seed)
+        result = evaluate_noisy_classifier(model, linear_schedule(), seed=options.seed)
     else:
         command += f" --samples {options.samples} --steps {steps} --eta {eta}"
         if spacing != "uniform":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 
 from diffusion_lessons.schedule import (
@@ -48,11 +49,18 @@ def generator() -> torch.Generator:
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The book, built once for all tests as it is built for publishing: the folder of its pages."""
     pytest.importorskip("sphinx", reason="the book needs pip install '.[book]'")
-    out = tmp_path_factory.mktemp("book")
+    several = "PYTEST_XDIST_WORKER" in os.environ  # each has a folder in the one of the whole run
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if several else base) / "book"
     env = os.environ | {"BOOK_REPOSITORY": "https://github.com/owner/lessons"}
     command = [sys.executable, "book/build.py", "--out", str(out)]
-    built = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=280)
-    assert built.returncode == 0, built.stdout + built.stderr  # warnings are errors
+    with FileLock(f"{out}.lock"):
+        if not (out / "whole").exists():
+            built = subprocess.run(
+                command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=280
+            )
+            assert built.returncode == 0, built.stdout + built.stderr  # warnings are errors
+            (out / "whole").touch()
     return out / "html"
 
 

@@ -153,13 +153,15 @@ def test_scales_make_rows_of_a_table(tmp_path: Path):
 
 
 def test_the_noisy_classifier_sees_less_the_more_noise_there_is():
-    found = evaluate_noisy_classifier(noisy_classifier(), linear_schedule())["accuracy_at"]
+    measured = evaluate_noisy_classifier(noisy_classifier(), linear_schedule(), count=2000)
+    found = measured["accuracy_at"]
     seen = list(found.values())
     assert list(found) == [1, *range(100, 1001, 100)]
+    assert measured["test_digits"] == 2000
     assert seen[0] > 0.985
     assert found[300] > 0.9
     assert seen[-1] < 0.2  # of pure noise nobody knows the class
-    assert all(later < earlier + 0.01 for earlier, later in pairwise(seen))
+    assert all(later < earlier + 0.03 for earlier, later in pairwise(seen))
 
 
 def test_a_table_that_was_cut_off_goes_on(tmp_path: Path):

@@ -99,8 +99,8 @@ x, _ = moons(2000, torch.Generator().manual_seed(0))
 run = train(
     MLP(),
     lambda model, batch, g: noise_prediction_loss(model, batch[0], schedule, g),
-    shuffled(x, batch_size=512),
-    seconds=2,
+    shuffled(x, batch_size=128),
+    steps=3000,  # some seconds
 )
 seen = []
 """
@@ -115,6 +115,7 @@ for step in watch(run, "moons"):
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[KernelManager, "Client"]]:
     monkeypatch.setenv("PYTHONPATH", HERE["PYTHONPATH"])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     manager, client = start_new_kernel(kernel_name="python3")
     yield manager, Client(client)
     client.stop_channels()
@@ -144,6 +145,7 @@ class Client:
             found.append(message)
             content = message["content"]
             if content.get("execution_state") == "idle":
+                assert not until, f"the cell ended and never printed {until!r}"
                 return found
             if until and until in content.get("text", ""):
                 return found
