@@ -295,7 +295,8 @@ class EMA:
     """A running average of a network's weights, which samples better than the weights themselves.
 
     The average forgets with ``decay`` a step. With ``warmup`` it forgets faster at first, by
-    min(decay, (1 + n) / (10 + n)): for a network that begins with weights worth forgetting.
+    min(decay, (1 + n) / (10 + n)): for a network that begins with weights worth forgetting. The
+    parts that a network names in ``not_averaged`` are copied as they are.
     """
 
     def __init__(self, model: nn.Module, decay: float = 0.999, warmup: bool = True) -> None:
@@ -313,6 +314,8 @@ class EMA:
         torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
         for average, now in zip(self.model.buffers(), model.buffers(), strict=True):
             average.copy_(now)
+        for name in getattr(model, "not_averaged", ()):
+            self.model.get_submodule(name).load_state_dict(model.get_submodule(name).state_dict())
 
 
 class TrainStep(NamedTuple):

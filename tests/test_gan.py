@@ -362,6 +362,17 @@ def test_an_interrupt_leaves_no_network_frozen(monkeypatch: pytest.MonkeyPatch) 
     assert [step.step for step in run] == [1, 2]
 
 
+def test_the_running_average_is_of_the_generator_alone() -> None:
+    net, judge = PointGenerator(width=16), PointDiscriminator(width=16)
+    options = {"steps": 5, "ema": 0.99, "compute": CPU}
+    *_, last = train_gan(net, judge, shuffled(points(), batch_size=64), SCHEDULE, **options)
+    kept = last.model.discriminator.state_dict()
+    for name, weight in judge.state_dict().items():
+        torch.testing.assert_close(kept[name], weight, rtol=0, atol=0)
+    weights = zip(last.model.generator_net.parameters(), net.parameters(), strict=True)
+    assert not any(torch.equal(average, now) for average, now in weights)
+
+
 def test_a_short_training_separates_two_lumps_and_keeps_both() -> None:
     """Four steps; the two discs below are 6 % of the square that the samples could smear over."""
     lumps = GaussianMixture(

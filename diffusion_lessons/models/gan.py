@@ -23,7 +23,10 @@ class Gan(nn.Module):
     """A generator and the discriminator it is trained against, for a schedule of ``T`` steps.
 
     Each is a module or, for pictures, the arguments that make a `Generator`, a `Discriminator`.
+    A running average (`EMA`) is of the generator alone: an averaged judge has met no generator.
     """
+
+    not_averaged = ("discriminator",)
 
     def __init__(
         self,
