@@ -10,18 +10,19 @@ has seen. The network is `digits-ddgan` or a file's. Results go to discriminator
 
 import json
 import sys
+from dataclasses import replace
 
 import torch
 from common import write
 
 from diffusion_lessons import digits, to_unit, vp_schedule
 from diffusion_lessons.checkpoints import load, pretrained_path
-from diffusion_lessons.compute import Compute
+from diffusion_lessons.compute import fastest
 from diffusion_lessons.gan import adams, noisy_pairs, train_gan
 from diffusion_lessons.models.gan import Gan
 from diffusion_lessons.training import shuffled, step_generator
 
-COMPUTE = Compute(torch.device("cpu"), torch.bfloat16, torch.channels_last, threads=1)
+COMPUTE = replace(fastest(torch.device("cpu")), threads=1)
 SHIPPED = "digits-ddgan"
 UPDATES, BATCH, RATE, COUNTED = 700, 64, 5e-4, 100
 
