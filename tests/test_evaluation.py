@@ -164,6 +164,12 @@ def test_the_noisy_classifier_sees_less_the_more_noise_there_is():
     assert all(later < earlier + 0.03 for earlier, later in pairwise(seen))
 
 
+@pytest.mark.parametrize("name", ["count", "seed"])
+def test_a_noisy_classifier_is_not_measured_with_odd_numbers(name: str):
+    with pytest.raises(ValueError, match=f"{name} must "):
+        evaluate_noisy_classifier(noisy_classifier(), linear_schedule(), **{name: -1})
+
+
 def test_a_table_that_was_cut_off_goes_on(tmp_path: Path):
     model, schedule = load_pretrained("digits-ddpm"), linear_schedule()
     out, about = tmp_path / "table.json", {"sha256": "abc"}
