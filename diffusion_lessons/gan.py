@@ -155,7 +155,9 @@ def train_gan(
     optimizer: Callable[[nn.Module], Optimizers] | None = None,
     **options: Any,
 ) -> Iterator[TrainStep]:
-    """Train a denoising diffusion GAN: `train`'s steps, whose ``model`` is the averaged `Gan`.
+    """Train a denoising diffusion GAN: `train`'s steps, whose ``model`` is a `Gan`.
+
+    Its generator is the averaged one, its discriminator the one that is trained.
 
     ``prepare`` makes (x_0 [B, ...], label [B] or None) of a batch. Each update is one of the
     discriminator, then one of the generator, which answers for the same pairs. With more
