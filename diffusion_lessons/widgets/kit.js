@@ -287,6 +287,7 @@ function player({ root, get, set, first, last, seconds, auto = false }) {
     running = requestAnimationFrame(tick);
   }
   function stop() {
+    if (!playing) return;
     playing = false;
     run();
     face();
@@ -347,6 +348,12 @@ function timeline({ view, name, min = 0, seconds, auto, get, set, ...rest }) {
     last,
     seconds,
     auto,
+  });
+  // Who takes the thumb ends what plays before it has moved: else it would be pulled out of the hand,
+  // and a key that changes nothing (Home at the start) would not be heard.
+  time.input.addEventListener("pointerdown", play.stop);
+  time.input.addEventListener("keydown", (event) => {
+    if (/^(Arrow|Page|Home|End)/.test(event.key)) play.stop();
   });
   view.atEnd(play.end);
   const element = h("div", { class: "dl-time" }, play.element, time.element);

@@ -261,6 +261,7 @@ def test_play_runs_and_pauses(notebook: Page) -> None:
     )
     pause = notebook.widget("cloud").get_by_role("button", name="Pause")
     pause.click()
+    notebook.settle()
     stopped = slider.input_value()
     notebook.page.wait_for_timeout(400)
     assert slider.input_value() == stopped
@@ -307,6 +308,7 @@ def test_autoplay_loops_pauses_and_rests_out_of_sight(notebook: Page) -> None:
     wait(f"v > {resting}")
 
     root.get_by_role("button", name="Pause").click()
+    notebook.settle()
     resting = slider.input_value()
     notebook.page.wait_for_timeout(800)
     assert slider.input_value() == resting
@@ -315,6 +317,24 @@ def test_autoplay_loops_pauses_and_rests_out_of_sight(notebook: Page) -> None:
     notebook.page.keyboard.press("Home")
     notebook.page.keyboard.press("ArrowRight")
     notebook.lab.wait_for_python("hero.frame", "1")
+
+
+@pytest.mark.parametrize("how", ["Home", "thumb"])
+def test_who_takes_the_thumb_ends_what_plays(notebook: Page, how: str) -> None:
+    root, slider = notebook.widget("hero"), notebook.slider("hero", "frame")
+    slider.focus()
+    notebook.page.keyboard.press("Home")
+    box = slider.bounding_box()
+    notebook.page.mouse.move(box["x"] + 6, box["y"] + box["height"] / 2)
+    root.get_by_role("button", name="Play").evaluate("e => e.click()")  # the mouse stays
+    root.get_by_role("button", name="Pause").wait_for()
+    if how == "thumb":
+        notebook.page.mouse.down()
+        notebook.page.mouse.up()
+    else:
+        notebook.page.keyboard.press("Home")
+    root.get_by_role("button", name="Play").wait_for(timeout=2000)
+    assert slider.input_value() == "0"
 
 
 def test_autoplay_stands_at_its_end_for_who_wants_less_motion(notebook: Page) -> None:
