@@ -124,6 +124,10 @@ def jupyterlab(home: Path, root: Path, before: Sequence[str] = ()) -> Iterator[s
     ]
     package = str(Path(__file__).parents[2])
     env = os.environ | {name: str(home / name.lower()) for name in folders}
+    # Every cell stays in the page: before 4.5 those out of sight are taken out of it.
+    tracker = Path(env["JUPYTERLAB_SETTINGS_DIR"], "@jupyterlab/notebook-extension")
+    tracker.mkdir(parents=True, exist_ok=True)
+    (tracker / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     port = free_port()
     command = [

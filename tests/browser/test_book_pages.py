@@ -463,6 +463,7 @@ def test_the_true_step_and_ddpms_share_what_the_formulas_say(watched: Any, site:
 def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: str) -> None:
     page = opened(watched, site, "notebooks/06_ddgan")
     widget, group = stored("notebooks/06_ddgan")[1], page.widget("stepper")
+    page.ready("stepper")
     before = page.read("stepper", "x_t")
     page.slider("stepper", "t").focus()
     press(page, "End")
@@ -472,7 +473,6 @@ def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: 
     press(page, "Home", "ArrowRight", "ArrowRight")
     group.get_by_role("radio", name="picture 2 of 4").check(force=True)
     widget._trait_values |= {"t": 4, "z": 2, "picture": 1}
-    page.page.wait_for_timeout(100)
     assert (page.greys("stepper", "x0_drawn") - greys(widget.x0_drawn)).abs().max() <= 1
     assert (page.greys("stepper", "x_s_made") - greys(widget.x_s_made)).abs().max() <= 1
     true, made = widget.judged
@@ -491,7 +491,6 @@ def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: 
     widget._trait_values |= {"mode": "sampling"}
     assert (page.greys("stepper", "x0_drawn") - greys(widget.x0_drawn)).abs().max() <= 1
     group.get_by_role("radio", name="latent 7 of 8").check(force=True)
-    page.page.wait_for_timeout(100)
     assert page.said("stepper", "z") == "7 of 8"
     group.get_by_role("button", name="Play").click()
     page.page.wait_for_function(
@@ -504,6 +503,7 @@ def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: 
 def test_a_point_in_the_room_opens_its_samples(watched: Any, site: str) -> None:
     page = opened(watched, site, "notebooks/07_trilemma")
     widget, group = stored("notebooks/07_trilemma")[0], page.widget("room")
+    page.ready("room")
     for row in widget._rows:
         page.slider("room", "method").select_option(row["method"])
         said = f"{row['method']}: precision {row['precision']:.2f}, recall {row['recall']:.2f}"
