@@ -95,9 +95,10 @@ def watched(chromium: str, request: pytest.FixtureRequest) -> Iterator[tuple[Any
 
 @pytest.fixture
 def quiet(watched: tuple[Any, Watch]) -> Iterator[None]:
-    """No test may leave an error, an outside request or a missing file behind."""
+    """No test may leave an error, an outside request or a missing file behind, nor less motion."""
     yield
-    watch = watched[1]
+    page, watch = watched
+    page.emulate_media(reduced_motion="no-preference")
     problems, watch.problems = watch.problems, []
     assert problems == []
 

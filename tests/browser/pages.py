@@ -48,6 +48,24 @@ class Widgets:
         """Until the repaint that was asked for has been done."""
         self.page.evaluate("() => new Promise(r => requestAnimationFrame(() => setTimeout(r)))")
 
+    def take(self, slider: Any, share: float = 0) -> None:
+        """Press the mouse on a slider, at a share of its width, once it stands still in sight."""
+        box = slider.bounding_box()
+        x = max(6, share * box["width"])  # the thumb's middle is never quite at the end
+        slider.hover(position={"x": x, "y": box["height"] / 2})
+        self.page.mouse.down()
+
+    def pull(self, slider: Any, share: float) -> None:
+        """Move the mouse that has taken a slider."""
+        box = slider.bounding_box()
+        x, y = box["x"] + share * box["width"], box["y"] + box["height"] / 2
+        self.page.mouse.move(x, y, steps=8)
+
+    def drag(self, slider: Any, begin: float, end: float) -> None:
+        self.take(slider, begin)
+        self.pull(slider, end)
+        self.page.mouse.up()
+
     def said(self, name: str, trait: str) -> str:
         """A slider's value as it is read aloud."""
         self.settle()

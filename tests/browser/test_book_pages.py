@@ -142,16 +142,6 @@ def press(page: Widgets, *keys: str) -> None:
         page.page.keyboard.press(key)
 
 
-def drag(page: Widgets, slider: Any, to: float) -> None:
-    """Take the slider's thumb at its left end, and move it."""
-    box = slider.bounding_box()
-    y = box["y"] + box["height"] / 2
-    page.page.mouse.move(box["x"] + 6, y)
-    page.page.mouse.down()
-    page.page.mouse.move(box["x"] + to * box["width"], y, steps=8)
-    page.page.mouse.up()
-
-
 def first_number(said: str) -> float:
     (number, *_) = re.findall(r"-?\d+(?:\.\d+)?", said.replace("\N{MINUS SIGN}", "-"))
     return float(number)
@@ -191,7 +181,7 @@ def test_a_film_shows_the_frame_that_was_stored(watched: Any, site: str, name: s
             assert (page.greys(player, f"x0_hat-{k}") - greys(x0_hat[5, k, 0])).abs().max() <= 1
         slider.focus()
         press(page, "Home")
-        drag(page, slider, 0.999)
+        page.drag(slider, 0, 0.999)
         assert (page.greys(player, "x-0") - greys(x[-1, 0, 0])).abs().max() <= 1
 
 
@@ -209,7 +199,7 @@ def test_the_forward_process_is_the_formula(watched: Any, site: str) -> None:
     wanted = alpha_bar[7].sqrt() * zero + (1 - alpha_bar[7]).sqrt() * widget.noise
     assert (page.greys("forward", "x_t") - greys(wanted)).abs().max() <= 1
     press(page, "Home")
-    drag(page, slider, 0.5)
+    page.drag(slider, 0, 0.5)
     t = int(slider.input_value())
     assert 400 < t < 600
     wanted = alpha_bar[t].sqrt() * zero + (1 - alpha_bar[t]).sqrt() * widget.noise
@@ -286,7 +276,7 @@ def test_steps_and_eta_show_the_digits_that_were_drawn(watched: Any, site: str) 
         assert (page.greys("steps", f"x-{i}") - greys(exact[i, 0])).abs().max() <= 1
     page.slider("steps", "steps").focus()
     press(page, "Home")
-    drag(page, page.slider("steps", "steps"), 0.999)
+    page.drag(page.slider("steps", "steps"), 0, 0.999)
     exact = widget.pictures(100, 1.0)
     assert (page.greys("steps", "x-3") - greys(exact[3, 0])).abs().max() <= 1
     assert page.widget("steps").get_by_role("button", name="New noise").count() == 0
@@ -304,7 +294,7 @@ def test_interpolation_shows_that_place_of_each_way(watched: Any, site: str, nam
         exact = getattr(widget, way)(0)[7, 0]
         assert (page.greys(name, f"picture-{way}") - greys(exact)).abs().max() <= 1, way
     press(page, "Home")
-    drag(page, slider, 0.999)
+    page.drag(slider, 0, 0.999)
     page.widget(name).get_by_role("radio").first.focus()
     press(page, "ArrowRight")
     for way in ("mixed", "straight", "on_shell"):
@@ -335,7 +325,7 @@ def test_the_latent_is_decoded_at_the_chosen_place(watched: Any, site: str) -> N
     slider.focus()
     press(page, "Home")
     before = page.read("latent", "plane")
-    drag(page, slider, 0.5)
+    page.drag(slider, 0, 0.5)
     assert page.read("latent", "plane") != before  # the frame moves along
 
 
@@ -357,7 +347,7 @@ def test_the_boxes_of_the_unet_show_what_it_computed(watched: Any, site: str) ->
         assert (shown[y : y + 14, x : x + 14] - maps[k]).abs().max() <= 1
     assert (page.greys("boxes", "x0_hat") - greys(widget.x0_hat)).abs().max() <= 1
     press(page, "Home")
-    drag(page, slider, 0.999)
+    page.drag(slider, 0, 0.999)
     widget._trait_values["t"] = widget._times[-1]
     assert (page.greys("boxes", "x_t") - greys(widget.x_t)).abs().max() <= 1
 
@@ -379,7 +369,7 @@ def test_attention_spreads_as_the_weights_do(watched: Any, site: str) -> None:
         words = page.widget("looks").locator(f'[data-part="spread-{i}"]').inner_text()
         assert abs(float(words.split()[3]) - wide) <= (0.06 if wide < 9.9 else 0.51)
     before = page.read("looks", "look-0")
-    drag(page, page.slider("looks", "t"), 0.999)
+    page.drag(page.slider("looks", "t"), 0, 0.999)
     assert page.read("looks", "look-0") != before
 
 
@@ -400,7 +390,7 @@ def test_guidance_shows_the_samples_of_each_scale(watched: Any, site: str) -> No
     scales = widget._scales
     assert (page.greys("guided", "samples", 28, 8 * 28) - exact(scales[2])).abs().max() <= 1
     press(page, "Home")
-    drag(page, slider, 0.999)
+    page.drag(slider, 0, 0.999)
     assert (page.greys("guided", "samples", 28, 8 * 28) - exact(scales[-1])).abs().max() <= 1
     assert page.widget("guided").get_by_role("button", name="New noise").count() == 0
 
@@ -413,7 +403,7 @@ def test_the_arrows_end_where_the_formulas_say(watched: Any, site: str) -> None:
         press(page, *["ArrowRight"] * 2)
         assert page.read("arrows", "plane") != before
         before = page.read("arrows", "plane")
-    drag(page, page.slider("arrows", "scale"), 0.999)
+    page.drag(page.slider("arrows", "scale"), 0, 0.999)
     assert page.read("arrows", "plane") != before
 
 
@@ -432,7 +422,7 @@ def test_truncation_shows_the_samples_of_each_threshold(watched: Any, site: str)
 
     scales = widget._scales
     assert (page.greys("cut", "samples", 112, 112) - exact(scales[0])).abs().max() <= 1
-    drag(page, slider, 0.999)
+    page.drag(slider, 0, 0.999)
     assert (page.greys("cut", "samples", 112, 112) - exact(scales[-1])).abs().max() <= 1
 
 
@@ -456,7 +446,7 @@ def test_the_true_step_and_ddpms_share_what_the_formulas_say(watched: Any, site:
     shared = f"share {100 * widget.overlap:.0f}\N{NO-BREAK SPACE}% of their area"
     page.widget("bumps").get_by_text(shared).wait_for(timeout=5000)
     before = page.read("bumps", "curves")
-    drag(page, page.slider("bumps", "t"), 0.999)
+    page.drag(page.slider("bumps", "t"), 0, 0.999)
     assert page.read("bumps", "curves") != before
 
 
@@ -515,7 +505,7 @@ def test_a_point_in_the_room_opens_its_samples(watched: Any, site: str) -> None:
     assert page.said("room", "turn") == "0°"
     assert page.read("room", "room") != before
     before, first = page.read("room", "room"), page.read("room", "samples")
-    drag(page, page.slider("room", "turn"), 0.999)
+    page.drag(page.slider("room", "turn"), 0, 0.999)
     assert page.said("room", "turn") == "90°"
     assert page.read("room", "room") != before
     # Far right is the fastest.
@@ -629,7 +619,6 @@ def test_no_serious_accessibility_fault_on_any_page(watched: Any, site: str, boo
                 if fault["impact"] in ("serious", "critical"):
                     where = [node["html"][:160] for node in fault["nodes"][:3]]
                     faults.append((name, theme, fault["id"], len(fault["nodes"]), where))
-    page.emulate_media(reduced_motion="no-preference")
     assert faults == []
 
 
@@ -656,7 +645,6 @@ def test_the_first_page_plays_pauses_and_rests_for_who_wants_less_motion(
     page.ready("player")
     page.page.wait_for_timeout(900)
     assert page.slider("player", "frame").input_value() == slider.get_attribute("max")
-    page.page.emulate_media(reduced_motion="no-preference")
 
 
 def test_search_finds_a_lesson(watched: Any, site: str) -> None:

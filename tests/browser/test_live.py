@@ -118,11 +118,8 @@ def test_keys_and_mouse_repaint_and_python_hears(notebook: Page, name: str) -> N
     assert shown
     assert notebook.lab.python(f"{name}.{trait}") != value
 
-    box = slider.bounding_box()
-    y = box["y"] + box["height"] / 2
-    notebook.page.mouse.move(box["x"] + 0.5 * box["width"], y)
-    notebook.page.mouse.down()
-    notebook.page.mouse.move(box["x"] + 0.8 * box["width"], y, steps=6)
+    notebook.take(slider, 0.5)
+    notebook.pull(slider, 0.8)
     during = notebook.read(name, part)
     notebook.page.mouse.up()
     assert during != after_keys  # the drag itself repaints, not only its end
@@ -285,7 +282,6 @@ def test_less_motion_means_a_few_jumps(notebook: Page) -> None:
         }"""
     )
     notebook.widget("pictures").get_by_role("button", name="Pause").click()
-    notebook.page.emulate_media(reduced_motion="no-preference")
     assert 2 <= len(values) <= 4
 
 
@@ -324,8 +320,7 @@ def test_who_takes_the_thumb_ends_what_plays(notebook: Page, how: str) -> None:
     root, slider = notebook.widget("hero"), notebook.slider("hero", "frame")
     slider.focus()
     notebook.page.keyboard.press("Home")
-    box = slider.bounding_box()
-    notebook.page.mouse.move(box["x"] + 6, box["y"] + box["height"] / 2)
+    slider.hover(position={"x": 6, "y": slider.bounding_box()["height"] / 2})
     root.get_by_role("button", name="Play").evaluate("e => e.click()")  # the mouse stays
     root.get_by_role("button", name="Pause").wait_for()
     if how == "thumb":

@@ -85,12 +85,7 @@ def test_steps_and_eta_by_keyboard_show_that_pair(notebook: Page) -> None:
 def test_the_mouse_moves_along_the_walk(notebook: Page) -> None:
     notebook.lab.python("0", "walks.steps, walks.eta = 5, 0.5")
     slider = notebook.slider("walks", "walk")
-    box = slider.bounding_box()
-    y = box["y"] + box["height"] / 2
-    notebook.page.mouse.move(box["x"] + 0.99 * box["width"], y)
-    notebook.page.mouse.down()
-    notebook.page.mouse.move(box["x"] + 0.4 * box["width"], y, steps=5)
-    notebook.page.mouse.up()
+    notebook.drag(slider, 0.99, 0.4)
     assert notebook.said("walks", "walk") == "time 600, frame 3 of 6"
     notebook.lab.wait_for_python("walks.walk", "0.4")
     step = "list(walks.sampled(5, 0.5))[2]"
@@ -187,12 +182,9 @@ def test_the_noise_shown_is_the_one_walked_from(notebook: Page) -> None:
 
 def test_a_drag_a_click_on_a_strip_and_play(notebook: Page) -> None:
     slider = notebook.slider("digits", "share")
-    box = slider.bounding_box()
-    y = box["y"] + box["height"] / 2
-    notebook.page.mouse.move(box["x"] + 0.3 * box["width"], y)
-    notebook.page.mouse.down()
+    notebook.take(slider, 0.3)
     before = notebook.read("digits", "picture-mixed")
-    notebook.page.mouse.move(box["x"] + 0.7 * box["width"], y, steps=5)
+    notebook.pull(slider, 0.7)
     assert notebook.read("digits", "picture-mixed") != before  # the drag itself repaints
     notebook.page.mouse.up()
     strip = notebook.canvas("digits", "strip-on_shell")
@@ -247,12 +239,7 @@ def test_guidance_shows_the_chosen_class_method_and_scale(notebook: Page) -> Non
     # Between the measured 0 and 0.5, in proportion: 0.7 + 0.4 * 0.15 and 0.9 - 0.4 * 0.3.
     assert "precision 0.76, recall 0.78" in notebook.words("guided")
     before = notebook.read("guided", "curves")
-    box = slider.bounding_box()
-    y = box["y"] + box["height"] / 2
-    notebook.page.mouse.move(box["x"] + box["width"] / 3, y)
-    notebook.page.mouse.down()
-    notebook.page.mouse.move(box["x"] + 0.99 * box["width"], y, steps=5)
-    notebook.page.mouse.up()
+    notebook.drag(slider, 1 / 3, 0.99)
     notebook.lab.wait_for_python("guided.scale", "1.0")
     assert (samples(notebook) - side_by_side(notebook, "'strong', 2, 1.0")).abs().max() <= 1
     assert notebook.read("guided", "curves") != before
