@@ -121,7 +121,7 @@ def test_guidance_makes_the_class_surer_and_the_samples_less_diverse(
 ):
     model, schedule = load_pretrained("digits-ddpm"), linear_schedule()
     less, more = (
-        evaluate(model, schedule, 300, 10, guidance=guidance, scale=scale, progress=False)
+        evaluate(model, schedule, 300, 5, guidance=guidance, scale=scale, progress=False)
         for scale in (weak, strong)
     )
     assert more["class_accuracy"] > less["class_accuracy"]
