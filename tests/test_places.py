@@ -190,6 +190,7 @@ def test_a_stopped_training_goes_on_when_its_cell_is_run_again(
 
 USE = """
 import warnings; warnings.simplefilter("error")
+warnings.simplefilter("ignore", DeprecationWarning)  # of what other packages call in each other
 import diffusion_lessons
 from diffusion_lessons import digits, linear_schedule, to_unit
 from diffusion_lessons.viz import show_images
