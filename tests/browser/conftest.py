@@ -125,7 +125,7 @@ def jupyterlab(home: Path, root: Path, before: Sequence[str] = ()) -> Iterator[s
     ]
     package = str(Path(__file__).parents[2])
     env = os.environ | {name: str(home / name.lower()) for name in folders}
-    # Every cell stays in the page: before 4.5 those out of sight are taken out of it.
+    # Every cell stays in the page: JupyterLab 4.3 takes those out of sight out of it.
     tracker = Path(env["JUPYTERLAB_SETTINGS_DIR"], "@jupyterlab/notebook-extension")
     tracker.mkdir(parents=True, exist_ok=True)
     (tracker / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
