@@ -141,6 +141,7 @@ def product_format(device: torch.device) -> torch.dtype:
 
 
 ROUNDS = 6  # of 3 passes each, the first of which warms up
+HOPELESS = 4  # times the quickest: a choice as slow as this is not timed again
 
 
 @lru_cache
@@ -158,6 +159,8 @@ def measure(device: torch.device) -> dict[Compute, float]:
     reason: RuntimeError | None = None
     for _ in range(ROUNDS):  # a disturbance hits all choices alike
         for choice in choices:
+            if seconds.get(choice, 0) > HOPELESS * min(seconds.values(), default=math.inf):
+                continue  # bfloat16 where it is emulated would take most of the time
             try:
                 seconds[choice] = min([seconds.get(choice, math.inf), *_passes(choice)])
             except RuntimeError as error:  # this device cannot do it this way

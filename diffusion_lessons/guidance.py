@@ -36,6 +36,8 @@ def classifier_guidance(
 
     def guided(x_t: Tensor, t: int) -> Tensor:
         x0_hat = denoiser(x_t, t)
+        if scale == 0:
+            return x0_hat  # nobody pushes
         a_t = schedule.at(t, x_t)
         push = scale * (1 - a_t) / a_t.sqrt()
         return x0_hat + push.to(x_t.dtype) * log_prob_gradient(log_prob, x_t, t)
@@ -108,6 +110,8 @@ def classifier_free_guidance(
         if scale == 1:
             return conditional(x_t, t)  # the other call would change nothing
         without = unconditional(x_t, t)
+        if scale == 0:
+            return without
         return without + scale * (conditional(x_t, t) - without)
 
     return guided

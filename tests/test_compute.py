@@ -106,3 +106,18 @@ def test_a_format_the_device_cannot_do_is_left_out(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(module, "_passes", passes)
     assert {choice.dtype for choice in measure.__wrapped__(CPU)} == {torch.float32}
+
+
+def test_a_format_that_is_hopelessly_slow_is_timed_once(monkeypatch: pytest.MonkeyPatch):
+    asked: list[Compute] = []
+
+    def passes(choice: Compute) -> list[float]:
+        asked.append(choice)
+        return [1.0 if choice.dtype == torch.float32 else 10.0]
+
+    monkeypatch.setattr(module, "_passes", passes)
+    seconds = measure.__wrapped__(CPU)
+    for choice in seconds:
+        once = choice.dtype == torch.bfloat16
+        assert asked.count(choice) == (1 if once else module.ROUNDS)
+    assert {choice.dtype for choice in seconds} == {torch.float32, torch.bfloat16}
