@@ -1,4 +1,4 @@
-"""Other libraries' networks for digits, of about as many weights as lesson 02's, and how their
+"""Other libraries' networks for digits, of about as many weights as ours, and how their
 authors train them: what training.py compares with."""
 
 import math

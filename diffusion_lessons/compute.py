@@ -110,7 +110,7 @@ def fastest(device: torch.device | None = None) -> Compute:
 
     So that noise does not decide, a near tie between layouts goes to channels-last, which larger
     networks like better, and float32 and all cores stay unless something else is 1.2 times as
-    fast. Costs about half a second, once a process; of several the main one chooses for all.
+    fast. Costs one or two seconds, once a process; of several the main one chooses for all.
     """
     device = device or best_device()
     return processes().from_main(lambda: _quickest(measure(device)))

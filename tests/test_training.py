@@ -651,6 +651,7 @@ def test_a_budget_that_is_no_budget_is_refused(budget):
         ({"seed": -1}, ValueError),
         ({"seed": 0.5}, TypeError),
         ({"save_every": 0}, ValueError),
+        ({"identity": "the same run"}, TypeError),
     ],
 )
 def test_an_option_that_is_none_is_refused_by_its_name(option, error):

@@ -66,6 +66,11 @@ class Widgets:
         self.pull(slider, end)
         self.page.mouse.up()
 
+    def choose(self, radio: Any) -> None:
+        """Click on the picture or box of a radio button, once it stands still in sight."""
+        radio.locator("xpath=ancestor::label").click()
+        self.page.wait_for_function("input => input.checked", arg=radio.element_handle())
+
     def said(self, name: str, trait: str) -> str:
         """A slider's value as it is read aloud."""
         self.settle()
@@ -79,6 +84,12 @@ class Widgets:
     def read(self, name: str, part: str) -> str:
         self.settle()
         return str(self.canvas(name, part).evaluate(READ))
+
+    def changed(self, name: str, part: str, before: str) -> None:
+        """Until a picture is another than it was."""
+        look = "([canvas, before]) => canvas.toDataURL() !== before"
+        canvas = self.canvas(name, part).element_handle()
+        self.page.wait_for_function(look, arg=[canvas, before], timeout=10_000)
 
     def greys(self, name: str, part: str, rows: int = 28, columns: int = 28) -> torch.Tensor:
         self.settle()

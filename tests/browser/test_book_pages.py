@@ -334,7 +334,7 @@ def test_the_boxes_of_the_unet_show_what_it_computed(watched: Any, site: str) ->
     widget = stored("notebooks/04_unet")[0]
     page.ready("boxes")
     box = page.widget("boxes").get_by_role("radiogroup", name="stage of the network")
-    box.get_by_role("radio").first.check(force=True)
+    page.choose(box.get_by_role("radio").first)
     slider = page.slider("boxes", "t")
     slider.focus()
     press(page, "Home", *["ArrowRight"] * 2)
@@ -461,14 +461,14 @@ def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: 
     noisy = page.read("stepper", "x_t")
     page.slider("stepper", "z").focus()
     press(page, "Home", "ArrowRight", "ArrowRight")
-    group.get_by_role("radio", name="picture 2 of 4").check(force=True)
+    page.choose(group.get_by_role("radio", name="picture 2 of 4"))
     widget._trait_values |= {"t": 4, "z": 2, "picture": 1}
     assert (page.greys("stepper", "x0_drawn") - greys(widget.x0_drawn)).abs().max() <= 1
     assert (page.greys("stepper", "x_s_made") - greys(widget.x_s_made)).abs().max() <= 1
     true, made = widget.judged
     judged = group.locator('[data-part="judged"]').inner_text()
     assert [int(n) for n in re.findall(r"\d+", judged)] == [round(100 * true), round(100 * made)]
-    group.get_by_role("radio", name="box 8 of 8").check(force=True)
+    page.choose(group.get_by_role("radio", name="box 8 of 8"))
     loss_d, loss_g = widget.losses
     note = group.locator('[data-part="note"]')
     note.get_by_text(f"= {loss_d:.2f} small; G wants").wait_for()
@@ -480,7 +480,7 @@ def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: 
     assert page.read("stepper", "x_t") != noisy
     widget._trait_values |= {"mode": "sampling"}
     assert (page.greys("stepper", "x0_drawn") - greys(widget.x0_drawn)).abs().max() <= 1
-    group.get_by_role("radio", name="latent 7 of 8").check(force=True)
+    page.choose(group.get_by_role("radio", name="latent 7 of 8"))
     assert page.said("stepper", "z") == "7 of 8"
     group.get_by_role("button", name="Play").click()
     page.page.wait_for_function(
