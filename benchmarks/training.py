@@ -88,7 +88,7 @@ def cost(model: nn.Module, update: Callable[[int, Compute], None], compute: Comp
 
 
 def train_ours(seconds: list[float]) -> Iterator[dict[str, Any]]:
-    """Lesson 02's network and recipe; as many updates as fit into the processor's seconds."""
+    """The recipe of lesson 02; as many updates as fit into the processor's seconds."""
     for budget in seconds:
         clock = [now() for _ in train_on_digits(our_network(), steps=40)]
         planned = round(budget * (len(clock) - 10) / (clock[-1] - clock[9]))

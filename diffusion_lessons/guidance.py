@@ -29,8 +29,8 @@ def classifier_guidance(
     no scale). In a DDPM step it moves the mean by ``scale beta / sqrt(alpha) grad``, where ADM's
     Algorithm 1 writes ``scale Sigma grad``: the same to first order in beta, if Sigma is beta.
     With the exact denoiser and class posterior, scale 1 is the exact conditional denoiser. Clip
-    afterwards (`clipped`). Raises ValueError for a scale that is not finite, and when called, for a
-    log_prob whose answer is not [B] or does not depend on x_t.
+    afterwards (`clipped`). At scale 0 log_prob is not asked. Raises ValueError for a scale that is
+    not finite, and when called, for a log_prob whose answer is not [B] or does not depend on x_t.
     """
     checks.number("scale", scale)
 
