@@ -36,7 +36,7 @@ SCHEDULE = linear_schedule()
 
 def clocked(act: Callable[[], Any], device: torch.device) -> float:
     """Seconds until the device, too, has done it."""
-    wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
+    wait = torch.accelerator.synchronize if device.type != "cpu" else lambda: None
     wait()
     began = time.perf_counter()
     act()

@@ -475,7 +475,7 @@ def test_goes_on_without_a_kernel(notebook: Page) -> None:
     for name, (trait, part) in MOVING.items():
         before = notebook.read(name, part)
         for key in ("Home", "ArrowRight", "ArrowRight"):
-            notebook.slider(name, trait).press(key)  # a kernel that ends takes the focus at times
+            notebook.slider(name, trait).press(key)  # takes the focus each time
         notebook.changed(name, part, before)
     before = notebook.read("forward", "noise")
     notebook.widget("forward").get_by_role("button", name="New noise").click()
