@@ -55,14 +55,19 @@ class Computed(Explorer):
         """Draw what belongs to ``seed``."""
 
     def _precompute(self, count: int, words: str) -> None:
-        """Compute all parts behind a progress bar, then listen to the page."""
+        """Compute all parts behind a progress bar, then listen to the page.
+
+        The bar moves by whole percents. Each move is two messages to the page, and who reads them
+        only when the cell has ended loses the last ones where they are thousands.
+        """
         from tqdm.auto import tqdm
 
         self._count = count
         self._running: dict[int, Work] = {}
         self._renew()
         total = sum(self._calls(part) for part in range(count))
-        with tqdm(total=total, desc=words, unit="call", leave=False) as bar:
+        percent = max(1, total // 100)
+        with tqdm(total=total, desc=words, unit="call", leave=False, miniters=percent) as bar:
             for part in range(count):
                 content = yield_from(self._compute(part), bar.update)
                 trait = traitlets.Dict({"seed": self.seed, **content}).tag(sync=True)
