@@ -83,28 +83,33 @@ def diffusers(course: bool = False) -> Peer:
     return Peer(net, loss, draw, adamw, 16, after)
 
 
-def denoising_diffusion_pytorch() -> Peer:
-    """Its Unet with about as many weights as ours, and what its README and Trainer do."""
+def denoising_diffusion_pytorch(default: bool = False) -> Peer:
+    """Its Unet with about as many weights as ours, and what its README and Trainer do; with
+    ``default``, its README's own, of 36 M weights. That one wants a side divisible by eight, so the
+    digits get a margin of two pixels, which is cut off again before they are judged."""
     try:
         library: Any = import_module("denoising_diffusion_pytorch")
         averages: Any = import_module("ema_pytorch")  # it comes with it
     except ImportError as error:
         raise ImportError("run: pip install denoising-diffusion-pytorch") from error
 
+    margin = 2 if default else 0
+    dim, multipliers = (64, (1, 2, 4, 8)) if default else (16, (1, 2, 4))
     torch.manual_seed(0)
     net = library.GaussianDiffusion(
-        library.Unet(16, dim_mults=(1, 2, 4), channels=1), image_size=28, sampling_timesteps=STEPS
+        library.Unet(dim, dim_mults=multipliers, channels=1),
+        image_size=28 + 2 * margin,
+        sampling_timesteps=STEPS,
     )
     adam = torch.optim.Adam(net.parameters(), lr=8e-5, betas=(0.9, 0.99))
     average = averages.EMA(net, beta=0.995, update_every=10)
 
     def draw(labels: Tensor) -> Tensor:
-        return (
-            torch.cat([average.ema_model.sample(len(part)) for part in labels.split(250)]) * 2 - 1
-        )
+        parts = [average.ema_model.sample(len(part)) for part in labels.split(250)]
+        return F.pad(torch.cat(parts) * 2 - 1, 4 * [-margin])
 
     def loss(x: Tensor, label: Tensor) -> Tensor:
-        found: Tensor = net((x + 1) / 2)
+        found: Tensor = net(F.pad((x + 1) / 2, 4 * [margin]))
         return found
 
     return Peer(net, loss, draw, adam, 32, lambda progress: average.update(), conditional=False)

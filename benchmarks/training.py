@@ -130,6 +130,9 @@ CONTESTANTS: dict[str, Callable[[list[float]], Iterator[dict[str, Any]]]] = {
     "diffusers": lambda seconds: train_peer(diffusers(), seconds),
     "diffusers, rate of its MNIST lesson": lambda seconds: train_peer(diffusers(True), seconds),
     "denoising-diffusion-pytorch": lambda s: train_peer(denoising_diffusion_pytorch(), s),
+    "denoising-diffusion-pytorch, its default network": lambda s: train_peer(
+        denoising_diffusion_pytorch(True), s
+    ),
 }
 
 

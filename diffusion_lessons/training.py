@@ -513,7 +513,11 @@ class Run(Iterator[TrainStep]):
 
 
 def watch(run: Iterator[TrainStep], label: str = "training") -> Iterator[TrainStep]:
-    """The same steps, with a progress bar that shows the loss (in a notebook or a terminal)."""
+    """The same steps, with a progress bar that shows the loss (in a notebook or a terminal).
+
+    It moves fifty times, however long the training. In a notebook each move is three messages, and
+    of thousands the last are lost to a program that reads them only when the cell has ended.
+    """
     from tqdm.auto import tqdm
 
     layout = "{desc} {percentage:3.0f}% {bar} {elapsed}<{remaining}{postfix}"
@@ -521,12 +525,13 @@ def watch(run: Iterator[TrainStep], label: str = "training") -> Iterator[TrainSt
     silent = not processes().main
     with tqdm(total=100, desc=label, bar_format=layout, leave=False, disable=silent) as bar:
         for step in run:
-            if int(100 * step.progress) > shown:
+            percent = 2 * int(50 * step.progress)
+            if percent > shown:
                 value = step.loss.item()
                 smooth = value if math.isnan(smooth) else 0.8 * smooth + 0.2 * value
                 bar.set_postfix_str(f"step {step.step}, loss {smooth:.4f}", refresh=False)
-                bar.update(int(100 * step.progress) - shown)
-                shown = int(100 * step.progress)
+                bar.update(percent - shown)
+                shown = percent
             yield step
 
 

@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,16 @@ def schedule(request: pytest.FixtureRequest) -> NoiseSchedule:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def bar_moves(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[], int]:
+    """How often progress bars have been drawn, where whatever they wait for takes seconds."""
+    clock = count()  # a second goes by whenever a bar looks
+    monkeypatch.setattr("tqdm.std.time", lambda: float(next(clock)))
+    return lambda: capsys.readouterr().err.count("\r")
 
 
 @pytest.fixture(scope="session")

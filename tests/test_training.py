@@ -774,6 +774,11 @@ def test_watch_yields_the_same_steps():
     assert plain[:2] == watched[:2]
 
 
+def test_the_bar_moves_fifty_times_however_long_the_training(bar_moves):
+    finish(watch(points_run(steps=500)[1]))
+    assert 50 <= bar_moves() < 60
+
+
 # Where a checkpoint says to run
 
 

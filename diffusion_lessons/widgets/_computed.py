@@ -57,8 +57,7 @@ class Computed(Explorer):
     def _precompute(self, count: int, words: str) -> None:
         """Compute all parts behind a progress bar, then listen to the page.
 
-        The bar moves by whole percents. Each move is two messages to the page, and who reads them
-        only when the cell has ended loses the last ones where they are thousands.
+        The bar moves some fifty times, however long it takes, for `training.watch`'s reason.
         """
         from tqdm.auto import tqdm
 
@@ -66,8 +65,8 @@ class Computed(Explorer):
         self._running: dict[int, Work] = {}
         self._renew()
         total = sum(self._calls(part) for part in range(count))
-        percent = max(1, total // 100)
-        with tqdm(total=total, desc=words, unit="call", leave=False, miniters=percent) as bar:
+        move = max(1, total // 50)
+        with tqdm(total=total, desc=words, unit="call", leave=False, miniters=move) as bar:
             for part in range(count):
                 content = yield_from(self._compute(part), bar.update)
                 trait = traitlets.Dict({"seed": self.seed, **content}).tag(sync=True)
