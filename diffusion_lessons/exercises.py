@@ -132,9 +132,12 @@ def called(answer: Any, *given: Any, like: Tensor) -> Tensor:
     if found is None:
         raise Hint("your function gives None: does it end in `return`?")
     try:
-        found = torch.as_tensor(found).detach().cpu().double()
+        found = torch.as_tensor(found).detach().cpu()
     except Exception:
         raise Hint(f"your function should give a tensor, and gives {brief(found)}.") from None
+    if found.is_complex():
+        raise Hint("the result is complex, and should be real.")
+    found = found.double()
     if found.shape != like.shape:
         raise Hint(f"the result should have shape {list(like.shape)}, not {list(found.shape)}.")
     if not found.isfinite().all():

@@ -34,6 +34,8 @@ class NoiseSchedule:
 
     def __post_init__(self) -> None:
         try:
+            if torch.as_tensor(self.alpha_bar).is_complex():  # its imaginary part would be dropped
+                raise TypeError("they are complex")
             alpha_bar = torch.as_tensor(self.alpha_bar, dtype=torch.float64).detach().cpu().clone()
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(f"alpha_bar must be a row of numbers: {error}") from error

@@ -68,6 +68,7 @@ FUNCTIONS = [
     ("text", "a function is wanted"),
     (lambda *given: None, "does it end in `return`"),
     (lambda: 1, "stopped with TypeError"),
+    (lambda *given: torch.tensor(1j), "is complex"),
 ]
 
 # (answer, words of the hint that fits)

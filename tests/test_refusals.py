@@ -145,7 +145,7 @@ CASES = {
         {
             "alpha_bar": [
                 *("text", None, {}, 1.0, [], [1], [1, 1], [1, 0.5, math.nan], [1, -1], [0.9, 0.5]),
-                *([1, "a"], torch.tensor([1, 0.5j]), torch.ones(2, device="meta"), [1, 0]),
+                *([1, "a"], torch.tensor([1, 0.5 + 1j]), torch.ones(2, device="meta"), [1, 0]),
             ]
         },
     ),
