@@ -38,7 +38,7 @@ class NoiseSchedule:
                 raise TypeError("they are complex")
             alpha_bar = torch.as_tensor(self.alpha_bar, dtype=torch.float64).detach().cpu().clone()
         except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(f"alpha_bar must be a row of numbers: {error}") from error
+            raise TypeError(f"alpha_bar must be a row of real numbers: {error}") from error
         if alpha_bar.ndim != 1 or len(alpha_bar) < 2:
             raise ValueError(
                 f"alpha_bar must be one row of at least 2 numbers, got {list(alpha_bar.shape)}"
