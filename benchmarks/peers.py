@@ -1,5 +1,5 @@
-"""Other libraries' networks for digits, of about as many weights as ours, and how their
-authors train them: what training.py compares with."""
+"""Other libraries' networks for digits, of about as many weights as ours and their own default, and
+how their authors train them: what training.py compares with."""
 
 import math
 from collections.abc import Callable
