@@ -16,11 +16,11 @@ import torch
 from common import write
 
 from diffusion_lessons import digits, to_unit, vp_schedule
-from diffusion_lessons.checkpoints import load, pretrained_path
-from diffusion_lessons.compute import fastest
-from diffusion_lessons.gan import adams, noisy_pairs, train_gan
-from diffusion_lessons.models.gan import Gan
-from diffusion_lessons.training import shuffled, step_generator
+from diffusion_lessons.networks.checkpoints import load, pretrained_path
+from diffusion_lessons.networks.compute import fastest
+from diffusion_lessons.networks.gan import Gan
+from diffusion_lessons.training.batches import shuffled, step_generator
+from diffusion_lessons.training.gan import adams, noisy_pairs, train_gan
 
 COMPUTE = replace(fastest(torch.device("cpu")), threads=1)
 SHIPPED = "digits-ddgan"

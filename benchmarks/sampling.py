@@ -27,9 +27,9 @@ from common import write
 from torch import Tensor, nn
 
 from diffusion_lessons import ddim_step, from_noise_model, linear_schedule, load_pretrained, sample
-from diffusion_lessons.compute import Compute, fast
-from diffusion_lessons.evaluation import features, reference
-from diffusion_lessons.metrics import frechet_distance
+from diffusion_lessons.measuring.evaluation import features, reference
+from diffusion_lessons.measuring.metrics import frechet_distance
+from diffusion_lessons.networks.compute import Compute, fast
 
 DIGITS, ROUNDS = 25, 4
 SCHEDULE = linear_schedule()

@@ -17,9 +17,11 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_lessons import linear_schedule
-from diffusion_lessons.compute import Compute
-from diffusion_lessons.models.unet import UNet
-from diffusion_lessons.training import EMA, MuonAdamW, noise_prediction_loss
+from diffusion_lessons.networks.compute import Compute
+from diffusion_lessons.networks.unet import UNet
+from diffusion_lessons.training.average import EMA
+from diffusion_lessons.training.losses import noise_prediction_loss
+from diffusion_lessons.training.optimizers import MuonAdamW
 
 COMPUTE = Compute(torch.device("cpu"), torch.bfloat16, torch.channels_last, threads=1)
 BATCH = 64

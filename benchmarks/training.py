@@ -26,14 +26,14 @@ from peers import STEPS, Peer, denoising_diffusion_pytorch, diffusers
 from torch import Tensor, nn
 
 from diffusion_lessons import digits, linear_schedule, to_unit
-from diffusion_lessons.checkpoints import machine
-from diffusion_lessons.compute import Compute, fastest
-from diffusion_lessons.evaluation import accuracy, features, generate, reference
-from diffusion_lessons.metrics import frechet_distance
-from diffusion_lessons.models.unet import UNet
-from diffusion_lessons.recipes import train_on_digits
-from diffusion_lessons.tables import Table
-from diffusion_lessons.training import shuffled
+from diffusion_lessons.measuring.evaluation import accuracy, features, generate, reference
+from diffusion_lessons.measuring.metrics import frechet_distance
+from diffusion_lessons.measuring.tables import Table
+from diffusion_lessons.networks.checkpoints import machine
+from diffusion_lessons.networks.compute import Compute, fastest
+from diffusion_lessons.networks.unet import UNet
+from diffusion_lessons.training.batches import shuffled
+from diffusion_lessons.training.recipes import train_on_digits
 
 COUNT = 1000
 FORMATS = [

@@ -23,7 +23,7 @@ import nbformat
 import yaml
 from sphinx.cmd.build import main as sphinx
 
-from diffusion_lessons import widgets
+from diffusion_lessons.page import widgets
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

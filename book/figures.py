@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from diffusion_lessons import from_noise_model, linear_schedule, load_pretrained, sample
-from diffusion_lessons.compute import fast
-from diffusion_lessons.viz import show_steps
+from diffusion_lessons.networks.compute import fast
+from diffusion_lessons.page.viz import show_steps
 
 HERE = Path(__file__).parent
 

@@ -5,10 +5,9 @@ build on each other: `schedule`, `gaussian`, `sampling`, `guidance`, `exact`, `t
 `data`, `checkpoints`, `recipes`; `viz` and `widgets` draw.
 """
 
-from .checkpoints import load_pretrained
 from .data import cifar10, digits, fashion, moons, spiral, to_bytes, to_unit
-from .exact import GaussianMixture, grid_mixture, ring_mixture
-from .gaussian import (
+from .math.exact import GaussianMixture, grid_mixture, ring_mixture
+from .math.gaussian import (
     Gaussian,
     discretized_log_likelihood,
     forward,
@@ -19,21 +18,14 @@ from .gaussian import (
     posterior_variance,
     x0_to_noise,
 )
-from .guidance import (
+from .math.guidance import (
     class_log_prob,
     classifier_free_guidance,
     classifier_guidance,
     clipped,
     truncated_normal,
 )
-from .metrics import (
-    class_accuracy,
-    density_coverage,
-    frechet_distance,
-    mode_counts,
-    precision_recall,
-)
-from .sampling import (
+from .math.sampling import (
     Step,
     ddim_invert,
     ddim_step,
@@ -44,7 +36,7 @@ from .sampling import (
     slerp,
     thin,
 )
-from .schedule import (
+from .math.schedule import (
     NoiseSchedule,
     cosine_schedule,
     linear_schedule,
@@ -52,7 +44,18 @@ from .schedule import (
     uniform,
     vp_schedule,
 )
-from .training import EMA, TrainStep, noise_prediction_loss, shuffled, train, watch
+from .measuring.metrics import (
+    class_accuracy,
+    density_coverage,
+    frechet_distance,
+    mode_counts,
+    precision_recall,
+)
+from .networks.checkpoints import load_pretrained
+from .training.average import EMA
+from .training.batches import shuffled
+from .training.loop import TrainStep, train, watch
+from .training.losses import noise_prediction_loss
 
 __version__ = "0.1.0"
 

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import __version__, checkpoints, checks
-from .ablation import GAN_VARIANTS, VARIANTS, ablate, ablate_gan
-from .compute import best_device, fastest, measure
-from .evaluation import (
+from . import __version__, checks
+from .math.schedule import linear_schedule
+from .measuring.ablation import GAN_VARIANTS, VARIANTS, ablate, ablate_gan
+from .measuring.evaluation import (
     GUIDANCES,
     SPACINGS,
     TRUNCATION,
@@ -32,15 +32,17 @@ from .evaluation import (
     evaluate_noisy_classifier,
     evaluate_points,
 )
-from .models.classifier import Classifier, NoisyClassifier
-from .models.gan import Gan
-from .models.mlp import MLP
-from .models.vae import VAE
-from .processes import processes
-from .recipes import RECIPES
-from .schedule import linear_schedule
-from .training import read_state, watch
-from .trilemma import METHODS, trilemma
+from .measuring.trilemma import METHODS, trilemma
+from .networks import checkpoints
+from .networks.classifier import Classifier, NoisyClassifier
+from .networks.compute import best_device, fastest, measure
+from .networks.gan import Gan
+from .networks.mlp import MLP
+from .networks.processes import processes
+from .networks.vae import VAE
+from .training.loop import watch
+from .training.recipes import RECIPES
+from .training.states import load_state, read_state
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -259,7 +261,7 @@ def _average(options: argparse.Namespace) -> None:
     models, origins = [], []
     for name in options.networks:
         if name.endswith(".training"):
-            model, told = checkpoints.load_state(name)
+            model, told = load_state(name)
             origins.append({"state": name, "steps": told["step"]})
             origins[-1] |= {key: told[key] for key in ("seconds", "seed")}
             models.append(model)
@@ -278,7 +280,7 @@ def _path(network: str) -> Path:
 
 
 def _sample(options: argparse.Namespace) -> None:
-    from .viz import save_grid
+    from .page.viz import save_grid
 
     path = _path(options.network)
     model = checkpoints.load(path)

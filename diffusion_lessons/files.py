@@ -9,6 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+ASSETS = Path(__file__).parent / "assets"
+"""Where the digits, the shipped networks and the measured tables lie."""
+
 STALE = 3600  # seconds after which a file aside belongs to a process that was killed
 
 

@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 from hypothesis import settings
 
-from diffusion_lessons.schedule import (
+from diffusion_lessons.math.schedule import (
     NoiseSchedule,
     cosine_schedule,
     linear_schedule,

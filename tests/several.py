@@ -13,18 +13,20 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from diffusion_lessons import cli, linear_schedule, noise_prediction_loss, recipes, shuffled, train
-from diffusion_lessons import training as training_module
-from diffusion_lessons.compute import Compute, fastest
+from diffusion_lessons import cli, linear_schedule, noise_prediction_loss, shuffled, train
 from diffusion_lessons.data import Images
-from diffusion_lessons.evaluation import draw, evaluate_all
-from diffusion_lessons.gan import train_gan
-from diffusion_lessons.models.gan import Gan, Generator, PointDiscriminator, PointGenerator
-from diffusion_lessons.models.unet import UNet
-from diffusion_lessons.models.vae import VAE
-from diffusion_lessons.processes import processes
-from diffusion_lessons.schedule import vp_schedule
-from diffusion_lessons.training import TrainStep, adamw, vae_loss
+from diffusion_lessons.math.schedule import vp_schedule
+from diffusion_lessons.measuring.evaluation import draw, evaluate_all
+from diffusion_lessons.networks.compute import Compute, fastest
+from diffusion_lessons.networks.gan import Gan, Generator, PointDiscriminator, PointGenerator
+from diffusion_lessons.networks.processes import processes
+from diffusion_lessons.networks.unet import UNet
+from diffusion_lessons.networks.vae import VAE
+from diffusion_lessons.training import loop, optimizers, recipes
+from diffusion_lessons.training.gan import train_gan
+from diffusion_lessons.training.loop import TrainStep
+from diffusion_lessons.training.losses import vae_loss
+from diffusion_lessons.training.optimizers import adamw
 
 FLOAT32 = Compute(torch.device("cpu"))
 TINY = {"size": 8, "channels": 8, "blocks": 1, "attention_resolutions": (2,), "classes": 3}
@@ -78,9 +80,7 @@ def told(run: Iterator[TrainStep]) -> list[float]:
 def train_all(folder: Path) -> dict[str, list[float]]:
     """A few steps of everything that is trained, each process seeding its weights otherwise."""
     how = {"checkpoint": folder / "whole.training", "save_every": 2}
-    with mock.patch.object(
-        training_module, "_save_state", wraps=training_module._save_state
-    ) as saving:
+    with mock.patch.object(loop, "save_state", wraps=loop.save_state) as saving:
         found = {"unet": told(training(seed=processes().rank, **how))}
     found |= {"vae": told(vae(4)), "gan": told(gan(4)), "cifar10": told(colours())}
     return found | {"files written": [saving.call_count]}
@@ -100,7 +100,7 @@ def colours() -> Iterator[TrainStep]:
 
 def muon(folder: Path) -> dict[str, list[float]]:
     """Losses alone: the bfloat16 inside Muon makes more of a rounding than float32 does."""
-    run = training(optimizer=training_module.MuonAdamW)
+    run = training(optimizer=optimizers.MuonAdamW)
     return {"muon": [step.loss.item() for step in run]}
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffusion_lessons import checkpoints, cli, linear_schedule, load_pretrained
-from diffusion_lessons.ablation import BASE, VARIANTS, ablate, ablate_gan, held_out_loss
-from diffusion_lessons.models.unet import UNet
-from diffusion_lessons.tables import shipped_table
+from diffusion_lessons import cli, linear_schedule, load_pretrained
+from diffusion_lessons.measuring.ablation import BASE, VARIANTS, ablate, ablate_gan, held_out_loss
+from diffusion_lessons.measuring.tables import shipped_table
+from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.networks.unet import UNet
 
 
 def test_each_variant_changes_its_part_alone():

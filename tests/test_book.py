@@ -111,12 +111,12 @@ def test_names_in_the_lessons_lead_to_the_reference(pages: dict[str, PageOf]):
     links = pages["notebooks/03_ddim.html"].links
     for name in ("sampling.ddim_step", "sampling.sample", "schedule.NoiseSchedule.times"):
         assert f"../reference/math.html#diffusion_lessons.{name}" in links
-    assert "../reference/widgets.html#diffusion_lessons.widgets.StepsExplorer" in links
+    assert "../reference/widgets.html#diffusion_lessons.page.widgets.StepsExplorer" in links
 
 
 def test_the_reference_has_every_public_name(pages: dict[str, PageOf]):
     import diffusion_lessons
-    from diffusion_lessons import widgets
+    from diffusion_lessons.page import widgets
 
     places = {place for page in pages.values() for place in page.places}
     wanted = [getattr(diffusion_lessons, name) for name in diffusion_lessons.__all__]
@@ -162,7 +162,7 @@ def test_lessons_can_be_launched_and_downloaded(book: Path, pages: dict[str, Pag
 
 
 def test_widgets_run_the_scripts_of_today(book: Path):
-    from diffusion_lessons import widgets
+    from diffusion_lessons.page import widgets
 
     text = (book / "notebooks" / "01_forward.html").read_text("utf-8")
     (stored,) = re.findall(

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from diffusion_lessons import checkpoints
-from diffusion_lessons.models.classifier import Classifier, NoisyClassifier
-from diffusion_lessons.models.mlp import MLP
-from diffusion_lessons.models.unet import UNet
-from diffusion_lessons.models.vae import VAE
+from diffusion_lessons import files
+from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.networks.classifier import Classifier, NoisyClassifier
+from diffusion_lessons.networks.mlp import MLP
+from diffusion_lessons.networks.unet import UNet
+from diffusion_lessons.networks.vae import VAE
 
 NETWORKS = [
     MLP(width=16, layers=1),
@@ -121,5 +122,5 @@ def test_every_shipped_network_loads_and_says_how_it_was_made(name: str):
 
 def test_what_the_lessons_need_is_shipped():
     assert set(checkpoints.pretrained_names()) >= {"digits-ddpm", "digits-classifier", "moons-ddpm"}
-    total = sum(file.stat().st_size for file in checkpoints.ASSETS.glob("*.safetensors"))
+    total = sum(file.stat().st_size for file in files.ASSETS.glob("*.safetensors"))
     assert total <= 30e6

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion_lessons import checkpoints, cli, recipes
-from diffusion_lessons.compute import Compute
-from diffusion_lessons.recipes import cifar10_adm
-from diffusion_lessons.viz import tile
+from diffusion_lessons import cli
+from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.networks.compute import Compute
+from diffusion_lessons.page.viz import tile
+from diffusion_lessons.training import recipes
+from diffusion_lessons.training.recipes import cifar10_adm
 
 CAT, DOG = "3", "5"
 FLOAT32 = Compute(torch.device("cpu"))

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from diffusion_lessons import compute as module
-from diffusion_lessons.compute import Compute, fast, fastest, measure
-from diffusion_lessons.models.unet import UNet
+from diffusion_lessons.networks import compute as module
+from diffusion_lessons.networks.compute import Compute, fast, fastest, measure
+from diffusion_lessons.networks.unet import UNet
 
 CPU = torch.device("cpu")
 FORMATS = [

@@ -8,16 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffusion_lessons import (
-    checkpoints,
-    digits,
-    linear_schedule,
-    load_pretrained,
-    quadratic,
-    to_unit,
-    uniform,
-)
-from diffusion_lessons.evaluation import (
+from diffusion_lessons import digits, linear_schedule, load_pretrained, quadratic, to_unit, uniform
+from diffusion_lessons.measuring.evaluation import (
     GUIDANCES,
     accuracy,
     evaluate,
@@ -31,8 +23,9 @@ from diffusion_lessons.evaluation import (
     reference,
     scores,
 )
-from diffusion_lessons.models.gan import Gan
-from diffusion_lessons.tables import shipped_table
+from diffusion_lessons.measuring.tables import shipped_table
+from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.networks.gan import Gan
 
 
 def test_the_judge_knows_real_digits():

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffusion_lessons.exact import GaussianMixture, grid_mixture, ring_mixture
-from diffusion_lessons.gaussian import forward
-from diffusion_lessons.schedule import linear_schedule
+from diffusion_lessons.math.exact import GaussianMixture, grid_mixture, ring_mixture
+from diffusion_lessons.math.gaussian import forward
+from diffusion_lessons.math.schedule import linear_schedule
 
 EXACT = {"rtol": 1e-8, "atol": 1e-8}
 

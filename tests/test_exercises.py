@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffusion_lessons import forward, linear_schedule, posterior
-from diffusion_lessons.exercises import CHECKS, Verdict, check
-from diffusion_lessons.metrics import precision_recall
+from diffusion_lessons.course.exercises import CHECKS, Verdict, check
+from diffusion_lessons.measuring.metrics import precision_recall
 
 ROOT = Path(__file__).parents[1]
 A = linear_schedule().alpha_bar

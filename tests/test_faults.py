@@ -17,16 +17,19 @@ from typing import Any
 import pytest
 import torch
 
-from diffusion_lessons import checkpoints, cli, data, recipes, tables
-from diffusion_lessons.compute import Compute
+from diffusion_lessons import cli, data, files
 from diffusion_lessons.data import write_digits_file
 from diffusion_lessons.files import STALE, aside, write_json
-from diffusion_lessons.gan import train_gan
-from diffusion_lessons.models.gan import Discriminator, Generator
-from diffusion_lessons.models.mlp import MLP
-from diffusion_lessons.schedule import vp_schedule
-from diffusion_lessons.tables import Table, shipped_table
-from diffusion_lessons.training import read_state
+from diffusion_lessons.math.schedule import vp_schedule
+from diffusion_lessons.measuring import tables
+from diffusion_lessons.measuring.tables import Table, shipped_table
+from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.networks.compute import Compute
+from diffusion_lessons.networks.gan import Discriminator, Generator
+from diffusion_lessons.networks.mlp import MLP
+from diffusion_lessons.training import recipes
+from diffusion_lessons.training.gan import train_gan
+from diffusion_lessons.training.states import read_state
 
 # More of each for a hunt: FAULTS=100 python -m pytest tests/test_faults.py
 MANY = int(os.environ.get("FAULTS", "1"))
@@ -393,13 +396,13 @@ def test_the_training_state_of_another_run_is_refused(
         run(states / name)
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in (checkpoints.ASSETS / "tables").glob("*")))
+@pytest.mark.parametrize("name", sorted(p.stem for p in (files.ASSETS / "tables").glob("*")))
 def test_a_damaged_table_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tables").mkdir()
     path = tmp_path / "tables" / f"{name}.json"
-    shutil.copy(checkpoints.ASSETS / "tables" / path.name, path)
+    shutil.copy(files.ASSETS / "tables" / path.name, path)
     monkeypatch.setattr(tables, "ASSETS", tmp_path)
 
     def same(one: Any, other: Any) -> bool:
@@ -445,7 +448,7 @@ def test_a_damaged_file_of_digits_is_refused(
 
 
 def test_nothing_in_the_package_reads_a_pickle() -> None:
-    package = Path(checkpoints.__file__).parent
+    package = files.ASSETS.parent
     for path in package.rglob("*.py"):
         source = path.read_text("utf-8")
         for word in ("torch.load", "pickle", "np.load", "marshal", "shelve", "joblib"):

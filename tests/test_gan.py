@@ -12,16 +12,25 @@ from torch import Tensor, nn
 from diffusion_lessons import (
     GaussianMixture,
     forward,
-    gan,
     grid_mixture,
     mode_counts,
     sample,
     shuffled,
     vp_schedule,
 )
-from diffusion_lessons.checkpoints import load, save
-from diffusion_lessons.compute import Compute
-from diffusion_lessons.gan import (
+from diffusion_lessons.networks.checkpoints import load, save
+from diffusion_lessons.networks.compute import Compute
+from diffusion_lessons.networks.gan import (
+    Discriminator,
+    Gan,
+    Generator,
+    Mapping,
+    PointDiscriminator,
+    PointGenerator,
+    spread,
+)
+from diffusion_lessons.training import gan
+from diffusion_lessons.training.gan import (
     adams,
     as_denoiser,
     discriminator_loss,
@@ -31,16 +40,7 @@ from diffusion_lessons.gan import (
     r1_penalty,
     train_gan,
 )
-from diffusion_lessons.models.gan import (
-    Discriminator,
-    Gan,
-    Generator,
-    Mapping,
-    PointDiscriminator,
-    PointGenerator,
-    spread,
-)
-from diffusion_lessons.training import Optimizers, inner_weights
+from diffusion_lessons.training.optimizers import Optimizers, inner_weights
 
 SCHEDULE = vp_schedule(4)
 CPU = Compute(torch.device("cpu"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as torch_kl
 
-from diffusion_lessons.gaussian import (
+from diffusion_lessons.math.gaussian import (
     Gaussian,
     discretized_log_likelihood,
     forward,
@@ -21,7 +21,7 @@ from diffusion_lessons.gaussian import (
     randn_like,
     x0_to_noise,
 )
-from diffusion_lessons.schedule import linear_schedule
+from diffusion_lessons.math.schedule import linear_schedule
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 SAME = {"rtol": 0, "atol": 0}

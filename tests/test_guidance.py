@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from diffusion_lessons.exact import GaussianMixture
-from diffusion_lessons.gaussian import forward_variance, x0_to_noise
-from diffusion_lessons.guidance import (
+from diffusion_lessons.math.exact import GaussianMixture
+from diffusion_lessons.math.gaussian import forward_variance, x0_to_noise
+from diffusion_lessons.math.guidance import (
     class_log_prob,
     classifier_free_guidance,
     classifier_guidance,
@@ -19,9 +19,9 @@ from diffusion_lessons.guidance import (
     log_prob_gradient,
     truncated_normal,
 )
-from diffusion_lessons.models.classifier import Classifier, NoisyClassifier
-from diffusion_lessons.sampling import ddim_step, ddpm_step, from_noise_model, sample
-from diffusion_lessons.schedule import NoiseSchedule, linear_schedule
+from diffusion_lessons.math.sampling import ddim_step, ddpm_step, from_noise_model, sample
+from diffusion_lessons.math.schedule import NoiseSchedule, linear_schedule
+from diffusion_lessons.networks.classifier import Classifier, NoisyClassifier
 
 MIXTURE = GaussianMixture(
     torch.tensor([[-1.0, 0.2], [0.8, -0.4], [0.3, 1.0]]).double(),

@@ -12,32 +12,23 @@ import diffusion_lessons
 
 PACKAGE = Path(diffusion_lessons.__file__).parent
 
-MATH = {"schedule", "gaussian", "sampling", "guidance", "exact"}
-PICTURES = MATH | {"data", "palette", "viz", "widgets"}
-
-# What each module may import of the package, `models` and `widgets` standing for all their
-# modules. Modules that are not listed may import all but `recipes` and `cli`.
-ALLOWED = {
-    "schedule": set(),
-    "gaussian": {"schedule"},
-    "processes": set(),
-    "sampling": {"gaussian", "schedule"},
-    "guidance": {"sampling", "gaussian", "schedule"},
-    "exact": {"sampling", "gaussian", "schedule"},
-    "metrics": set(),
-    "compute": {"processes"},
-    "data": set(),
-    "files": set(),
+# The rooms, lowest first: a room may import itself and the rooms that it names here.
+LEAVES = {"checks", "files", "data"}
+ROOMS: dict[str, set[str]] = {
     "checks": set(),
-    "models": {"models"},
-    "training": MATH | {"compute", "files", "processes"},
-    "gan": MATH | {"compute", "models", "training"},
-    "viz": PICTURES | {"models"},  # it draws the U-Net's own picture
-    "widgets": PICTURES,
+    "files": set(),
+    "data": set(),
+    "math": set(),
+    "networks": {"math", "files"},
+    "training": {"math", "networks", "files", "data"},
+    "measuring": {"math", "networks", "training", "files", "data"},
+    "page": {"math", "networks", "data"},
+    "course": {"math", "networks", "training", "measuring", "page", "data"},
 }
-# They may import everything; only they import one another.
-TOP = {"recipes", "ablation", "trilemma", "cli"}
-COMMAND_LINE = TOP | {"__main__"}
+"""`cli` and `__main__` may import everything, and nothing imports them."""
+
+# Inside the math each module stands on those before it.
+MATH = ["schedule", "gaussian", "sampling", "guidance", "exact"]
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
@@ -48,12 +39,12 @@ def module_of(path: Path) -> tuple[str, ...]:
 
 
 def imported(source: str, module: tuple[str, ...]) -> set[str]:
-    """First-level names of this package that a module imports, anywhere in its source."""
+    """What a module imports of this package, as in ``math.schedule``, ``data``."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name.split(".") for alias in node.names]
-            found |= {(n[1:] or ["__init__"])[0] for n in names if n[0] == PACKAGE.name}
+            found |= {".".join(n[1:3]) or "__init__" for n in names if n[0] == PACKAGE.name}
         elif isinstance(node, ast.ImportFrom):
             inside = node.module.split(".") if node.module else []
             if node.level:
@@ -63,51 +54,62 @@ def imported(source: str, module: tuple[str, ...]) -> set[str]:
             else:
                 continue
             # `from . import x` imports the module x, or a name of the package itself
-            found |= {base[0]} if base else {alias.name for alias in node.names}
+            inner = {".".join([*base, alias.name]) for alias in node.names}
+            found |= {".".join(base)} if len(base) > 1 or is_leaf(base) else inner
     return found
 
 
+def is_leaf(base: list[str]) -> bool:
+    return bool(base) and (PACKAGE / f"{base[0]}.py").exists()
+
+
 def test_this_reader_of_imports_reads_every_way_to_write_one():
-    deep, flat = ("models", "unet"), ("sampling",)
+    deep, top = ("networks", "unet"), ("cli",)
     for source, module, expected in [
-        ("from .schedule import NoiseSchedule", flat, {"schedule"}),
-        ("from . import schedule, gaussian", flat, {"schedule", "gaussian"}),
-        ("from .embedding import TimeEmbedding", deep, {"models"}),
-        ("from . import embedding", deep, {"models"}),
-        ("from .. import training", deep, {"training"}),
-        ("from ..training import train", deep, {"training"}),
-        ("import diffusion_lessons.data", flat, {"data"}),
-        ("import diffusion_lessons.models.unet as u", flat, {"models"}),
-        ("from diffusion_lessons.models.unet import UNet", flat, {"models"}),
-        ("from diffusion_lessons import cli", flat, {"cli"}),
-        ("def f():\n    from .cli import main", flat, {"cli"}),
-        ("import torch\nfrom torch import nn", flat, set()),
+        ("from .schedule import NoiseSchedule", ("math", "gaussian"), {"math.schedule"}),
+        ("from . import data, files", top, {"data", "files"}),
+        ("from .embedding import TimeEmbedding", deep, {"networks.embedding"}),
+        ("from . import embedding", deep, {"networks.embedding"}),
+        ("from .. import checks", deep, {"checks"}),
+        ("from ..checks import floats", deep, {"checks"}),
+        ("from ..math.schedule import Time", deep, {"math.schedule"}),
+        ("from ..math import schedule", deep, {"math.schedule"}),
+        ("import diffusion_lessons.data", top, {"data"}),
+        ("import diffusion_lessons.networks.unet as u", top, {"networks.unet"}),
+        ("from diffusion_lessons.networks.unet import UNet", top, {"networks.unet"}),
+        ("from diffusion_lessons import cli", deep, {"cli"}),
+        ("def f():\n    from ..cli import main", deep, {"cli"}),
+        ("import torch\nfrom torch import nn", deep, set()),
     ]:
         assert imported(source, module) == expected, source
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: ".".join(module_of(path)))
 def test_imports_point_one_way(path):
-    module = module_of(path)
-    found = imported(path.read_text(), module)
-    if module[0] not in COMMAND_LINE:
-        assert not found & TOP, f"{module[0]} imports {found & TOP}, which only the top may"
-    if module[0] in ALLOWED:
-        extra = found - ALLOWED[module[0]] - {"checks"}  # anyone may refuse
-        assert not extra, f"{'.'.join(module)} must not import {sorted(extra)}"
+    room, *inside = module_of(path)
+    if room in ("__init__", "__main__", "cli"):
+        return
+    found = imported(path.read_text(), module_of(path))
+    rooms = {name.split(".")[0] for name in found}
+    extra = rooms - ROOMS[room] - {room, "checks"}  # anyone may refuse
+    assert not extra, f"{'.'.join([room, *inside])} must not import {sorted(extra)}"
+    if room == "math" and inside[0] in MATH:
+        before = {f"math.{name}" for name in MATH[: MATH.index(inside[0])]}
+        assert not {name for name in found if name.startswith("math.")} - before
 
 
-def test_the_table_above_knows_modules_that_exist():
-    """At least those that the math cannot do without, so that a renamed file is noticed."""
-    there = {module_of(path)[0] for path in FILES}
-    needed = {"schedule", "gaussian", "sampling", "exact", "training", "metrics", "data", "models"}
-    assert needed <= there
+def test_every_module_stands_in_a_room():
+    there = {module_of(path)[0] for path in FILES} - {"__init__", "__main__", "cli"}
+    assert there == set(ROOMS)
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"}
+    assert folders == there - LEAVES | {"assets"}
+    assert {path.stem for path in (PACKAGE / "math").glob("*.py")} == {*MATH, "__init__"}
 
 
 # What importing loads
 
 HEAVY = ["matplotlib", "ipywidgets", "anywidget", "torchvision", "tqdm", "jupyter", "IPython"]
-LIGHT = [module for module in ALLOWED if module not in ("viz", "widgets")]
+LIGHT = ROOMS.keys() - {"page", "course"}
 
 # Run in a fresh process: which heavy packages does each import add?
 PROBE = """

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffusion_lessons.exact import grid_mixture
-from diffusion_lessons.metrics import (
+from diffusion_lessons.math.exact import grid_mixture
+from diffusion_lessons.measuring.metrics import (
     class_accuracy,
     density_coverage,
     frechet_distance,

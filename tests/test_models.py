@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from diffusion_lessons.models.classifier import Classifier
-from diffusion_lessons.models.embedding import TimeEmbedding
-from diffusion_lessons.models.mlp import MLP
-from diffusion_lessons.models.unet import Attention, ResBlock, UNet, look, resize
+from diffusion_lessons.networks.classifier import Classifier
+from diffusion_lessons.networks.embedding import TimeEmbedding
+from diffusion_lessons.networks.mlp import MLP
+from diffusion_lessons.networks.unet import Attention, ResBlock, UNet, look, resize
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 SAME = {"rtol": 0, "atol": 0}

@@ -15,7 +15,7 @@ import pytest
 from jupyter_client.manager import KernelManager, start_new_kernel
 
 from diffusion_lessons import load_pretrained
-from diffusion_lessons.checkpoints import save
+from diffusion_lessons.networks.checkpoints import save
 
 ROOT = Path(__file__).parent.parent
 LESSON = ROOT / "notebooks" / "01_forward.ipynb"
@@ -93,7 +93,7 @@ def test_a_notebook_runs_where_nothing_can_be_written(
 TRAIN = """
 import torch
 from diffusion_lessons import linear_schedule, moons, noise_prediction_loss, shuffled, train, watch
-from diffusion_lessons.models.mlp import MLP
+from diffusion_lessons.networks.mlp import MLP
 schedule = linear_schedule()
 x, _ = moons(2000, torch.Generator().manual_seed(0))
 run = train(
@@ -193,8 +193,8 @@ import warnings; warnings.simplefilter("error")
 warnings.simplefilter("ignore", DeprecationWarning)  # of what other packages call in each other
 import diffusion_lessons
 from diffusion_lessons import digits, linear_schedule, to_unit
-from diffusion_lessons.viz import show_images
-from diffusion_lessons.widgets import ForwardExplorer
+from diffusion_lessons.page.viz import show_images
+from diffusion_lessons.page.widgets import ForwardExplorer
 x_0 = to_unit(digits()[0][:2])
 show_images(x_0)
 assert ForwardExplorer(x_0, linear_schedule())._repr_mimebundle_()
@@ -240,7 +240,7 @@ def test_the_command_needs_no_home(read_only: Path, bound: list[str], tmp_path: 
 WRITE = """
 import sys
 from diffusion_lessons import load_pretrained
-from diffusion_lessons.checkpoints import load, save
+from diffusion_lessons.networks.checkpoints import load, save
 net = load_pretrained("moons-ddpm")
 for i in range(40):
     save(sys.argv[1], net, {"who": sys.argv[2]})

@@ -14,10 +14,11 @@ import pytest
 import several
 import torch
 
-from diffusion_lessons import checkpoints
-from diffusion_lessons.gaussian import Share, own_rows, randn_like
-from diffusion_lessons.processes import Processes, processes
-from diffusion_lessons.training import random_times, step_generator
+from diffusion_lessons.math.gaussian import Share, own_rows, randn_like
+from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.networks.processes import Processes, processes
+from diffusion_lessons.training.batches import step_generator
+from diffusion_lessons.training.losses import random_times
 
 ROOT = Path(__file__).parent.parent
 SAME = {"rtol": 0, "atol": 0}
@@ -142,7 +143,7 @@ def test_a_recipe_runs_unchanged(tmp_path: Path):
 
 def test_alone_nothing_is_imported_and_nothing_changes():
     probe = (
-        "import sys; from diffusion_lessons.processes import processes;"
+        "import sys; from diffusion_lessons.networks.processes import processes;"
         "assert processes().size == 1 and processes().main; print('accelerate' in sys.modules)"
     )
     # Left over from a cluster's shell, without a launch: one process.

@@ -15,11 +15,11 @@ import traitlets
 
 pytest.importorskip("anywidget")
 
-from diffusion_lessons.exact import GaussianMixture
-from diffusion_lessons.gaussian import forward
-from diffusion_lessons.quiz import LESSONS, exact_width, final_test, numbers, step_back
-from diffusion_lessons.schedule import linear_schedule
-from diffusion_lessons.widgets import FinalTest
+from diffusion_lessons.course.quiz import LESSONS, exact_width, final_test, numbers, step_back
+from diffusion_lessons.math.exact import GaussianMixture
+from diffusion_lessons.math.gaussian import forward
+from diffusion_lessons.math.schedule import linear_schedule
+from diffusion_lessons.page.widgets import FinalTest
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 

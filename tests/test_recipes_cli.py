@@ -9,8 +9,10 @@ import matplotlib.image
 import pytest
 import torch
 
-from diffusion_lessons import checkpoints, cli, from_noise_model, linear_schedule, moons, sample
-from diffusion_lessons.recipes import RECIPES
+from diffusion_lessons import cli, from_noise_model, linear_schedule, moons, sample
+from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.training import states
+from diffusion_lessons.training.recipes import RECIPES
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES.keys() - {"cifar10-adm"}))  # test_cifar10
@@ -49,7 +51,7 @@ def test_train_goes_on_from_a_network_and_says_so(name: str, tmp_path: Path):
     ]
     assert 0 < max(moved) < 0.1  # the first step, warming up, moves the weights but little
     if name == "digits-ddgan":  # whose average holds to what it began with from the first step on
-        tensors = checkpoints.read_state(path.with_suffix(".training"))[1]
+        tensors = states.read_state(path.with_suffix(".training"))[1]
         for key, weight in old.named_parameters():
             now, average = tensors[f"model/{key}"], tensors[f"ema/{key}"]
             share = 0.0003 if key.startswith("generator_net") else 1.0
@@ -101,7 +103,7 @@ def test_average_takes_the_means_of_networks_and_of_training_states(tmp_path: Pa
     target = tmp_path / "mean.safetensors"
     state = two.with_suffix(".training")
     assert cli.main(["average", str(one), str(state), "--out", str(target)]) == 0
-    parts = [checkpoints.load(one), checkpoints.load_state(state)[0]]
+    parts = [checkpoints.load(one), states.load_state(state)[0]]
     for name, value in checkpoints.load(target).state_dict().items():
         mean = sum(part.state_dict()[name] for part in parts) / 2
         torch.testing.assert_close(value, mean, atol=1e-3, rtol=1e-3)  # files hold half precision

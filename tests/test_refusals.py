@@ -18,15 +18,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import diffusion_lessons as d
-from diffusion_lessons import checkpoints, cli, quiz, viz, widgets
-from diffusion_lessons.gan import noisy_pairs
-from diffusion_lessons.models.classifier import Classifier, NoisyClassifier
-from diffusion_lessons.models.gan import Discriminator, Generator
-from diffusion_lessons.models.mlp import MLP
-from diffusion_lessons.models.unet import UNet
-from diffusion_lessons.models.vae import VAE
-from diffusion_lessons.tables import shipped_table
-from diffusion_lessons.training import random_times, vae_loss
+from diffusion_lessons import cli
+from diffusion_lessons.course import quiz
+from diffusion_lessons.measuring.tables import shipped_table
+from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.networks.classifier import Classifier, NoisyClassifier
+from diffusion_lessons.networks.gan import Discriminator, Generator
+from diffusion_lessons.networks.mlp import MLP
+from diffusion_lessons.networks.unet import UNet
+from diffusion_lessons.networks.vae import VAE
+from diffusion_lessons.page import viz, widgets
+from diffusion_lessons.training.gan import noisy_pairs
+from diffusion_lessons.training.losses import random_times, vae_loss
 
 PACKAGE = Path(d.__file__).parent
 SCHEDULE = d.linear_schedule(10)

@@ -8,11 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffusion_lessons.checkpoints import load_pretrained
-from diffusion_lessons.exact import GaussianMixture, ring_mixture
-from diffusion_lessons.gaussian import forward, forward_variance, noise_to_x0, posterior
-from diffusion_lessons.models.unet import UNet
-from diffusion_lessons.sampling import (
+from diffusion_lessons.math.exact import GaussianMixture, ring_mixture
+from diffusion_lessons.math.gaussian import forward, forward_variance, noise_to_x0, posterior
+from diffusion_lessons.math.sampling import (
     Step,
     ddim_invert,
     ddim_step,
@@ -21,13 +19,15 @@ from diffusion_lessons.sampling import (
     sample,
     slerp,
 )
-from diffusion_lessons.schedule import (
+from diffusion_lessons.math.schedule import (
     NoiseSchedule,
     cosine_schedule,
     linear_schedule,
     quadratic,
     vp_schedule,
 )
+from diffusion_lessons.networks.checkpoints import load_pretrained
+from diffusion_lessons.networks.unet import UNet
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 SAME = {"rtol": 0, "atol": 0}

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffusion_lessons.gaussian import forward, posterior
-from diffusion_lessons.schedule import (
+from diffusion_lessons.math.gaussian import forward, posterior
+from diffusion_lessons.math.schedule import (
     NoiseSchedule,
     cosine_schedule,
     linear_schedule,

@@ -10,25 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from diffusion_lessons.compute import Compute
 from diffusion_lessons.data import moons
-from diffusion_lessons.gaussian import x0_to_noise
-from diffusion_lessons.models.mlp import MLP
-from diffusion_lessons.models.unet import UNet
-from diffusion_lessons.schedule import linear_schedule
-from diffusion_lessons.training import (
-    EMA,
-    Muon,
-    MuonAdamW,
-    adamw,
-    noise_prediction_loss,
-    orthogonalize,
-    random_times,
-    shuffled,
-    step_generator,
-    train,
-    watch,
-)
+from diffusion_lessons.math.gaussian import x0_to_noise
+from diffusion_lessons.math.schedule import linear_schedule
+from diffusion_lessons.networks.compute import Compute
+from diffusion_lessons.networks.mlp import MLP
+from diffusion_lessons.networks.unet import UNet
+from diffusion_lessons.training.average import EMA
+from diffusion_lessons.training.batches import shuffled, step_generator
+from diffusion_lessons.training.loop import train, watch
+from diffusion_lessons.training.losses import noise_prediction_loss, random_times
+from diffusion_lessons.training.optimizers import Muon, MuonAdamW, adamw, orthogonalize
 
 SAME = {"rtol": 0, "atol": 0}
 CPU = Compute(torch.device("cpu"))

@@ -9,14 +9,14 @@ import torch
 import traitlets
 
 from diffusion_lessons import cli, linear_schedule, load_pretrained
-from diffusion_lessons.checkpoints import pretrained_path, read_card
-from diffusion_lessons.evaluation import draw, evaluate
-from diffusion_lessons.tables import shipped_table
-from diffusion_lessons.trilemma import METHODS, pictures, trilemma
+from diffusion_lessons.measuring.evaluation import draw, evaluate
+from diffusion_lessons.measuring.tables import shipped_table
+from diffusion_lessons.measuring.trilemma import METHODS, pictures, trilemma
+from diffusion_lessons.networks.checkpoints import pretrained_path, read_card
 
 pytest.importorskip("anywidget")
 
-from diffusion_lessons.widgets import TrilemmaExplorer
+from diffusion_lessons.page.widgets import TrilemmaExplorer
 
 FEW = ["VAE", "DDIM, 5 steps"]
 

@@ -7,10 +7,10 @@ import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
 from diffusion_lessons import digits, to_unit
-from diffusion_lessons.evaluation import decoded, evaluate
-from diffusion_lessons.models.vae import VAE
-from diffusion_lessons.schedule import linear_schedule
-from diffusion_lessons.training import vae_loss
+from diffusion_lessons.math.schedule import linear_schedule
+from diffusion_lessons.measuring.evaluation import decoded, evaluate
+from diffusion_lessons.networks.vae import VAE
+from diffusion_lessons.training.losses import vae_loss
 
 
 @pytest.fixture

@@ -18,22 +18,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffusion_lessons.data import to_bytes
-from diffusion_lessons.gaussian import forward, posterior
-from diffusion_lessons.sampling import Step, sample
-from diffusion_lessons.schedule import cosine_schedule, linear_schedule, vp_schedule
+from diffusion_lessons.math.gaussian import forward, posterior
+from diffusion_lessons.math.sampling import Step, sample
+from diffusion_lessons.math.schedule import cosine_schedule, linear_schedule, vp_schedule
 
 pytest.importorskip("anywidget")
 
-from diffusion_lessons import palette
-from diffusion_lessons.sampling import thin
-from diffusion_lessons.widgets import (
+from diffusion_lessons.math.sampling import thin
+from diffusion_lessons.page import palette
+from diffusion_lessons.page.widgets import (
     ForwardExplorer,
     PosteriorExplorer,
     ScheduleExplorer,
     TrajectoryPlayer,
 )
-from diffusion_lessons.widgets import _base as base
-from diffusion_lessons.widgets.trajectory import BUDGET
+from diffusion_lessons.page.widgets import _base as base
+from diffusion_lessons.page.widgets.trajectory import BUDGET
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -84,7 +84,7 @@ def test_the_package_itself_loads_no_widgets() -> None:
 
 
 def test_importing_the_widgets_loads_no_matplotlib() -> None:
-    code = "import sys, diffusion_lessons.widgets; print('matplotlib.figure' in sys.modules)"
+    code = "import sys, diffusion_lessons.page.widgets; print('matplotlib.figure' in sys.modules)"
     root = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True

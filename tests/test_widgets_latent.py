@@ -6,7 +6,7 @@ import traitlets
 
 pytest.importorskip("anywidget")
 
-from diffusion_lessons.widgets import LatentExplorer
+from diffusion_lessons.page.widgets import LatentExplorer
 
 
 def decode(z: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from diffusion_lessons import GaussianMixture, forward, linear_schedule, posteri
 
 pytest.importorskip("anywidget")
 
-from diffusion_lessons.widgets import MultimodalExplorer
+from diffusion_lessons.page.widgets import MultimodalExplorer
 
 SCHEDULE = linear_schedule()
 MIXTURE = GaussianMixture(

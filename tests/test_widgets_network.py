@@ -11,11 +11,11 @@ import torch
 import traitlets
 
 from diffusion_lessons import digits, forward, linear_schedule, noise_to_x0, to_unit
-from diffusion_lessons.models.unet import Attention, UNet, look
+from diffusion_lessons.networks.unet import Attention, UNet, look
 
 pytest.importorskip("anywidget")
 
-from diffusion_lessons.widgets import AttentionExplorer, UNetExplorer
+from diffusion_lessons.page.widgets import AttentionExplorer, UNetExplorer
 
 SCHEDULE = linear_schedule()
 IMAGES = to_unit(digits(train=False).images[:2])

@@ -19,8 +19,8 @@ from diffusion_lessons import (
     ring_mixture,
     sample,
 )
-from diffusion_lessons.guidance import log_prob_gradient
-from diffusion_lessons.widgets import VectorExplorer
+from diffusion_lessons.math.guidance import log_prob_gradient
+from diffusion_lessons.page.widgets import VectorExplorer
 
 SCHEDULE = linear_schedule()
 MIXTURE = GaussianMixture(

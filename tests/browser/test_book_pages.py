@@ -21,12 +21,12 @@ from pages import Widgets, check_names
 
 from diffusion_lessons import digits, to_unit
 from diffusion_lessons.data import to_bytes
-from diffusion_lessons.gaussian import posterior
-from diffusion_lessons.schedule import linear_schedule
+from diffusion_lessons.math.gaussian import posterior
+from diffusion_lessons.math.schedule import linear_schedule
 
 pytest.importorskip("anywidget")
 
-from diffusion_lessons import widgets
+from diffusion_lessons.page import widgets
 
 ROOT = Path(__file__).parents[2]
 SHOTS = ROOT / "book" / "_build" / "screenshots"

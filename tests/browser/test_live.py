@@ -7,17 +7,17 @@ import torch
 from pages import Page, check_names, check_narrow
 
 from diffusion_lessons.data import to_bytes
-from diffusion_lessons.gaussian import forward, posterior
-from diffusion_lessons.schedule import linear_schedule
+from diffusion_lessons.math.gaussian import forward, posterior
+from diffusion_lessons.math.schedule import linear_schedule
 
 SETUP = """
 import torch
 from diffusion_lessons.data import moons
-from diffusion_lessons.exact import ring_mixture
-from diffusion_lessons.sampling import Step
-from diffusion_lessons.schedule import linear_schedule
-from diffusion_lessons.widgets import *
-from diffusion_lessons.widgets._base import ring
+from diffusion_lessons.math.exact import ring_mixture
+from diffusion_lessons.math.sampling import Step
+from diffusion_lessons.math.schedule import linear_schedule
+from diffusion_lessons.page.widgets import *
+from diffusion_lessons.page.widgets._base import ring
 
 g = torch.Generator().manual_seed(3)
 schedule = linear_schedule()
@@ -41,7 +41,7 @@ CELLS = [
     "post = PosteriorExplorer()\npost",
     "hero = TrajectoryPlayer(walk(images)[::6], autoplay=True)\nhero",
     "arrows = VectorExplorer(ring_mixture(3, 0.3), label=1, particles=50, steps=20)\narrows",
-    "from diffusion_lessons.checkpoints import load_pretrained\n"
+    "from diffusion_lessons.networks.checkpoints import load_pretrained\n"
     "net = load_pretrained('digits-adm')\n"
     "boxes = UNetExplorer(net, images, times=range(50, 1000, 50), maps=12)\nboxes",
     "looks = AttentionExplorer(net, images, times=(10, 400))\nlooks",
@@ -129,7 +129,7 @@ def test_keys_and_mouse_repaint_and_python_hears(notebook: Page, name: str) -> N
 
 def test_forward_shows_the_picture_that_python_computes(notebook: Page) -> None:
     lab = notebook.lab
-    from diffusion_lessons.widgets._base import ring
+    from diffusion_lessons.page.widgets._base import ring
 
     noise = torch.randn(28, 28, generator=torch.Generator().manual_seed(0))
     schedule = linear_schedule()

@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from diffusion_lessons.checkpoints import load_pretrained
-from diffusion_lessons.exact import GaussianMixture, ring_mixture
-from diffusion_lessons.models.gan import Discriminator, Gan, Generator
-from diffusion_lessons.sampling import sample
-from diffusion_lessons.schedule import linear_schedule
+from diffusion_lessons.math.exact import GaussianMixture, ring_mixture
+from diffusion_lessons.math.sampling import sample
+from diffusion_lessons.math.schedule import linear_schedule
+from diffusion_lessons.networks.checkpoints import load_pretrained
+from diffusion_lessons.networks.gan import Discriminator, Gan, Generator
 
 pytest.importorskip("anywidget")
 
-from diffusion_lessons import quiz, widgets
-from diffusion_lessons.widgets._base import ring
+from diffusion_lessons.course import quiz
+from diffusion_lessons.page import widgets
+from diffusion_lessons.page.widgets._base import ring
 
 # A model as a published page has it: values and their changes, and nobody who answers.
 SHOW = """async ({ module, css, state }) => {

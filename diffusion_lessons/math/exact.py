@@ -1,0 +1,122 @@
+"""A world in which the right answer is known: mixtures of round Gaussians.
+
+Noise a mixture and it stays a mixture, so its denoiser, score and class posterior are formulas.
+They are the oracle of the tests and the exact pictures of the lessons.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from .gaussian import randn_like
+from .sampling import Denoiser
+from .schedule import NoiseSchedule, Time
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """A mixture with component means [K, D], standard deviations [K] and weights [K].
+
+    Raises ValueError if the shapes disagree, a standard deviation is not above 0, or the weights
+    are not positive with sum 1.
+    """
+
+    means: Tensor
+    stds: Tensor
+    weights: Tensor
+
+    def __post_init__(self) -> None:
+        checks.floats(means=self.means)
+        checks.floats(stds=self.stds)
+        checks.floats(weights=self.weights)
+        if self.means.ndim != 2 or not (
+            self.stds.shape == self.weights.shape == self.means.shape[:1]
+        ):
+            raise ValueError(
+                "means must be [K, D], stds and weights [K]; got "
+                f"{list(self.means.shape)}, {list(self.stds.shape)}, {list(self.weights.shape)}"
+            )
+        if not (self.stds > 0).all():
+            raise ValueError("every standard deviation must be above 0")
+        total = self.weights.sum().item()
+        if not (self.weights > 0).all() or not math.isclose(total, 1, abs_tol=1e-6):
+            raise ValueError(f"weights must be positive and sum to 1, they sum to {total}")
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """n points [n, D] and the component each came from [n]."""
+        checks.amount("n", n, self.means.shape[1])
+        k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        x = self.means[k]
+        return x + self.stds[k, None] * randn_like(x, generator), k
+
+    def log_joint(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
+        """log p(component k, x_t), [B, D] -> [B, K]."""
+        self._check(x_t)
+        a_t = schedule.at(t, x_t).to(x_t.dtype)  # [] or [B, 1]
+        variance = a_t * self.stds**2 + 1 - a_t  # of each component after noising, [K] or [B, K]
+        gap = x_t[:, None] - a_t.sqrt()[..., None] * self.means  # [B, 1, D] - [K, D] -> [B, K, D]
+        squared = (gap**2).sum(-1)
+        D = x_t.shape[1]
+        return self.weights.log() - 0.5 * (squared / variance + D * (2 * math.pi * variance).log())
+
+    def log_prob(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
+        """log p(x_t) in nats, [B, D] -> [B]; t = 0 gives the data's own density."""
+        return self.log_joint(x_t, t, schedule).logsumexp(1)
+
+    def class_posterior(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
+        """p(component | x_t), [B, D] -> [B, K]: the perfect noisy classifier."""
+        return self.log_joint(x_t, t, schedule).softmax(1)
+
+    def denoise(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
+        """E[x_0 | x_t], [B, D] -> [B, D]: the perfect denoiser in squared error."""
+        self._check(x_t)
+        a_t = schedule.at(t, x_t).to(x_t.dtype)
+        variance = a_t * self.stds**2 + 1 - a_t
+        gap = x_t[:, None] - a_t.sqrt()[..., None] * self.means
+        pull = a_t.sqrt() * self.stds**2 / variance  # how far x_t moves a component's own guess
+        guess = self.means + pull[..., None] * gap  # E[x_0 | x_t, component], [B, K, D]
+        return (self.class_posterior(x_t, t, schedule)[..., None] * guess).sum(1)
+
+    def denoiser(self, schedule: NoiseSchedule) -> Denoiser:
+        """`denoise` as a denoiser for `sample`."""
+        return lambda x_t, t: self.denoise(x_t, t, schedule)
+
+    def score(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
+        """grad log p(x_t), [B, D] -> [B, D]: the direction towards more likely points."""
+        self._check(x_t)
+        a_t = schedule.at(t, x_t).to(x_t.dtype)
+        variance = a_t * self.stds**2 + 1 - a_t
+        gap = x_t[:, None] - a_t.sqrt()[..., None] * self.means
+        weight = self.class_posterior(x_t, t, schedule) / variance
+        return -(weight[..., None] * gap).sum(1)
+
+    def _check(self, x_t: Tensor) -> None:
+        checks.floats(x_t=x_t)
+        if x_t.ndim != 2 or x_t.shape[1] != self.means.shape[1]:
+            raise ValueError(f"x_t must be [B, {self.means.shape[1]}], got {list(x_t.shape)}")
+
+
+def grid_mixture(side: int = 5, std: float = 0.05, spacing: float = 0.5) -> GaussianMixture:
+    """side x side equal round Gaussians on a square grid around 0, in two dimensions."""
+    checks.whole("side", side, 1, 100)
+    checks.number("spacing", spacing)
+    ticks = (torch.arange(side) - (side - 1) / 2) * spacing
+    means = torch.cartesian_prod(ticks, ticks)
+    return _equal(means, std)
+
+
+def ring_mixture(count: int = 8, std: float = 0.1, radius: float = 1.0) -> GaussianMixture:
+    """``count`` equal round Gaussians on a circle around 0, in two dimensions."""
+    checks.whole("count", count, 1, 10_000)
+    checks.number("radius", radius)
+    angle = 2 * math.pi * torch.arange(count) / count
+    return _equal(radius * torch.stack([angle.cos(), angle.sin()], 1), std)
+
+
+def _equal(means: Tensor, std: float) -> GaussianMixture:
+    checks.positive("std", std)
+    K = len(means)
+    return GaussianMixture(means, torch.full((K,), std), torch.full((K,), 1 / K))

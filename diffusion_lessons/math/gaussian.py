@@ -1,0 +1,175 @@
+"""The Gaussians of a diffusion process, each in closed form.
+
+Every function goes from a time s to a later time t or back, for any s < t, so a stride of one and
+a stride of a hundred are the same formula. Coefficients are worked out in float64 and rounded
+once, where they meet the picture.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from .schedule import NoiseSchedule, Time
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A Gaussian with independent components: ``mean`` [B, ...] and a ``std`` that broadcasts."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __post_init__(self) -> None:
+        checks.stretched(mean=self.mean, std=self.std)
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """One draw, the shape of ``mean``; if nothing is random, no random number is used up."""
+        if self.std.device.type == "cpu" and not self.std.any():  # elsewhere it would have to wait
+            return self.mean
+        return self.mean + self.std * randn_like(self.mean, generator)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log density of each example in nats, [B, ...] -> [B]."""
+        checks.batch(2, x=x)
+        checks.stretched(x=x, mean=self.mean)
+        z = (x - self.mean) / self.std
+        log_density = -0.5 * (z**2 + math.log(2 * math.pi)) - torch.log(self.std)
+        return log_density.flatten(1).sum(1)
+
+
+def randn_like(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Standard normal noise of x's shape, dtype and device, drawn on the generator's device."""
+    device = generator.device if generator is not None else x.device
+    draw = partial(torch.randn, generator=generator, device=device, dtype=x.dtype)
+    noise = own_rows(draw, x.shape, generator)
+    # On its way to a GPU it is copied aside first, so nobody waits until the GPU has it.
+    return noise.to(x.device, non_blocking=x.is_cuda and not noise.is_cuda)
+
+
+class Share(torch.Generator):
+    """Random numbers for a batch of which this process has one part of ``size``, number ``rank``.
+
+    If all processes seed theirs alike and draw through `own_rows`, they use together the very
+    numbers that one process would.
+    """
+
+    rank, size = 0, 1
+
+
+def own_rows(
+    draw: Callable[[Sequence[int]], Tensor],
+    shape: Sequence[int],
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """``draw(shape)``, or from a `Share` this process's rows of the whole batch's draw.
+
+    Use it for whatever is drawn anew for each row of a batch in training: shape is [B, ...].
+    """
+    if not isinstance(generator, Share):
+        return draw(shape)
+    n, *rest = shape
+    return draw((n * generator.size, *rest))[generator.rank * n : (generator.rank + 1) * n]
+
+
+def forward(x_s: Tensor, s: Time, t: Time, schedule: NoiseSchedule) -> Gaussian:
+    """q(x_t | x_s) for any s < t: the picture shrinks a little, the noise fills it up.
+
+    DDPM (arXiv 2006.11239) eq. 2 at s = t - 1 and eq. 4 at s = 0. ``x_s`` is [B, ...].
+    """
+    checks.floats(x_s=x_s)
+    a_s, a_t = schedule.at(s, x_s), schedule.at(t, x_s)
+    check_order(a_s, a_t)
+    a_ts = a_t / a_s  # signal kept from s to t
+    dtype = x_s.dtype
+    return Gaussian(a_ts.sqrt().to(dtype) * x_s, (1 - a_ts).sqrt().to(dtype))
+
+
+def posterior(x_t: Tensor, x_0: Tensor, t: Time, s: Time, schedule: NoiseSchedule) -> Gaussian:
+    """q(x_s | x_t, x_0) for any s < t: where x_t came from, if the clean picture is known.
+
+    DDPM eq. 6-7, for any stride. At s = 0 it is x_0 itself, with standard deviation 0.
+    ``x_t`` and ``x_0`` are [B, ...].
+    """
+    checks.floats(x_t=x_t, x_0=x_0)
+    a_s, a_t = schedule.at(s, x_t), schedule.at(t, x_t)
+    check_order(a_s, a_t)
+    a_ts = a_t / a_s
+    weight_0 = a_s.sqrt() * (1 - a_ts) / (1 - a_t)
+    weight_t = a_ts.sqrt() * (1 - a_s) / (1 - a_t)
+    std = posterior_variance(a_t, a_s).sqrt()
+    dtype = x_t.dtype
+    return Gaussian(weight_0.to(dtype) * x_0 + weight_t.to(dtype) * x_t, std.to(dtype))
+
+
+def posterior_variance(a_t: Tensor, a_s: Tensor) -> Tensor:
+    """beta_tilde of DDPM eq. 7 for any stride, from alpha_bar at t and at s."""
+    return (1 - a_s) / (1 - a_t) * (1 - a_t / a_s)
+
+
+def forward_variance(a_t: Tensor, a_s: Tensor) -> Tensor:
+    """beta of DDPM for any stride, but 0 for the step to s = 0, as in its Algorithm 2."""
+    return (1 - a_t / a_s) * (a_s < 1)
+
+
+def noise_to_x0(x_t: Tensor, noise: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
+    """The clean picture that this noise would have turned into x_t (DDPM eq. 4 solved for x_0)."""
+    checks.floats(x_t=x_t, noise=noise)
+    a_t = schedule.at(t, x_t)
+    dtype = x_t.dtype
+    return (x_t - (1 - a_t).sqrt().to(dtype) * noise) / a_t.sqrt().to(dtype)
+
+
+def x0_to_noise(x_t: Tensor, x_0: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
+    """The noise that turns x_0 into x_t (DDPM eq. 4 solved for the noise).
+
+    At t = 0 there is no noise to find: ValueError.
+    """
+    checks.floats(x_t=x_t, x_0=x_0)
+    a_t = schedule.at(t, x_t)
+    if a_t.device.type == "cpu" and (a_t == 1).any():
+        raise ValueError("x_t at t = 0 is x_0 itself: no noise can be read off it")
+    dtype = x_t.dtype
+    return (x_t - a_t.sqrt().to(dtype) * x_0) / (1 - a_t).sqrt().to(dtype)
+
+
+def kl_divergence(p: Gaussian, q: Gaussian) -> Tensor:
+    """KL(p || q) of each example in nats, [B]."""
+    checks.batch(2, p=p.mean)
+    checks.stretched(p=p.mean, q=q.mean)
+    ratio = (p.std / q.std) ** 2
+    kl = 0.5 * (ratio - 1 - torch.log(ratio) + ((p.mean - q.mean) / q.std) ** 2)
+    return kl.flatten(1).sum(1)
+
+
+def discretized_log_likelihood(x_0: Tensor, decoder: Gaussian, levels: int = 256) -> Tensor:
+    """log p(x_0 | x_1) of 8-bit pictures, in nats per example [B] (DDPM eq. 13).
+
+    ``x_0`` holds ``levels`` evenly spaced values in [-1, 1]; each pixel's probability is the
+    decoder's mass in the bin around its value, the outermost bins reaching to infinity.
+    """
+    checks.batch(2, x_0=x_0)
+    checks.stretched(x_0=x_0, decoder=decoder.mean)
+    checks.whole("levels", levels, 2)
+    half = 1 / (levels - 1)
+    upper = torch.where(x_0 > 1 - half, math.inf, x_0 + half)
+    lower = torch.where(x_0 < -1 + half, -math.inf, x_0 - half)
+    # Measured from the mean outwards, where the tails are small numbers: a difference of two
+    # numbers near 1 would be lost in float32.
+    side = torch.where(x_0 < decoder.mean, -1.0, 1.0)
+
+    def tail(edge: Tensor) -> Tensor:
+        return torch.erfc(side * (edge - decoder.mean) / (decoder.std * math.sqrt(2))) / 2
+
+    mass = side * (tail(lower) - tail(upper))
+    return mass.clamp(min=1e-12).log().flatten(1).sum(1)
+
+
+def check_order(a_s: Tensor, a_t: Tensor) -> None:
+    """Refuse s >= t. On a GPU the check would make it wait, so there it is left to the caller."""
+    if a_s.device.type == a_t.device.type == "cpu" and not (a_t < a_s).all():
+        raise ValueError("the times must satisfy s < t")

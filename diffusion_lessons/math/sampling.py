@@ -1,0 +1,260 @@
+"""From noise to data: the reverse steps, and the one loop that runs them all.
+
+A denoiser is any callable ``(x_t, t) -> x0_hat``, its best guess of the clean picture. A network
+that predicts noise, a guided one, a clipped one and a GAN's generator all become denoisers, so one
+`sample` serves them all.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from .gaussian import (
+    Gaussian,
+    check_order,
+    discretized_log_likelihood,
+    forward,
+    kl_divergence,
+    noise_to_x0,
+    posterior,
+    posterior_variance,
+    x0_to_noise,
+)
+from .schedule import NoiseSchedule
+
+Denoiser = Callable[[Tensor, int], Tensor]
+"""(x_t [B, ...], t) -> x0_hat [B, ...]"""
+
+NoiseModel = Callable[[Tensor, Tensor], Tensor]
+"""(x_t [B, ...], t [B]) -> noise [B, ...]"""
+
+Variance = Callable[[Tensor, Tensor], Tensor]
+"""(alpha_bar at t, alpha_bar at s) -> variance of the step from t to s"""
+
+
+class Step(NamedTuple):
+    """Where a sampler is: ``x`` at time ``t``, and the clean picture it expects from there."""
+
+    t: int
+    x: Tensor
+    x0_hat: Tensor
+
+
+def thin(steps: Sequence[Step], count: int) -> list[Step]:
+    """At most ``count`` of the steps, evenly spread, the first and the last among them.
+
+    Raises ValueError if count is below 2.
+    """
+    checks.whole("count", count, 2)
+    if len(steps) <= count:
+        return list(steps)
+    return [steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count)]
+
+
+StepRule = Callable[[Tensor, Tensor, int, int, NoiseSchedule], Gaussian]
+"""(x_t, x0_hat, t, s, schedule) -> distribution of x_s"""
+
+
+def from_noise_model(
+    model: NoiseModel, schedule: NoiseSchedule, clip: float | None = None
+) -> Denoiser:
+    """A noise-predicting network as a denoiser (DDPM eq. 4 solved for x_0).
+
+    ``clip`` limits x0_hat to -clip..clip. DDPM's released code does so with 1 for pictures, its
+    paper does not say it; at high noise a small error in the noise is a huge one in x0_hat.
+    Raises ValueError if clip is not above 0.
+    """
+    if clip is not None:
+        checks.positive("clip", clip)
+
+    def denoiser(x_t: Tensor, t: int) -> Tensor:
+        time = torch.full((len(x_t),), t, device=x_t.device)
+        x0_hat = noise_to_x0(x_t, model(x_t, time), t, schedule)
+        return x0_hat if clip is None else x0_hat.clamp(-clip, clip)
+
+    return denoiser
+
+
+def ddpm_step(
+    x_t: Tensor,
+    x0_hat: Tensor,
+    t: int,
+    s: int,
+    schedule: NoiseSchedule,
+    variance: Variance = posterior_variance,
+) -> Gaussian:
+    """p(x_s | x_t): the posterior of DDPM eq. 7 with the guess x0_hat in the place of x_0.
+
+    ``variance`` is `posterior_variance` (the paper's beta_tilde) or `forward_variance` (its beta).
+    """
+    checks.floats(x_t=x_t, x0_hat=x0_hat)
+    a_s, a_t = schedule.at(s, x_t), schedule.at(t, x_t)
+    std = variance(a_t, a_s).sqrt().to(x_t.dtype)
+    return Gaussian(posterior(x_t, x0_hat, t, s, schedule).mean, std)
+
+
+def ddim_step(
+    x_t: Tensor, x0_hat: Tensor, t: int, s: int, schedule: NoiseSchedule, eta: float = 0.0
+) -> Gaussian:
+    """DDIM (arXiv 2010.02502) eq. 12: predicted x_0, direction pointing to x_t, random noise.
+
+    ``eta`` = 0 draws no noise, 1 is `ddpm_step`, for any stride. Raises ValueError for an eta
+    outside 0..1.
+    """
+    checks.floats(x_t=x_t, x0_hat=x0_hat)
+    checks.share("eta", eta)
+    a_s, a_t = schedule.at(s, x_t), schedule.at(t, x_t)
+    check_order(a_s, a_t)
+    sigma = eta * posterior_variance(a_t, a_s).sqrt()
+    # The noise seen in x_t is (x_t - sqrt(a_t) x0_hat) / sqrt(1 - a_t); `direction` of it stays.
+    direction = ((1 - a_s - sigma**2).clamp(min=0) / (1 - a_t)).sqrt()
+    weight_0 = a_s.sqrt() - direction * a_t.sqrt()
+    dtype = x_t.dtype
+    mean = weight_0.to(dtype) * x0_hat + direction.to(dtype) * x_t
+    return Gaussian(mean, sigma.to(dtype))
+
+
+@torch.no_grad()
+def sample(
+    denoiser: Denoiser,
+    x_T: Tensor,
+    schedule: NoiseSchedule,
+    steps: int | None = None,
+    step: StepRule = ddpm_step,
+    generator: torch.Generator | None = None,
+    times: list[int] | None = None,
+) -> Iterator[Step]:
+    """Walk from x_T [B, ...] to a picture, one denoiser call a step.
+
+    Yields ``Step(t, x_t, x0_hat)`` at each time visited, T first, at last ``Step(0, x_0, x_0)``:
+    ``*_, last = sample(...)`` keeps the picture, ``last.x``. ``steps`` are spread evenly over
+    T..0 (default: all T); ``times`` gives the times themselves instead, falling, ending at 0.
+    Options of a step rule go in with functools.partial: ``step=partial(ddim_step, eta=0.5)``.
+    Raises ValueError for impossible steps or times, before the first step.
+    """
+    checks.batch(x_T=x_T)
+    visited = _visited(schedule, steps, times)
+    x = x_T
+    for t, s in pairwise(visited):
+        x0_hat = denoiser(x, t)
+        yield Step(t, x, x0_hat)
+        x = step(x, x0_hat, t, s, schedule).sample(generator)
+    yield Step(0, x, x)
+
+
+@torch.no_grad()
+def ddim_invert(
+    denoiser: Denoiser,
+    x_0: Tensor,
+    schedule: NoiseSchedule,
+    steps: int | None = None,
+    generator: torch.Generator | None = None,
+    times: list[int] | None = None,
+) -> Iterator[Step]:
+    """Walk pictures x_0 [B, ...] up to the noise from which DDIM with eta = 0 makes them.
+
+    Yields ``Step(t, x_t, x0_hat)`` at the times 0, 1 and then those of `sample` in reverse:
+    ``*_, top = ddim_invert(...)`` keeps the code, ``top.x``. ``steps``, ``times`` (falling) and
+    errors are those of `sample`. The denoiser is called once at each time but 0 and the last,
+    whose x0_hat is the one of the time before.
+
+    From 0 to 1 the step is `forward`'s own draw, noise of standard deviation sqrt(beta_1), far too
+    little to see: the walk down makes flat paper out of any noise, so none can be read off a
+    perfectly flat x_0, and the code would be too quiet. From 1 on nothing is random: a step from
+    s up to t is DDIM's eq. 12 with the two exchanged (its appendix D.1 encodes so). It uses the
+    noise that the denoiser sees at s, where the way down uses the one at t; this is Euler's method
+    for one differential equation, walked in either direction, and its error falls with the steps.
+    """
+    checks.batch(x_0=x_0)
+    upward = [1, *(t for t in reversed(_visited(schedule, steps, times)) if t > 1)]
+    yield Step(0, x_0, x_0)
+    x, x0_hat = forward(x_0, 0, 1, schedule).sample(generator), x_0
+    for s, t in pairwise(upward):
+        x0_hat = denoiser(x, s)
+        yield Step(s, x, x0_hat)
+        noise = x0_to_noise(x, x0_hat, s, schedule)
+        a_t = schedule.at(t, x)
+        x = a_t.sqrt().to(x.dtype) * x0_hat + (1 - a_t).sqrt().to(x.dtype) * noise
+    yield Step(upward[-1], x, x0_hat)
+
+
+def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
+    """Spherical interpolation between noises a and b [B, ...]: a at share 0, b at share 1.
+
+    Each example is one vector; the way between two goes along the great circle, so that its length
+    stays that of noise (DDIM appendix D.5; Shoemake 1985). ``share`` is a number or a tensor that
+    broadcasts, 0..1. Vectors that point the same way are mixed in a straight line. Raises
+    ValueError for shapes that differ, and for vectors that point opposite ways: no great circle is
+    shorter than the others there.
+    """
+    checks.floats(a=a, b=b)
+    if a.ndim < 2:
+        raise ValueError(f"a and b must be [B, ...], got {list(a.shape)}")
+    if not isinstance(share, Tensor):
+        checks.share("share", share)
+    share = torch.as_tensor(share, dtype=a.dtype, device=a.device)
+    checks.stretched(a=a, share=share)
+    if not ((share >= 0) & (share <= 1)).all():
+        raise ValueError(f"share must lie in 0..1, got {share.tolist()}")
+    lengths = a.flatten(1).norm(dim=1) * b.flatten(1).norm(dim=1)
+    if not (lengths > 0).all():
+        raise ValueError("a and b must be finite, and no row of them zero: it points nowhere")
+    cosine = (a * b).flatten(1).sum(1) / lengths
+    if (cosine < -1 + 1e-6).any():
+        raise ValueError("a and b point opposite ways: there is no shortest way between them")
+    angle = cosine.clamp(max=1).acos().view(-1, *[1] * (a.ndim - 1))
+    near = angle < 1e-4
+    safe = torch.where(near, torch.ones_like(angle), angle)
+    weight_a = torch.where(near, 1 - share, ((1 - share) * safe).sin() / safe.sin())
+    weight_b = torch.where(near, share, (share * safe).sin() / safe.sin())
+    return weight_a * a + weight_b * b
+
+
+def _visited(schedule: NoiseSchedule, steps: int | None, times: list[int] | None) -> list[int]:
+    """The times of a walk from noise to data, checked."""
+    if times is None:
+        return schedule.times(steps)
+    if steps is not None:
+        raise ValueError("give steps or times, not both")
+    for t in times:
+        checks.whole("each of times", t, 0, schedule.T)
+    if len(times) < 2 or times[-1] != 0 or any(t <= s for t, s in pairwise(times)):
+        raise ValueError(f"times must fall strictly from at most {schedule.T} to 0, got {times}")
+    return times
+
+
+@torch.no_grad()
+def elbo_terms(
+    denoiser: Denoiser,
+    x_0: Tensor,
+    schedule: NoiseSchedule,
+    generator: torch.Generator | None = None,
+    levels: int = 256,
+) -> Tensor:
+    """L_0 .. L_T of the variational bound (DDPM eq. 5) for 8-bit pictures, nats [T+1, B].
+
+    Their sum bounds -log p(x_0) from above. ``x_0`` [B, ...] holds ``levels`` values in -1..1. The
+    step's variance is the posterior's; the last step, L_0, is the discretised Gaussian of eq. 13
+    with variance beta_1. One noised copy of each picture at each time: T denoiser calls.
+    """
+    checks.batch(2, x_0=x_0)
+    x_0 = x_0.double()
+
+    def guess(t: int) -> tuple[Tensor, Tensor]:
+        x_t = forward(x_0, 0, t, schedule).sample(generator)
+        return x_t, denoiser(x_t.float(), t).double()
+
+    _, x0_hat = guess(1)
+    decoder = Gaussian(x0_hat, forward(x_0, 0, 1, schedule).std)
+    terms = [-discretized_log_likelihood(x_0, decoder, levels)]
+    for t in range(2, schedule.T + 1):
+        x_t, x0_hat = guess(t)
+        true = posterior(x_t, x_0, t, t - 1, schedule)
+        terms.append(kl_divergence(true, ddpm_step(x_t, x0_hat, t, t - 1, schedule)))
+    prior = Gaussian(torch.zeros_like(x_0), torch.ones((), dtype=x_0.dtype))
+    terms.append(kl_divergence(forward(x_0, 0, schedule.T, schedule), prior))
+    return torch.stack(terms)

@@ -1,0 +1,166 @@
+"""Two papers' ablations in our size: the same training with one part changed, measured.
+
+ADM's of the U-Net (`ablate`), and DDGAN's of its latent and its number of steps (`ablate_gan`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..data import digits, to_unit
+from ..math.schedule import NoiseSchedule, linear_schedule
+from ..networks.checkpoints import machine
+from ..networks.compute import Compute, fastest
+from ..networks.gan import Gan
+from ..networks.unet import UNet
+from ..training.batches import step_generator
+from ..training.loop import TrainStep, watch
+from ..training.losses import noise_prediction_loss
+from ..training.recipes import digits_ddgan, train_on_digits
+from .evaluation import evaluate
+from .tables import Row, Table
+
+BASE: dict[str, Any] = {
+    "channels": 32,
+    "blocks": 1,
+    "heads": 1,
+    "attention_resolutions": [7],
+    "residual_resampling": False,
+    "adaptive_norm": True,
+    "rescale_residual": False,
+}
+"""The U-Net without ADM's changes, but for AdaGN: arguments of `UNet`."""
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "depth for width": {"channels": 24, "blocks": 2},
+    "4 heads": {"heads": 4},
+    "attention at 14 and 7": {"attention_resolutions": [14, 7]},
+    "BigGAN up and down": {"residual_resampling": True},
+    "rescaling": {"rescale_residual": True},
+    "all three": {"heads": 4, "attention_resolutions": [14, 7], "residual_resampling": True},
+    "addition for AdaGN": {"adaptive_norm": False},
+}
+"""What each variant changes of `BASE`; "all three" are heads, attention and BigGAN, as in ADM."""
+
+GAN_VARIANTS: dict[str, dict[str, Any]] = {
+    "T = 4": {},
+    "no z": {"latent": 0},
+    "T = 1": {"T": 1},
+    "T = 2": {"T": 2},
+    "T = 8": {"T": 8},
+}
+"""What each variant changes of `digits_ddgan`; T = 1 is a plain GAN."""
+
+BATCH = 64
+KEPT = ("class_accuracy", "frechet_distance", "precision", "recall", "density", "coverage", "floor")
+
+
+def ablate(
+    out: Path | str,
+    seeds: Sequence[int] = (0, 1, 2),
+    steps: int = 1000,
+    samples: int = 2000,
+    sampling_steps: int = 20,
+    variants: Sequence[str] = tuple(VARIANTS),
+) -> Iterator[Row]:
+    """Train every variant with every seed for as many updates, measure it; yields each new row.
+
+    A row is what `evaluate` finds in ``samples`` digits, drawn by DDIM in
+    ``sampling_steps`` steps, with the loss on the test digits. The table is the JSON file ``out``;
+    a run that was cut off goes on after the last row, in the number format in which it began.
+    Raises ValueError for a variant that does not exist, or a file of another budget.
+    """
+    _check(variants, VARIANTS)
+    head = {"base": BASE, "batch_size": BATCH, "steps": steps}
+    head |= {"samples": samples, "sampling_steps": sampling_steps}
+    schedule = linear_schedule()
+
+    def run(variant: str, seed: int, compute: Compute) -> Iterator[TrainStep]:
+        torch.manual_seed(seed)  # the first weights
+        model = UNet(**BASE | VARIANTS[variant])
+        return train_on_digits(model, seed, BATCH, ema=0.995, steps=steps, compute=compute)
+
+    def measured(network: Any) -> dict[str, Any]:
+        found = evaluate(network, schedule, samples, sampling_steps, progress=False)
+        return {"test_loss": round(held_out_loss(network, schedule), 6), **found}
+
+    yield from _rows(Table(out, head, _settings), seeds, variants, run, measured)
+
+
+def ablate_gan(
+    out: Path | str,
+    seeds: Sequence[int] = (0,),
+    steps: int = 1200,
+    samples: int = 5000,
+    variants: Sequence[str] = tuple(GAN_VARIANTS),
+) -> Iterator[Row]:
+    """The same for the denoising diffusion GAN of digits: without z, and with other T.
+
+    Each draws in as many steps as it was trained for.
+    """
+    _check(variants, GAN_VARIANTS)
+    head = {"base": "digits-ddgan", "batch_size": BATCH, "steps": steps, "samples": samples}
+
+    def run(variant: str, seed: int, compute: Compute) -> Iterator[TrainStep]:
+        return digits_ddgan(seed, steps, **GAN_VARIANTS[variant], compute=compute)
+
+    def measured(network: Any) -> dict[str, Any]:
+        assert isinstance(network, Gan)
+        return evaluate(network, linear_schedule(), samples, network.T, 1.0, progress=False)
+
+    yield from _rows(Table(out, head, _settings), seeds, variants, run, measured)
+
+
+def _check(variants: Sequence[str], known: dict[str, Any]) -> None:
+    if unknown := set(variants) - set(known):
+        raise ValueError(f"variants must be of {list(known)}, got {sorted(unknown)}")
+
+
+def _rows(
+    table: Table,
+    seeds: Sequence[int],
+    variants: Sequence[str],
+    run: Callable[[str, int, Compute], Iterator[TrainStep]],
+    measured: Callable[[nn.Module], dict[str, Any]],
+) -> Iterator[Row]:
+    # All rows alike: a machine under load may take another format for the fastest.
+    compute = Compute.from_dict(table.rows[0]["compute"]) if table.rows else fastest()
+    for seed in seeds:
+        for variant in variants:
+            if (seed, variant) in table:
+                continue
+            *_, last = watch(run(variant, seed, compute), f"{variant}, seed {seed}")
+            found = measured(last.model)
+            row = {
+                "variant": variant,
+                "seed": seed,
+                "parameters": sum(p.numel() for p in last.model.parameters()),
+                "training_seconds": round(last.seconds, 1),
+                **{name: found[name] for name in ("test_loss", *KEPT) if name in found},
+                "compute": compute.as_dict(),
+                "machine": machine(),
+            }
+            table.add(row)
+            yield row
+
+
+@torch.no_grad()
+def held_out_loss(model: nn.Module, schedule: NoiseSchedule) -> float:
+    """L_simple on 2,500 test digits, each at one time, with the same noise for every model."""
+    test = digits(train=False)
+    device = next(model.parameters()).device
+    losses = []
+    parts = zip(test.images[:2500].split(500), test.labels[:2500].split(500), strict=True)
+    for i, (images, label) in enumerate(parts):
+        x_0, generator = to_unit(images).to(device), step_generator(0, i)
+        how = (x_0, schedule, generator, label.to(device))
+        losses.append(noise_prediction_loss(model, *how, drop_label=0))
+    return torch.stack(losses).mean().item()
+
+
+def _settings(row: Row) -> tuple[int, str]:
+    return row["seed"], row["variant"]

@@ -1,0 +1,142 @@
+"""Matplotlib pictures of images, points, schedules and sampling steps."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from .. import checks
+from ..data import to_bytes
+from ..math.sampling import Step, thin
+from ..networks.unet import UNet
+from .palette import NOISE, RESULT, SIGNAL
+
+
+def tile(images: Tensor, columns: int | None = None) -> np.ndarray:
+    """Pictures in -1..1, rows of ``columns``, as one picture of bytes.
+
+    Grey ones [N, 1, H, W] make [h, w], coloured ones [N, 3, H, W] make [h, w, 3].
+    """
+    checks.floats(images=images)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
+        shapes = "[N, 1, H, W] or [N, 3, H, W] with N >= 1"
+        raise ValueError(f"images must be {shapes}, got {list(images.shape)}")
+    n, C, H, W = images.shape
+    columns = min(n, 10) if columns is None else columns
+    checks.whole("columns", columns, 1, 1000)
+    rows = math.ceil(n / columns)
+    canvas = torch.zeros(rows * columns, C, H, W, dtype=torch.uint8)
+    canvas[:n] = to_bytes(images.detach().cpu())
+    canvas = canvas.view(rows, columns, C, H, W).permute(0, 3, 1, 4, 2)  # [rows, H, columns, W, C]
+    picture = canvas.reshape(rows * H, columns * W, C).numpy()
+    return picture[:, :, 0] if C == 1 else picture
+
+
+def show_images(
+    images: Tensor, columns: int | None = None, title: str = "", scale: float = 0.8
+) -> Figure:
+    """Pictures [N, 1 or 3, H, W] in -1..1 as a grid; ``scale`` is the width of one in inches."""
+    checks.positive("scale", scale)
+    picture = tile(images, columns)
+    h, w = picture.shape[0] / images.shape[2], picture.shape[1] / images.shape[3]
+    figure, ax = plt.subplots(figsize=(w * scale, h * scale + (0.3 if title else 0)))
+    _picture(ax, picture, title)
+    plt.close(figure)  # a notebook shows what a cell returns; do not show it twice
+    return figure
+
+
+def show_rows(rows: dict[str, Tensor], scale: float = 0.8, heads: Sequence[str] = ()) -> Figure:
+    """Named rows of pictures [N, 1, H, W], one under the other, ``heads`` above the columns."""
+    if not rows:
+        raise ValueError("rows must hold at least one row of pictures")
+    checks.positive("scale", scale)
+    n = max(len(images) for images in rows.values())
+    figure, axes = plt.subplots(
+        len(rows), 1, figsize=(n * scale + 1.2, len(rows) * scale + 0.3), squeeze=False
+    )
+    for ax, (name, images) in zip(axes[:, 0], rows.items(), strict=True):
+        _picture(ax, tile(images, n))
+        ax.set_ylabel(name, rotation=0, ha="right", va="center")
+    width = next(iter(rows.values())).shape[3]
+    for i, head in enumerate(heads):
+        axes[0, 0].text((i + 0.5) * width, -3, head, ha="center", fontsize=9)
+    plt.close(figure)
+    return figure
+
+
+def show_steps(steps: Iterable[Step], columns: int = 8, which: int = 0) -> Figure:
+    """One picture's way out of the noise: x_t above, x0_hat below, at evenly spaced moments."""
+    kept = thin(list(steps), columns)
+    rows = {
+        "$x_t$": torch.stack([step.x[which] for step in kept]),
+        r"$\hat x_0$": torch.stack([step.x0_hat[which] for step in kept]),
+    }
+    return show_rows(rows, heads=[f"t = {step.t}" for step in kept])
+
+
+def show_points(clouds: dict[str, Tensor], limit: float = 3.0, size: float = 2.5) -> Figure:
+    """Named sets of points [N, 2] side by side."""
+    for name, points in clouds.items():
+        checks.floats(**{name: points})
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise ValueError(f"clouds must be points [N, 2], got {list(points.shape)} for {name!r}")
+    if not clouds:
+        raise ValueError("clouds must hold at least one set of points")
+    checks.positive("limit", limit)
+    checks.positive("size", size)
+    figure, axes = plt.subplots(1, len(clouds), figsize=(size * len(clouds), size + 0.3))
+    for ax, (name, points) in zip(np.atleast_1d(axes), clouds.items(), strict=True):
+        ax.scatter(*points.detach().cpu().T, s=2, color=SIGNAL, alpha=0.5, linewidths=0)
+        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], title=name)
+        ax.set_aspect("equal")
+    figure.tight_layout()
+    plt.close(figure)
+    return figure
+
+
+def show_unet(model: UNet) -> Figure:
+    """A U-Net as boxes in the order of use: labelled with channels and resolution.
+
+    Arcs are the skip connections; a dot marks a stage with attention. Shapes are read off a real
+    pass through the network.
+    """
+    x_t = torch.zeros(1, model.in_channels, model.size, model.size)
+    *stages, _ = model.trace(x_t, torch.ones(1).long())
+    figure, ax = plt.subplots(figsize=(10, 3.6))
+    for i, stage in enumerate(stages):
+        _, channels, side, _ = stage.output.shape
+        colour = NOISE if stage.kind == "middle" else SIGNAL
+        ax.add_patch(Rectangle((i - 0.35, -side / 2), 0.7, side, color=colour, alpha=0.75))
+        words = f"{channels}\n{side}x{side}"
+        ax.text(i, -side / 2 - 0.5, words, ha="center", va="top", fontsize=9)
+        if stage.queries is not None:
+            ax.plot(i, 0, "o", color="white", ms=6)
+        if stage.skip is not None:
+            top = stages[stage.skip].output.shape[2] / 2
+            arc = {"arrowstyle": "->", "connectionstyle": "arc3,rad=-0.25", "color": RESULT}
+            ax.annotate("", (i, side / 2), (stage.skip, top), arrowprops=arc)
+    top = max(stage.output.shape[2] for stage in stages) / 2
+    ax.set(xlim=(-1, len(stages)), ylim=(-top - 4, 1.9 * top + 1), xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    plt.close(figure)
+    return figure
+
+
+def save_grid(path: Path | str, images: Tensor, columns: int | None = None, zoom: int = 2) -> None:
+    """Write pictures [N, 1 or 3, H, W] in -1..1 as one PNG, each pixel ``zoom`` wide."""
+    checks.whole("zoom", zoom, 1, 100)
+    picture = tile(images, columns).repeat(zoom, 0).repeat(zoom, 1)
+    plt.imsave(path, picture, cmap="gray", vmin=0, vmax=255)
+
+
+def _picture(ax: Axes, picture: np.ndarray, title: str = "") -> None:
+    ax.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.spines[:].set_visible(False)

@@ -1,0 +1,105 @@
+"""What UNetExplorer and AttentionExplorer share: passes of a network through noised pictures."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+import traitlets
+from torch import Tensor
+
+from ... import checks
+from ...math.gaussian import forward, noise_to_x0
+from ...math.schedule import NoiseSchedule
+from ._base import Explorer, as_bytes, check_pictures, check_seed, pack_greys, unpack_greys
+
+
+class Traced(Protocol):
+    """A network that can tell what its stages do, as `UNet` can."""
+
+    def trace(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> list[Any]: ...
+
+
+class Pass(NamedTuple):
+    """One pass of all pictures at one time."""
+
+    x_t: Tensor  # [N, 1, H, W]
+    x0_hat: Tensor  # [N, 1, H, W]
+    stages: list[Any]  # `Trace`s
+
+
+class NetworkExplorer(Explorer):
+    """Pictures [N, 1, H, W] noised up to chosen times, and what a network makes of them."""
+
+    picture = traitlets.Int(0, min=0).tag(sync=True)
+    t = traitlets.Int(0, min=0).tag(sync=True)
+
+    _times = traitlets.List(traitlets.Int()).tag(sync=True)
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W]
+    _x_0 = as_bytes()  # [N, H, W], greys
+    _x_t = as_bytes()  # [times, N, H, W], greys
+    _x0_hat = as_bytes()
+
+    def __init__(
+        self,
+        model: Traced,
+        images: Tensor,
+        schedule: NoiseSchedule,
+        label: Tensor | None,
+        times: Sequence[int],
+        seed: int,
+    ) -> None:
+        x_0 = check_pictures(images, most=6)
+        listed = list(times)
+        for t in listed:
+            checks.whole("each of times", t, 0)
+        if not listed or listed != sorted(set(listed)) or listed[0] < 1:
+            raise ValueError(f"times must rise, from 1 on, got {listed}")
+        if listed[-1] > schedule.T:
+            raise ValueError(f"times must lie in 1..{schedule.T}, got {listed[-1]}")
+        if not hasattr(model, "trace"):
+            raise ValueError(
+                f"model must be a U-Net that can trace its stages, got {type(model).__name__} "
+                "(give the network itself, not `fast` of it)"
+            )
+        check_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(len(x_0), 1, *x_0.shape[1:], generator=generator)
+        self.passes: list[Pass] = []
+        for t in listed:
+            q = forward(x_0[:, None], 0, t, schedule)
+            x_t = q.mean + q.std * noise
+            stages = model.trace(x_t, torch.full((len(x_t),), t), label)
+            x0_hat = noise_to_x0(x_t, stages[-1].output, t, schedule).clamp(-1, 1)
+            self.passes.append(Pass(x_t, x0_hat, stages))
+        super().__init__(
+            _times=listed,
+            _shape=list(x_0.shape),
+            _x_0=pack_greys(x_0),
+            _x_t=pack_greys(torch.stack([p.x_t for p in self.passes])),
+            _x0_hat=pack_greys(torch.stack([p.x0_hat for p in self.passes])),
+        )
+        self.t = listed[len(listed) // 2]
+
+    @traitlets.validate("picture", "t")
+    def _check_pass(self, proposal: Any) -> int:
+        name, value = proposal.trait.name, proposal.value
+        allowed = self._times if name == "t" else range((self._shape or [0])[0])
+        if allowed and value not in allowed:
+            given = ", ".join(map(str, allowed))
+            raise traitlets.TraitError(f"{name} must be one of {given}, got {value}")
+        return int(value)
+
+    def _shown(self, content: bytes) -> Tensor:
+        """The picture [H, W] at the chosen time, of greys [times, N, H, W]."""
+        every = unpack_greys(content, [len(self._times), *self._shape])
+        return every[self._times.index(self.t), self.picture]
+
+    @property
+    def x_t(self) -> Tensor:
+        """The noisy picture shown, clipped to -1..1, float32 [H, W]."""
+        return self._shown(self._x_t)
+
+    @property
+    def x0_hat(self) -> Tensor:
+        """What the network makes of it, clipped to -1..1, float32 [H, W]."""
+        return self._shown(self._x0_hat)

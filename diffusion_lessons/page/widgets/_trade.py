@@ -1,0 +1,160 @@
+"""Fidelity against diversity: samples at every scale of a knob, and the curves that were measured.
+
+What GuidanceExplorer and TruncationExplorer share; `trade.js` is its page.
+"""
+
+import math
+from collections.abc import Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import traitlets
+from torch import Tensor
+
+from ... import checks
+from ..palette import RESULT
+from ._base import INK, check_seed, new_figure, pack_greys, unpack_greys
+from ._computed import Computed, Part
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Curve = Sequence[tuple[float, float, float]]
+"""Measured points (scale, recall, precision)"""
+
+
+class TradeExplorer(Computed):
+    """Samples of one class by one of several methods, at one of several scales of its knob.
+
+    A part is a method, a class and a scale. A subclass checks its own arguments, calls
+    ``__init__`` and then `_precompute`, and says how the samples are drawn (`_drawn`).
+    """
+
+    method = traitlets.Unicode().tag(sync=True)
+    label = traitlets.Int(0).tag(sync=True)
+    scale = traitlets.Float(0.0).tag(sync=True)
+
+    _methods = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    _classes = traitlets.List(traitlets.Int()).tag(sync=True)
+    _scales = traitlets.List(traitlets.Float()).tag(sync=True)
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W]
+    _curves = traitlets.Dict().tag(sync=True)  # by method, [[scale, recall, precision], ...]
+
+    _scale_name = "scale"
+
+    def __init__(
+        self,
+        methods: Sequence[str],
+        classes: Sequence[int],
+        scales: Sequence[float],
+        shape: Sequence[int],
+        curves: Mapping[str, Curve] | None,
+        seed: int,
+    ) -> None:
+        check_seed(seed)
+        super().__init__(
+            seed=seed,
+            _methods=list(methods),
+            _classes=list(classes),
+            _scales=list(scales),
+            _shape=list(shape),
+            _curves={name: check_curve(name, curve) for name, curve in (curves or {}).items()},
+        )
+        self.method, self.label = self._methods[0], self._classes[0]
+        self.scale = min(self._scales, key=lambda scale: abs(scale - 1))
+
+    @traitlets.validate("method", "label", "scale")
+    def _check_chosen(self, proposal: Any) -> Any:
+        name = proposal.trait.name
+        every: dict[str, list[Any]] = {
+            "method": self._methods,
+            "label": self._classes,
+            "scale": self._scales,
+        }
+        allowed = every[name]
+        if allowed and proposal.value not in allowed:
+            given = ", ".join(map(str, allowed))
+            raise traitlets.TraitError(f"{name} must be one of {given}, got {proposal.value}")
+        return proposal.value
+
+    def _drawn(self, method: str, label: int, scale: float) -> Generator[None, None, Tensor]:
+        """Yields after each call of the network, returns pictures [N, 1, H, W]."""
+        raise NotImplementedError
+
+    def _compute(self, part: int) -> Part:
+        rest, at = divmod(part, len(self._scales))
+        row, column = divmod(rest, len(self._classes))
+        drawn = yield from self._drawn(self._methods[row], self._classes[column], self._scales[at])
+        return {"pictures": pack_greys(drawn)}
+
+    def pictures(
+        self, method: str | None = None, label: int | None = None, scale: float | None = None
+    ) -> Tensor:
+        """Samples, float32 [N, 1, H, W]: those shown unless others are named.
+
+        ValueError for a choice that was not given, LookupError if it is not computed yet for a new
+        noise.
+        """
+        method = self.method if method is None else method
+        label = self.label if label is None else label
+        scale = self.scale if scale is None else scale
+        if method not in self._methods or label not in self._classes or scale not in self._scales:
+            raise ValueError(
+                f"there are the methods {self._methods}, classes {self._classes} and scales "
+                f"{self._scales}; got {method!r}, {label} and {scale}"
+            )
+        row = self._methods.index(method) * len(self._classes) + self._classes.index(label)
+        part = self._part(row * len(self._scales) + self._scales.index(scale))
+        count, rows, columns = self._shape
+        return unpack_greys(part["pictures"], [count, 1, rows, columns])
+
+    def figure(self) -> "Figure":
+        """Samples of the chosen class and method at every scale, a row each."""
+        count, rows, columns = min(self._shape[0], 8), *self._shape[1:]
+        height = len(self._scales)
+        grid = torch.cat([self.pictures(scale=scale)[:count, 0] for scale in self._scales])
+        grid = grid.view(height, count, rows, columns).transpose(1, 2)
+        figure = new_figure(1.1 + 0.6 * count, 0.5 + 0.6 * height)
+        axes = figure.subplots()
+        picture = grid.reshape(height * rows, count * columns).numpy()
+        axes.imshow(picture, cmap="gray", vmin=-1, vmax=1)
+        middles = [(i + 0.5) * rows - 0.5 for i in range(height)]
+        axes.set_yticks(middles, [f"{scale:g}" for scale in self._scales])
+        axes.set_xticks([])
+        axes.tick_params(length=0, labelsize=9, colors=INK)
+        axes.spines[:].set_visible(False)
+        axes.set_ylabel(self._scale_name, color=INK, fontsize=9)
+        axes.set_title(f"class {self.label}, {self.method}", fontsize=10, color=RESULT)
+        return figure
+
+
+def check_rising(name: str, values: Sequence[float]) -> list[float]:
+    """Finite numbers that rise, at least one."""
+    for value in values:
+        checks.real(f"each of {name}", value)
+    listed = [float(value) for value in values]
+    if not listed or listed != sorted(set(listed)) or not all(map(math.isfinite, listed)):
+        raise ValueError(f"{name} must hold finite values that rise, got {list(values)}")
+    return listed
+
+
+def check_classes(classes: Sequence[int]) -> list[int]:
+    """Different labels from 0 on, at least one."""
+    wanted = list(classes)
+    whole = all(isinstance(label, int) and not isinstance(label, bool) for label in wanted)
+    if not wanted or not whole or len(set(wanted)) < len(wanted) or min(wanted) < 0:
+        raise ValueError(f"classes must be different labels from 0 on, got {list(classes)}")
+    return wanted
+
+
+def check_curve(name: str, curve: Curve) -> list[list[float]]:
+    """Points (scale, recall, precision), by scale."""
+    points = [[float(value) for value in point] for point in curve]
+    for point in points:
+        good = len(point) == 3 and all(map(math.isfinite, point))
+        if not good or not all(0 <= share <= 1 for share in point[1:]):
+            raise ValueError(
+                f"the curve of {name!r} must hold points (scale, recall, precision), the last two "
+                f"in 0..1, got {point}"
+            )
+    return sorted(points)

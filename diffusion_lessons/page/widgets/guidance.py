@@ -1,0 +1,89 @@
+"""One class asked for more and more insistently: what guidance gives, and what it takes."""
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ... import checks
+from ...math.sampling import Denoiser, Step, ddim_step, sample
+from ...math.schedule import NoiseSchedule
+from ._base import module_text
+from ._computed import check_batch, check_denoiser, draw
+from ._trade import Curve, TradeExplorer, check_classes, check_rising
+
+Guided = Callable[[Tensor, float], Denoiser]
+"""(labels [N], scale) -> the denoiser that draws those labels"""
+
+
+class GuidanceExplorer(TradeExplorer):
+    """Samples of one class under several guidances and scales, all from the same noise.
+
+    ``methods`` are named functions ``(labels [N], scale) -> denoiser``, such as a wrapped
+    `classifier_guidance`. For every method and every one of ``classes`` the pictures that `sample`
+    makes from ``x_T`` with `ddim_step` (eta 0) in ``steps`` steps, at every one of ``scales``.
+    ``curves`` are measured points (scale, recall, precision) by method: they are drawn beside the
+    pictures, with the chosen scale on them.
+
+    ``x_T`` is noise [N, 1, H, W], N at most 16. Everything is computed at once, with a progress
+    bar; "New noise", where there is a kernel, begins with the chosen pictures.
+
+    Synced traits: ``method``, ``label`` and ``scale`` (one of those given), ``seed`` (another one
+    is another noise). ``pictures()`` are the samples shown. Raises ValueError for values outside
+    these ranges, traitlets.TraitError for a choice that was not given.
+    """
+
+    _esm = module_text("trade.js", "guidance.js")
+
+    def __init__(
+        self,
+        methods: Mapping[str, Guided],
+        x_T: Tensor,
+        schedule: NoiseSchedule,
+        scales: Sequence[float] = (0, 0.5, 1, 2, 4, 8),
+        classes: Sequence[int] = tuple(range(10)),
+        steps: int = 20,
+        curves: Mapping[str, Curve] | None = None,
+        seed: int = 0,
+    ) -> None:
+        noise = check_batch(x_T, "x_T", 16)
+        listed = check_rising("scales", scales)
+        if not methods:
+            raise ValueError("methods must name at least one guidance")
+        wanted = check_classes(classes)
+        checks.whole("steps", steps, 1, schedule.T)
+        if unknown := (curves or {}).keys() - methods.keys():
+            raise ValueError(f"curves are of {sorted(unknown)}, which are not among the methods")
+        for guided in methods.values():
+            label = self._labels(len(noise), wanted[0], noise)
+            check_denoiser(guided(label, listed[-1]), noise, schedule.T)
+        self.methods, self.schedule, self.steps = dict(methods), schedule, steps
+        self._given = seed, noise
+        shape = [len(noise), *noise.shape[2:]]
+        super().__init__(list(methods), wanted, listed, shape, curves, seed)
+        self._precompute(len(methods) * len(wanted) * len(listed), "methods, classes and scales")
+
+    @staticmethod
+    def _labels(count: int, label: int, like: Tensor) -> Tensor:
+        return torch.full((count,), label, device=like.device)
+
+    @property
+    def x_T(self) -> Tensor:
+        """The starting noise [N, 1, H, W]: the one given, or the one of a later ``seed``."""
+        seed, noise = self._given
+        return noise if self.seed == seed else draw(noise, self.seed, use=0)
+
+    def sampled(self, method: str, label: int, scale: float) -> Iterator[Step]:
+        """The walk that ends in the pictures shown for this choice, computed now."""
+        x_T = self.x_T
+        denoiser = self.methods[method](self._labels(len(x_T), label, x_T), scale)
+        return sample(denoiser, x_T, self.schedule, self.steps, ddim_step)
+
+    def _calls(self, part: int) -> int:
+        return self.steps
+
+    def _drawn(self, method: str, label: int, scale: float) -> Generator[None, None, Tensor]:
+        for step in self.sampled(method, label, scale):
+            if step.t > 0:
+                yield
+        return step.x

@@ -1,0 +1,137 @@
+"""Where did x_t come from? One bump for a small step, several for a large one."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import traitlets
+from torch import Tensor
+
+from ...math.exact import GaussianMixture
+from ...math.gaussian import Gaussian
+from ...math.sampling import ddpm_step
+from ...math.schedule import NoiseSchedule, linear_schedule
+from ..palette import NOISE, RESULT, SIGNAL
+from ._base import Explorer, as_bytes, draw_axes, module_text, new_figure, pack
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REACH = 3.0  # of x_t
+SPAN = (-3.5, 3.5)  # of the axis
+
+
+class MultimodalExplorer(Explorer):
+    """q(x_s | x_t) of a mixture on a line, exactly, and the Gaussian that a DDPM step draws.
+
+    Three curves over x_s: the true q(x_s | x_t), a mixture of as many Gaussians as the data has;
+    DDPM's step `ddpm_step` with the exact denoiser, one Gaussian of variance beta_tilde around the
+    true mean; and q(x_s | x_t, x_0) for one chosen x_0, the middle of a component.
+
+    ``mixture`` has 2 to 6 components in one dimension. Synced traits: ``t`` (2..T), ``stride``
+    (1..T-1), ``x_t`` (-3..3), ``component``. ``s`` is ``t - stride``, but at least 1. ``exact()``,
+    ``step`` and ``overlap`` are what is shown. Raises ValueError for another mixture or a schedule
+    of one step, traitlets.TraitError for values outside their range.
+    """
+
+    _esm = module_text("back.js", "multimodal.js")
+
+    t = traitlets.Int(2).tag(sync=True)
+    stride = traitlets.Int(1, min=1).tag(sync=True)
+    x_t = traitlets.Float(0.1, min=-REACH, max=REACH).tag(sync=True)
+    component = traitlets.Int(0, min=0).tag(sync=True)
+
+    _alpha_bar = as_bytes()
+    _means = traitlets.List(traitlets.Float()).tag(sync=True)
+    _stds = traitlets.List(traitlets.Float()).tag(sync=True)
+    _weights = traitlets.List(traitlets.Float()).tag(sync=True)
+
+    def __init__(self, mixture: GaussianMixture, schedule: NoiseSchedule | None = None) -> None:
+        K, D = mixture.means.shape
+        if D != 1 or not 2 <= K <= 6:
+            raise ValueError(
+                f"mixture must have 2 to 6 components in one dimension, got {K} in {D}"
+            )
+        schedule = schedule or linear_schedule()
+        if schedule.T < 2:
+            raise ValueError(f"the schedule must have at least 2 steps, got T = {schedule.T}")
+        self.mixture, self.schedule = mixture, schedule
+        super().__init__(
+            t=max(2, round(0.6 * schedule.T)),
+            stride=max(1, round(0.02 * schedule.T)),
+            _alpha_bar=pack(schedule.alpha_bar, "<f8"),
+            _means=mixture.means[:, 0].tolist(),
+            _stds=mixture.stds.tolist(),
+            _weights=mixture.weights.tolist(),
+        )
+
+    @traitlets.validate("t", "stride", "component")
+    def _check_whole(self, proposal: Any) -> int:
+        name, T = proposal.trait.name, self.schedule.T
+        low, high = {
+            "t": (2, T),
+            "stride": (1, T - 1),
+            "component": (0, max(len(self._means) - 1, 0)),
+        }[name]
+        if not low <= proposal.value <= high:
+            raise traitlets.TraitError(f"{name} must lie in {low}..{high}, got {proposal.value}")
+        return int(proposal.value)
+
+    @property
+    def s(self) -> int:
+        """The earlier time, at least 1."""
+        return max(1, self.t - self.stride)
+
+    def exact(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The true q(x_s | x_t): weights, means and deviations of its bumps, float64 [K] each."""
+        a_s, a_t = (self.schedule.alpha_bar[time] for time in (self.s, self.t))
+        means, stds, weights = (
+            torch.tensor(x, dtype=torch.float64) for x in (self._means, self._stds, self._weights)
+        )
+        r, b = (a_t / a_s).sqrt(), 1 - a_t / a_s  # x_t = r x_s + sqrt(b) noise
+        middle, v = a_s.sqrt() * means, a_s * stds**2 + 1 - a_s  # of each component at time s
+        seen = r**2 * v + b  # variance of x_t within a component
+        log = weights.log() - 0.5 * ((self.x_t - r * middle) ** 2 / seen + seen.log())
+        precision = 1 / v + r**2 / b
+        return log.softmax(0), (middle / v + r * self.x_t / b) / precision, precision**-0.5
+
+    @property
+    def step(self) -> Gaussian:
+        """DDPM's step with the exact denoiser, mean float64 [1, 1]."""
+        x_t = torch.tensor([[self.x_t]], dtype=torch.float64)
+        double = GaussianMixture(
+            torch.tensor(self._means, dtype=torch.float64)[:, None],
+            torch.tensor(self._stds, dtype=torch.float64),
+            torch.tensor(self._weights, dtype=torch.float64),
+        )
+        return ddpm_step(
+            x_t, double.denoise(x_t, self.t, self.schedule), self.t, self.s, self.schedule
+        )
+
+    def curves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The densities of the true q(x_s | x_t) and of DDPM's step at places x float64 [N]."""
+        weights, means, stds = self.exact()
+        bells = torch.exp(-0.5 * ((x[:, None] - means) / stds) ** 2) / (stds * (2 * np.pi) ** 0.5)
+        p = self.step
+        return bells @ weights, p.log_prob(x[:, None]).exp()
+
+    @property
+    def overlap(self) -> float:
+        """The area that the two curves share, 0..1."""
+        x = torch.linspace(-6, 6, 24_001, dtype=torch.float64)
+        return float(torch.trapezoid(torch.minimum(*self.curves(x)), x))
+
+    def figure(self) -> "Figure":
+        """The curves at the current values."""
+        x = torch.linspace(*SPAN, 1401, dtype=torch.float64)
+        true, gauss = self.curves(x)
+        figure = new_figure(7, 3)
+        axes = figure.subplots()
+        title = f"from t = {self.t} back to s = {self.s}: they share {100 * self.overlap:.0f} %"
+        draw_axes(axes, f"$x_{{{self.s}}}$", title)
+        axes.fill_between(x, true, color=RESULT, alpha=0.25, lw=0)
+        axes.plot(x, true, color=RESULT, label="$q(x_s | x_t)$")
+        axes.plot(x, gauss, "--", color=NOISE, label="DDPM's step")
+        axes.plot(self.x_t, 0, "o", color=SIGNAL)
+        axes.legend(frameon=False, fontsize=9)
+        return figure

@@ -1,0 +1,193 @@
+"""Fewer steps, more or less noise: what DDIM's two knobs do to the same starting noise."""
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+import traitlets
+from torch import Tensor
+
+from ... import checks
+from ...math.sampling import Denoiser, Step, ddim_step, sample, thin
+from ...math.schedule import NoiseSchedule
+from ..palette import RESULT
+from ._base import (
+    INK,
+    as_bytes,
+    check_labels,
+    check_seed,
+    module_text,
+    new_figure,
+    pack_greys,
+    unpack_greys,
+)
+from ._computed import Computed, Part, check_batch, check_denoiser, draw, noise_seed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LEVELS = 12  # greys of a film: noise does not compress, so it is kept coarsely; see steps.js
+FRAMES = 7  # pictures of a walk, its two ends included
+
+
+class StepsExplorer(Computed):
+    """DDIM (arXiv 2010.02502) with every number of steps and every eta, from the same noise.
+
+    For each pair of ``steps`` and ``etas`` the pictures that `sample` makes from ``x_T`` with
+    `ddim_step`, at most 7 moments of the walk there, and the seconds it took. The noise drawn on
+    the way starts from the same seed each time. Below, the finished pictures for all ``steps`` at
+    the chosen eta, side by side.
+
+    ``x_T`` is noise [N, 1, H, W], N at most 16; six pictures make a state of about 400 kB. The
+    denoiser sees batches of N, so it may hold N labels; ``labels`` are captions. ``steps`` and
+    ``etas`` must rise; ``etas`` are the paper's. All are computed at once, sum(steps) * len(etas)
+    network calls, with a progress bar. "New noise" shows itself where there is a kernel.
+
+    Synced traits: ``steps`` and ``eta`` (one of those given), ``walk`` (0 the noise, 1 the finished
+    pictures), ``seed`` (another one is another noise). ``pictures()`` are the finished pictures.
+    Raises ValueError for values outside these ranges, traitlets.TraitError for a pair that was not
+    given.
+    """
+
+    _esm = module_text("steps.js")
+
+    steps = traitlets.Int(1).tag(sync=True)
+    eta = traitlets.Float(0.0).tag(sync=True)
+    walk = traitlets.Float(1.0, min=0.0, max=1.0).tag(sync=True)
+    labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
+
+    _all_steps = traitlets.List(traitlets.Int()).tag(sync=True)
+    _all_etas = traitlets.List(traitlets.Float()).tag(sync=True)
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W]
+    _start = as_bytes()  # x_T
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        x_T: Tensor,
+        schedule: NoiseSchedule,
+        steps: Sequence[int] = (1, 2, 3, 5, 10, 20, 50, 100),
+        etas: Sequence[float] = (0, 0.2, 0.5, 1),
+        labels: Sequence[object] | Tensor | None = None,
+        seed: int = 0,
+    ) -> None:
+        noise = check_batch(x_T, "x_T", 16)
+        _check_rising("steps", steps)
+        _check_rising("etas", etas)
+        for count in steps:
+            checks.whole("each of steps", count, 1, schedule.T)
+        for eta in etas:
+            checks.within("each of etas", eta, 0, 1)
+        check_seed(seed)
+        captions = check_labels(labels, len(noise))
+        check_denoiser(denoiser, noise, schedule.T)
+        self.denoiser, self.schedule = denoiser, schedule
+        self._given = seed, noise
+        super().__init__(
+            labels=captions,
+            seed=seed,
+            _all_steps=list(steps),
+            _all_etas=[float(eta) for eta in etas],
+            _shape=[len(noise), *noise.shape[2:]],
+        )
+        self.eta = self._all_etas[0]
+        self.steps = min(self._all_steps, key=lambda count: abs(count - 20))
+        self._precompute(len(steps) * len(etas), "steps and etas")
+
+    @traitlets.validate("steps", "eta")
+    def _check_chosen(self, proposal: Any) -> Any:
+        name = proposal.trait.name
+        allowed = self._all_steps if name == "steps" else self._all_etas
+        if allowed and proposal.value not in allowed:
+            given = ", ".join(map(str, allowed))
+            raise traitlets.TraitError(f"{name} must be one of {given}, got {proposal.value}")
+        return proposal.value
+
+    def _renew(self) -> None:
+        self._start = pack_greys(self.x_T, LEVELS)
+
+    @property
+    def x_T(self) -> Tensor:
+        """The starting noise [N, 1, H, W]: the one given, or the one of a later ``seed``."""
+        seed, noise = self._given
+        return noise if self.seed == seed else draw(noise, self.seed, use=0)
+
+    def sampled(self, steps: int, eta: float) -> Iterator[Step]:
+        """The walk that is shown for this pair, computed now."""
+        generator = torch.Generator().manual_seed(noise_seed(self.seed, use=1))
+        rule = partial(ddim_step, eta=eta)
+        return sample(self.denoiser, self.x_T, self.schedule, steps, rule, generator)
+
+    def _calls(self, part: int) -> int:
+        return self._all_steps[part % len(self._all_steps)]
+
+    def _compute(self, part: int) -> Part:
+        row, column = divmod(part, len(self._all_steps))
+        walk, seconds, begun = [], 0.0, time.perf_counter()
+        for step in self.sampled(self._all_steps[column], self._all_etas[row]):
+            walk.append(step)
+            if step.t > 0:
+                seconds += time.perf_counter() - begun
+                yield  # what happens meanwhile is not this walk's time
+                begun = time.perf_counter()
+        seconds += time.perf_counter() - begun
+        frames = thin(walk, FRAMES)
+        film = [step.x for step in frames[1:-1]] + [step.x0_hat for step in frames[:-1]]
+        return {
+            "seconds": round(seconds, 4),
+            "times": [step.t for step in frames],
+            "finished": pack_greys(walk[-1].x),
+            "film": pack_greys(torch.stack(film), LEVELS),
+        }
+
+    def _index(self, steps: int, eta: float) -> int:
+        if steps not in self._all_steps or eta not in self._all_etas:
+            raise ValueError(
+                f"steps must be one of {self._all_steps} and eta one of {self._all_etas}, "
+                f"got {steps} and {eta}"
+            )
+        return self._all_etas.index(eta) * len(self._all_steps) + self._all_steps.index(steps)
+
+    def pictures(self, steps: int | None = None, eta: float | None = None) -> Tensor:
+        """Finished pictures, float32 [N, 1, H, W]: of the chosen pair unless another is named.
+
+        LookupError if that pair is not computed yet for a new noise.
+        """
+        chosen = self.steps if steps is None else steps, self.eta if eta is None else eta
+        part = self._part(self._index(*chosen))
+        count, rows, columns = self._shape
+        return unpack_greys(part["finished"], [count, 1, rows, columns])
+
+    def seconds(self, steps: int | None = None, eta: float | None = None) -> float:
+        """How long that walk took, when it was computed."""
+        chosen = self.steps if steps is None else steps, self.eta if eta is None else eta
+        return float(self._part(self._index(*chosen))["seconds"])
+
+    def figure(self) -> "Figure":
+        """Finished pictures for all steps, at the smallest and at the largest eta."""
+        etas = sorted({self._all_etas[0], self._all_etas[-1]})
+        count, rows, columns = min(self._shape[0], 4), *self._shape[1:]
+        width = len(self._all_steps)
+        figure = new_figure(1 + 0.62 * width, 0.4 + (0.62 * count + 0.4) * len(etas))
+        for axes, eta in zip(figure.subplots(len(etas), squeeze=False)[:, 0], etas, strict=True):
+            grid = torch.full((count, rows, width, columns), -1.0)
+            for i, steps in enumerate(self._all_steps):
+                if self._has(self._index(steps, eta)):
+                    grid[:, :, i] = self.pictures(steps, eta)[:count, 0]
+            picture = grid.reshape(count * rows, width * columns).numpy()
+            axes.imshow(picture, cmap="gray", vmin=-1, vmax=1)
+            middles = [(i + 0.5) * columns - 0.5 for i in range(width)]
+            axes.set_xticks(middles, [str(steps) for steps in self._all_steps])
+            axes.set_yticks([])
+            axes.tick_params(length=0, labelsize=9, colors=INK)
+            axes.spines[:].set_visible(False)
+            axes.set_title(rf"$\eta$ = {eta:g}, number of steps:", fontsize=10, color=RESULT)
+        return figure
+
+
+def _check_rising(name: str, values: Sequence[float]) -> None:
+    listed = list(values)
+    if not listed or listed != sorted(set(listed)):
+        raise ValueError(f"{name} must hold at least one value and rise, got {listed}")

@@ -1,0 +1,197 @@
+"""A sampler's way from noise to data, to be played and scrubbed."""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import traitlets
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ... import checks
+from ...data import to_bytes
+from ...math.sampling import Step, thin
+from ..palette import RESULT, SIGNAL
+from ._base import (
+    Explorer,
+    as_bytes,
+    as_float,
+    check_labels,
+    draw_axes,
+    draw_picture,
+    module_text,
+    new_figure,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BUDGET = 150_000  # compressed bytes; 200 kB in a notebook, where they are written as base64
+LEAST_FRAMES = 8  # fewer are no longer a film
+
+
+class TrajectoryPlayer(Explorer):
+    """x_t beside x0_hat, the picture the denoiser expects, at the times a sampler visited.
+
+    ``steps`` are those of ``sample(...)``, or other `Step` tuples in the order in which they are to
+    be seen: pictures [B, 1, H, W] (B at most 16, values outside -1..1 are clipped) or points
+    [M, 2], which also leave trails. ``labels`` are B captions for pictures. At most ``frames``
+    steps are kept, evenly spread, first and last always among them; fewer if the film would weigh
+    more than 150 kB compressed (noise does not compress: 8 pictures of 28 x 28 fit in about 30
+    frames). Pictures are kept as bytes, points as 16-bit integers.
+
+    With ``autoplay`` the film plays slowly by itself, over and over, while it is on the screen. It
+    can be paused, and who asked their system for less motion finds it standing at its end.
+
+    Synced traits: ``frame`` (0 is the first), ``t`` (setting it jumps to the frame nearest in
+    time, of several to the nearest to the one shown). ``times`` are the frames' times. Raises
+    ValueError for steps that are empty, differ in shape, or are too heavy for 8 frames.
+    """
+
+    _esm = module_text("trajectory.js")
+
+    frame = traitlets.Int(0, min=0).tag(sync=True)
+    t = traitlets.Int(0).tag(sync=True)
+    times = traitlets.List(traitlets.Int(), read_only=True).tag(sync=True)
+    labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    autoplay = traitlets.Bool(False).tag(sync=True)
+
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [B, H, W] or [M, 2]
+    _scale = traitlets.Float(1.0).tag(sync=True)  # of points: value / integer
+    _film = as_bytes()  # zlib of all x, then all x0_hat
+
+    def __init__(
+        self,
+        steps: Iterable[Step],
+        labels: Sequence[object] | Tensor | None = None,
+        frames: int = 40,
+        autoplay: bool = False,
+    ) -> None:
+        every = list(steps)
+        _check_steps(every)
+        checks.whole("frames", frames, 2, 1000)
+        shape = list(every[0].x.shape)
+        pictures = len(shape) == 4
+        captions = check_labels(labels, shape[0] if pictures else 0)
+        kept, film, scale = _fit(every, frames)
+        super().__init__(
+            labels=captions,
+            autoplay=autoplay,
+            _shape=[shape[0], *shape[2:]] if pictures else shape,
+            _scale=scale,
+            _film=film,
+        )
+        with self.hold_sync():
+            self.set_trait("times", [step.t for step in kept])
+            self.t = kept[0].t
+
+    @traitlets.validate("frame")
+    def _check_frame(self, proposal: Any) -> int:
+        if self.times and proposal.value >= len(self.times):
+            raise traitlets.TraitError(
+                f"frame must lie in 0..{len(self.times) - 1}, got {proposal.value}"
+            )
+        return int(proposal.value)
+
+    @traitlets.observe("t")
+    def _follow_t(self, change: Any) -> None:
+        self.frame = self._nearest(change.new)
+
+    @traitlets.observe("frame")
+    def _follow_frame(self, change: Any) -> None:
+        if self._nearest(self.t) != change.new:  # a t between two frames may stay where it is
+            self.t = self.times[change.new]
+
+    def _nearest(self, t: int) -> int:
+        def distance(i: int) -> tuple[int, int]:
+            return abs(self.times[i] - t), abs(i - self.frame)
+
+        return min(range(len(self.times)), key=distance)
+
+    def decoded(self) -> tuple[Tensor, Tensor]:
+        """What the browser shows: all x and all x0_hat, float32 [F, B, 1, H, W] or [F, M, 2]."""
+        content = np.frombuffer(zlib.decompress(self._film), "u1" if self._pictures else "<i2")
+        values = torch.tensor(content.astype("f4"))
+        shape = self._shape[:]
+        if self._pictures:
+            values = values / 127.5 - 1
+            shape.insert(1, 1)
+        else:
+            values = values * self._scale
+        x, x0_hat = values.view(2, len(self.times), *shape)
+        return x, x0_hat
+
+    @property
+    def _pictures(self) -> bool:
+        return len(self._shape) == 3
+
+    def figure(self) -> "Figure":
+        """Five moments of the film (of its first picture): x_t above, x0_hat below."""
+        x, x0_hat = self.decoded()
+        moments = sorted({round(i * (len(x) - 1) / 4) for i in range(5)})
+        figure = new_figure(1.8 * len(moments), 3.7)
+        grid = figure.subplots(2, len(moments), squeeze=False)
+        limit = 1.05 * float(x.abs().max())
+        for column, i in enumerate(moments):
+            for axes, values, name, colour in [
+                (grid[0][column], x[i], f"$x_t$, t = {self.times[i]}", RESULT),
+                (grid[1][column], x0_hat[i], r"$\hat{x}_0$", SIGNAL),
+            ]:
+                if self._pictures:
+                    draw_picture(axes, values[0, 0], name, colour)
+                    continue
+                draw_axes(axes, "", name)
+                axes.scatter(*values.numpy().T, s=2, color=colour)
+                axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+        return figure
+
+
+def _check_steps(steps: list[Step]) -> None:
+    if len(steps) < 2:
+        raise ValueError(f"a trajectory needs at least 2 steps, got {len(steps)}")
+    shape = list(steps[0].x.shape)
+    pictures = len(shape) == 4 and shape[1] == 1 and 1 <= shape[0] <= 16 and max(shape[2:]) <= 64
+    points = len(shape) == 2 and shape[1] == 2 and shape[0] >= 1
+    if not (pictures or points):
+        raise ValueError(
+            "steps must hold 1 to 16 grey pictures [B, 1, H, W] of at most 64 x 64 pixels, "
+            f"or points [M, 2], got shape {shape}"
+        )
+    for step in steps:
+        if list(step.x.shape) != shape or list(step.x0_hat.shape) != shape:
+            raise ValueError(
+                f"every step must have shape {shape} like the first, but the one at t = {step.t} "
+                f"has {list(step.x.shape)} and {list(step.x0_hat.shape)}"
+            )
+
+
+def _fit(steps: list[Step], frames: int) -> tuple[list[Step], bytes, float]:
+    """The steps to keep, their film, and the size of one integer step for points."""
+    kept = thin(steps, frames)
+    scale = max(max(_reach(step) for step in kept), 1e-6) / 32767
+    while True:
+        parts = [step.x for step in kept] + [step.x0_hat for step in kept]
+        numbers = [_quantise(part, scale) for part in parts]
+        film = zlib.compress(b"".join(n.tobytes() for n in numbers), 9)
+        if len(film) <= BUDGET:
+            return kept, film, scale
+        fewer = min(len(kept) - 1, int(len(kept) * BUDGET / len(film)))
+        if fewer < LEAST_FRAMES:
+            raise ValueError(
+                f"a film of {list(steps[0].x.shape)} is too heavy even with {LEAST_FRAMES} frames; "
+                "give fewer pictures or points"
+            )
+        kept = thin(steps, fewer)
+
+
+def _reach(step: Step) -> float:
+    return max(float(as_float(x, "steps").abs().max()) for x in (step.x, step.x0_hat))
+
+
+def _quantise(x: Tensor, scale: float) -> NDArray[Any]:
+    x = as_float(x, "steps")
+    if x.ndim == 4:
+        return to_bytes(x).numpy()
+    return (x / scale).round().numpy().astype("<i2")

@@ -1,0 +1,77 @@
+"""A latent drawn from a normal with its tails cut off: typical pictures, and ever fewer of them."""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ... import checks
+from ...math.guidance import truncated_normal
+from ._base import as_float, module_text
+from ._computed import noise_seed
+from ._trade import Curve, TradeExplorer, check_classes, check_rising
+
+Decode = Callable[[Tensor, Tensor], Tensor]
+"""(z [N, D], labels [N]) -> pictures [N, 1, H, W] in -1..1"""
+
+
+class TruncationExplorer(TradeExplorer):
+    """Pictures of one class from a truncated latent, the same draws under every threshold.
+
+    ``decode`` makes pictures of latents z [N, ``latent``] and labels [N], as `VAE.decode` does.
+    ``count`` latents (at most 16) are drawn for every one of ``thresholds`` by `truncated_normal`,
+    from the same uniform numbers, so that a lower threshold draws each of them in. ``curves`` are
+    measured points (threshold, recall, precision): under the name "truncation" its own, which the
+    chosen threshold moves along, and others, by their names, to compare with.
+
+    Synced traits: ``label`` and ``scale`` (the threshold; one of those given), ``seed`` (another
+    one is another draw). ``latents()`` and ``pictures()`` are what is shown. Raises ValueError for
+    values outside these ranges, traitlets.TraitError for a choice that was not given.
+    """
+
+    _esm = module_text("trade.js", "truncation.js")
+    _scale_name = "threshold"
+
+    def __init__(
+        self,
+        decode: Decode,
+        latent: int,
+        thresholds: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3),
+        classes: Sequence[int] = tuple(range(10)),
+        count: int = 16,
+        curves: Mapping[str, Curve] | None = None,
+        seed: int = 0,
+    ) -> None:
+        listed = check_rising("thresholds", thresholds)
+        if listed[0] <= 0:
+            raise ValueError(f"thresholds must be above 0, got {listed[0]}")
+        wanted = check_classes(classes)
+        checks.whole("count", count, 1, 16)
+        checks.whole("latent", latent, 1, 4096)
+        self.decode, self.latent = decode, latent
+        with torch.no_grad():
+            example = decode(torch.zeros(count, latent), torch.full((count,), wanted[0]))
+        shape = list(as_float(example, "what decode makes").shape)
+        if len(shape) != 4 or shape[:2] != [count, 1] or max(shape) > 64:
+            raise ValueError(
+                f"decode must make grey pictures [{count}, 1, H, W] of at most 64 x 64 pixels, "
+                f"got shape {shape}"
+            )
+        super().__init__(["truncation"], wanted, listed, [count, *shape[2:]], curves, seed)
+        self._precompute(len(wanted) * len(listed), "classes and thresholds")
+
+    def latents(self, threshold: float | None = None) -> Tensor:
+        """The numbers decoded, float32 [count, latent]: those shown unless a threshold is named."""
+        threshold = self.scale if threshold is None else threshold
+        generator = torch.Generator().manual_seed(noise_seed(self.seed, 0))
+        return truncated_normal([self._shape[0], self.latent], threshold, generator)
+
+    def _calls(self, part: int) -> int:
+        return 1
+
+    def _drawn(self, method: str, label: int, scale: float) -> Generator[None, None, Tensor]:
+        z = self.latents(scale)
+        with torch.no_grad():
+            pictures = self.decode(z, torch.full((len(z),), label))
+        yield
+        return pictures

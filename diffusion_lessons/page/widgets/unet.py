@@ -1,0 +1,117 @@
+"""The U-Net as a picture: every stage a button, behind it what the stage really computed."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import traitlets
+from torch import Tensor
+
+from ... import checks
+from ...math.schedule import NoiseSchedule, linear_schedule
+from ..palette import NOISE, RESULT, SIGNAL
+from ._base import (
+    as_bytes,
+    draw_picture,
+    module_text,
+    new_figure,
+    pack_greys,
+    style_text,
+    unpack_greys,
+)
+from ._network import NetworkExplorer, Traced
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = {"input": SIGNAL, "down": SIGNAL, "middle": NOISE, "up": SIGNAL, "output": RESULT}
+
+
+class UNetExplorer(NetworkExplorer):
+    """A U-Net as boxes in the order of use; a click on one shows its feature maps.
+
+    ``model`` is a `UNet` (anything whose ``trace`` tells its stages), ``images`` are at most 6 grey
+    pictures [N, 1, H, W] in -1..1, ``label`` their classes [N] if the network is to be told. All
+    stages are computed for every picture at each of ``times``, with the same noise; shown are the
+    ``maps`` channels (at most 16) of a stage that vary most. Grey is 0, white positive, black
+    negative, on a scale for each stage and time: 1 is what 99 in 100 of the values do not reach.
+
+    Synced traits: ``stage`` (0 is the way in, the last the predicted noise), ``picture``, ``t``
+    (one of the times). ``feature_maps()``, ``x_t`` and ``x0_hat`` are what is shown. Raises
+    ValueError for values outside these ranges, traitlets.TraitError for a choice that was not
+    given.
+    """
+
+    _esm = module_text("network.js", "unet.js")
+    _css = style_text("unet.css")
+
+    stage = traitlets.Int(0, min=0).tag(sync=True)
+
+    _stages = traitlets.List(traitlets.Dict()).tag(sync=True)
+    _maps = as_bytes()  # by stage: [times, N, maps, side, side], greys
+
+    def __init__(
+        self,
+        model: Traced,
+        images: Tensor,
+        schedule: NoiseSchedule | None = None,
+        label: Tensor | None = None,
+        times: Sequence[int] = (1, 100, 200, 350, 500, 700, 1000),
+        maps: int = 12,
+        seed: int = 0,
+    ) -> None:
+        checks.whole("maps", maps, 1, 16)
+        super().__init__(model, images, schedule or linear_schedule(), label, times, seed)
+        stages, greys = [], []
+        for i, trace in enumerate(self.passes[0].stages):
+            every = torch.stack([p.stages[i].output for p in self.passes])  # [times, N, C, h, w]
+            _, _, channels, height, width = every.shape
+            variance = every.transpose(0, 2).flatten(1).var(1)  # [C]
+            chosen = variance.topk(min(maps, channels)).indices.sort().values
+            shown = every[:, :, chosen]
+            scale = shown.abs().flatten(1).quantile(0.99, 1).clamp(min=1e-6)  # [times]
+            greys.append((shown / scale[:, None, None, None, None]).flatten())
+            stages.append(
+                {
+                    "kind": trace.kind,
+                    "channels": channels,
+                    "size": [height, width],
+                    "resamples": trace.resamples,
+                    "skip": trace.skip,
+                    "heads": 0 if trace.queries is None else trace.queries.shape[1],
+                    "shown": chosen.tolist(),
+                }
+            )
+        self._stages = stages
+        self._maps = pack_greys(torch.cat(greys))
+        self.stage = len(stages) // 2
+
+    @traitlets.validate("stage")
+    def _check_stage(self, proposal: Any) -> int:
+        last = max(len(self._stages) - 1, 0)
+        if proposal.value > last:
+            raise traitlets.TraitError(f"stage must lie in 0..{last}, got {proposal.value}")
+        return int(proposal.value)
+
+    def feature_maps(self) -> Tensor:
+        """The maps shown, float32 [maps, side, side] in -1..1."""
+        shapes = [
+            [len(self._times), self._shape[0], len(stage["shown"]), *stage["size"]]
+            for stage in self._stages
+        ]
+        sizes = [torch.Size(shape).numel() for shape in shapes]
+        every = unpack_greys(self._maps, [sum(sizes)]).split(sizes)
+        mine = every[self.stage].view(shapes[self.stage])
+        return mine[self._times.index(self.t), self.picture]
+
+    def figure(self) -> "Figure":
+        """The noisy picture, the maps of the chosen stage, and what the network makes of them."""
+        maps, stage = self.feature_maps(), self._stages[self.stage]
+        figure = new_figure(1.1 * (len(maps[:6]) + 2), 1.6)
+        axes = figure.subplots(1, len(maps[:6]) + 2)
+        draw_picture(axes[0], self.x_t, f"$x_t$, t = {self.t}", NOISE)
+        draw_picture(axes[-1], self.x0_hat, r"$\hat x_0$", RESULT)
+        for channel, ax, picture in zip(stage["shown"], axes[1:-1], maps, strict=False):
+            colour = COLOURS[stage["kind"]]
+            draw_picture(ax, picture, f"{stage['kind']}, {channel}", colour)
+        return figure

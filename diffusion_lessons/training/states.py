@@ -1,0 +1,124 @@
+"""Training states: everything that a run needs to go on, in one file that is whole or not there."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..files import aside
+from ..networks.checkpoints import NETWORKS
+from .average import EMA
+from .optimizers import Optimizers
+
+
+def save_state(
+    path: Path | str,
+    model: nn.Module,
+    average: EMA,
+    optimizers: Optimizers,
+    metadata: dict[str, Any],
+) -> None:
+    parts = {"model": model.state_dict(), "ema": average.model.state_dict()}
+    parts["optimizer"] = optimizers.tensors()
+    tensors = {
+        f"{part}/{key}": value.detach().contiguous().cpu().clone()
+        for part, state in parts.items()
+        for key, value in state.items()
+    }
+    metadata = metadata | {"sha256": _digest(tensors, metadata)}
+    # A run killed here leaves the last whole file in its place.
+    with aside(path) as unfinished:
+        save_file(tensors, unfinished, metadata={"training": json.dumps(metadata)})
+
+
+def _digest(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> str:
+    rest = {key: value for key, value in metadata.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
+    for name in sorted(tensors):
+        x = tensors[name]
+        digest.update(f"{name} {x.dtype} {list(x.shape)}".encode())
+        digest.update(x.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read_state(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a training state tells of itself (step, seconds, loss, network, ...), and its tensors.
+
+    FileNotFoundError if it is not there, ValueError if it is damaged.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path} is not there")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata: dict[str, Any] = json.loads(file.metadata()["training"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata["sha256"] != _digest(tensors, metadata):
+            raise ValueError("the checksum is wrong")
+    except Exception as error:
+        raise ValueError(
+            f"{path} is not a whole training state; delete it to start the training anew"
+        ) from error
+    return metadata, tensors
+
+
+def identity_of(model: nn.Module, optimizers: Optimizers, seed: int) -> dict[str, Any]:
+    """What a run must share with the state that it goes on from."""
+    return {
+        "network": f"{type(model).__name__} {json.dumps(getattr(model, 'config', {}))}",
+        "optimizers": [type(optimizer).__name__ for optimizer in optimizers.optimizers],
+        "seed": seed,
+    }
+
+
+def check_same_run(found: dict[str, Any], wanted: dict[str, Any], path: Path | str) -> None:
+    for name, value in wanted.items():
+        if found.get(name, value) != value:  # states of older versions do not say it
+            raise ValueError(
+                f"{path} holds the training of another {name}: {found[name]!r}, not {value!r}; "
+                "delete it or choose another path"
+            )
+
+
+def restore(
+    state: tuple[dict[str, Any], dict[str, Tensor]],
+    path: Path | str,
+    model: nn.Module,
+    average: EMA,
+    optimizers: Optimizers,
+) -> tuple[int, float, float]:
+    metadata, tensors = state
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
+    for name, tensor in tensors.items():
+        part, key = name.split("/", 1)
+        parts[part][key] = tensor
+    try:
+        model.load_state_dict(parts["model"])
+        average.model.load_state_dict(parts["ema"])
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} holds the training of another network; delete it or choose another path"
+        ) from error
+    optimizers.load_tensors(parts["optimizer"])
+    return metadata["step"], metadata["seconds"], metadata["loss"]
+
+
+def load_state(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
+    """The averaged network of a training state (``.training``), and what the state tells of itself.
+
+    Raises FileNotFoundError if it is not there and ValueError if it is damaged, or the state of
+    something else than one of `NETWORKS`.
+    """
+    metadata, tensors = read_state(path)
+    kind, _, config = metadata.get("network", "").partition(" ")
+    if kind not in NETWORKS:
+        raise ValueError(f"{path} is the training of a {kind or 'nameless network'}")
+    model = NETWORKS[kind](**json.loads(config))
+    part = "ema/"
+    found = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
+    model.load_state_dict(found)
+    return model.eval(), metadata
