@@ -1,8 +1,8 @@
 """Diffusion Lessons: a course on diffusion models whose every formula runs.
 
-``import diffusion_lessons`` loads torch and numpy only. The modules, in the order in which they
-build on each other: `schedule`, `gaussian`, `sampling`, `guidance`, `exact`, `training`, `metrics`,
-`data`, `checkpoints`, `recipes`; `viz` and `widgets` draw.
+``import diffusion_lessons`` loads torch and numpy only. The rooms, in the order in which they build
+on each other: `math` (schedules, Gaussians, predictions, samplers, guidance), `networks`,
+`training`, `measuring`; `page` draws and `course` checks what a learner answers.
 """
 
 from .data import cifar10, digits, fashion, moons, spiral, to_bytes, to_unit
@@ -25,6 +25,9 @@ from .math.guidance import (
     clipped,
     truncated_normal,
 )
+from .math.losses import noise_prediction_loss, prediction_loss
+from .math.prediction import NOISE, PREDICTIONS, SCORE, VELOCITY, X0, Prediction, V, convert
+from .math.randomness import RowGenerator
 from .math.sampling import (
     Step,
     ddim_invert,
@@ -34,16 +37,21 @@ from .math.sampling import (
     from_noise_model,
     sample,
     slerp,
+    stepwise,
     thin,
 )
 from .math.schedule import (
+    SCHEDULES,
     NoiseSchedule,
     cosine_schedule,
     linear_schedule,
     quadratic,
+    straight_schedule,
     uniform,
     vp_schedule,
+    zero_terminal,
 )
+from .math.solvers import SAMPLERS, dpm_solver_2m, euler_step, heun
 from .measuring.metrics import (
     class_accuracy,
     density_coverage,
@@ -52,26 +60,41 @@ from .measuring.metrics import (
     precision_recall,
 )
 from .networks.checkpoints import load_pretrained
+from .networks.diffusion import DiffusionModel
+from .networks.drawing import DrawSettings
 from .training.average import EMA
 from .training.batches import shuffled
-from .training.loop import TrainStep, train, watch
-from .training.losses import noise_prediction_loss
+from .training.loop import TrainOptions, TrainStep, train, watch
 
 __version__ = "0.1.0"
 
 __all__ = [
     "EMA",
+    "NOISE",
+    "PREDICTIONS",
+    "SAMPLERS",
+    "SCHEDULES",
+    "SCORE",
+    "VELOCITY",
+    "X0",
+    "DiffusionModel",
+    "DrawSettings",
     "Gaussian",
     "GaussianMixture",
     "NoiseSchedule",
+    "Prediction",
+    "RowGenerator",
     "Step",
+    "TrainOptions",
     "TrainStep",
+    "V",
     "cifar10",
     "class_accuracy",
     "class_log_prob",
     "classifier_free_guidance",
     "classifier_guidance",
     "clipped",
+    "convert",
     "cosine_schedule",
     "ddim_invert",
     "ddim_step",
@@ -79,13 +102,16 @@ __all__ = [
     "density_coverage",
     "digits",
     "discretized_log_likelihood",
+    "dpm_solver_2m",
     "elbo_terms",
+    "euler_step",
     "fashion",
     "forward",
     "forward_variance",
     "frechet_distance",
     "from_noise_model",
     "grid_mixture",
+    "heun",
     "kl_divergence",
     "linear_schedule",
     "load_pretrained",
@@ -96,12 +122,15 @@ __all__ = [
     "posterior",
     "posterior_variance",
     "precision_recall",
+    "prediction_loss",
     "quadratic",
     "ring_mixture",
     "sample",
     "shuffled",
     "slerp",
     "spiral",
+    "stepwise",
+    "straight_schedule",
     "thin",
     "to_bytes",
     "to_unit",
@@ -111,4 +140,5 @@ __all__ = [
     "vp_schedule",
     "watch",
     "x0_to_noise",
+    "zero_terminal",
 ]

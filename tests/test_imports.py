@@ -28,7 +28,7 @@ ROOMS: dict[str, set[str]] = {
 """`cli` and `__main__` may import everything, and nothing imports them."""
 
 # Inside the math each module stands on those before it.
-MATH = ["schedule", "gaussian", "sampling", "guidance", "exact"]
+MATH = ["randomness", "schedule", "gaussian", "prediction", "sampling", "solvers", "guidance", "exact"]
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

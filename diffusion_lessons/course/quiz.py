@@ -21,10 +21,10 @@ from ..math.gaussian import forward, noise_to_x0, posterior, posterior_variance,
 from ..math.guidance import class_log_prob, classifier_guidance, clipped, log_prob_gradient
 from ..math.sampling import ddim_step, from_noise_model, sample
 from ..math.schedule import NoiseSchedule, linear_schedule
-from ..measuring.evaluation import noisy_classifier
 from ..measuring.tables import shipped_table
 from ..networks.checkpoints import load_pretrained, pretrained_path, read_card
 from ..networks.compute import fast
+from ..networks.drawing import noisy_classifier
 from ..page.palette import NOISE, RESULT, SIGNAL
 
 if TYPE_CHECKING:

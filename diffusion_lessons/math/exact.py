@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import checks
-from .gaussian import randn_like
+from .randomness import randn_like
 from .sampling import Denoiser
 from .schedule import NoiseSchedule, Time
 
@@ -29,21 +29,7 @@ class GaussianMixture:
     weights: Tensor
 
     def __post_init__(self) -> None:
-        checks.floats(means=self.means)
-        checks.floats(stds=self.stds)
-        checks.floats(weights=self.weights)
-        if self.means.ndim != 2 or not (
-            self.stds.shape == self.weights.shape == self.means.shape[:1]
-        ):
-            raise ValueError(
-                "means must be [K, D], stds and weights [K]; got "
-                f"{list(self.means.shape)}, {list(self.stds.shape)}, {list(self.weights.shape)}"
-            )
-        if not (self.stds > 0).all():
-            raise ValueError("every standard deviation must be above 0")
-        total = self.weights.sum().item()
-        if not (self.weights > 0).all() or not math.isclose(total, 1, abs_tol=1e-6):
-            raise ValueError(f"weights must be positive and sum to 1, they sum to {total}")
+        checks.mixture(self.means, self.stds, self.weights)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """n points [n, D] and the component each came from [n]."""
@@ -54,10 +40,7 @@ class GaussianMixture:
 
     def log_joint(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
         """log p(component k, x_t), [B, D] -> [B, K]."""
-        self._check(x_t)
-        a_t = schedule.at(t, x_t).to(x_t.dtype)  # [] or [B, 1]
-        variance = a_t * self.stds**2 + 1 - a_t  # of each component after noising, [K] or [B, K]
-        gap = x_t[:, None] - a_t.sqrt()[..., None] * self.means  # [B, 1, D] - [K, D] -> [B, K, D]
+        _, variance, gap = self._noised(x_t, t, schedule)
         squared = (gap**2).sum(-1)
         D = x_t.shape[1]
         return self.weights.log() - 0.5 * (squared / variance + D * (2 * math.pi * variance).log())
@@ -72,11 +55,8 @@ class GaussianMixture:
 
     def denoise(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
         """E[x_0 | x_t], [B, D] -> [B, D]: the perfect denoiser in squared error."""
-        self._check(x_t)
-        a_t = schedule.at(t, x_t).to(x_t.dtype)
-        variance = a_t * self.stds**2 + 1 - a_t
-        gap = x_t[:, None] - a_t.sqrt()[..., None] * self.means
-        pull = a_t.sqrt() * self.stds**2 / variance  # how far x_t moves a component's own guess
+        alpha_t, variance, gap = self._noised(x_t, t, schedule)
+        pull = alpha_t * self.stds**2 / variance  # how far x_t moves a component's own guess
         guess = self.means + pull[..., None] * gap  # E[x_0 | x_t, component], [B, K, D]
         return (self.class_posterior(x_t, t, schedule)[..., None] * guess).sum(1)
 
@@ -86,17 +66,18 @@ class GaussianMixture:
 
     def score(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
         """grad log p(x_t), [B, D] -> [B, D]: the direction towards more likely points."""
-        self._check(x_t)
-        a_t = schedule.at(t, x_t).to(x_t.dtype)
-        variance = a_t * self.stds**2 + 1 - a_t
-        gap = x_t[:, None] - a_t.sqrt()[..., None] * self.means
+        _, variance, gap = self._noised(x_t, t, schedule)
         weight = self.class_posterior(x_t, t, schedule) / variance
         return -(weight[..., None] * gap).sum(1)
 
-    def _check(self, x_t: Tensor) -> None:
-        checks.floats(x_t=x_t)
-        if x_t.ndim != 2 or x_t.shape[1] != self.means.shape[1]:
-            raise ValueError(f"x_t must be [B, {self.means.shape[1]}], got {list(x_t.shape)}")
+    def _noised(
+        self, x_t: Tensor, t: Time, schedule: NoiseSchedule
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """alpha [] or [B, 1], the components' variances [K] or [B, K], x_t - mean [B, K, D]."""
+        checks.points(x_t, self.means.shape[1])
+        alpha_t, sigma_t = (level.to(x_t.dtype) for level in schedule.at(t, x_t))
+        variance = alpha_t**2 * self.stds**2 + sigma_t**2
+        return alpha_t, variance, x_t[:, None] - alpha_t[..., None] * self.means
 
 
 def grid_mixture(side: int = 5, std: float = 0.05, spacing: float = 0.5) -> GaussianMixture:

@@ -6,14 +6,13 @@ once, where they meet the picture.
 """
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from .. import checks
+from .randomness import randn_like
 from .schedule import NoiseSchedule, Time
 
 
@@ -42,66 +41,34 @@ class Gaussian:
         return log_density.flatten(1).sum(1)
 
 
-def randn_like(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Standard normal noise of x's shape, dtype and device, drawn on the generator's device."""
-    device = generator.device if generator is not None else x.device
-    draw = partial(torch.randn, generator=generator, device=device, dtype=x.dtype)
-    noise = own_rows(draw, x.shape, generator)
-    # On its way to a GPU it is copied aside first, so nobody waits until the GPU has it.
-    return noise.to(x.device, non_blocking=x.is_cuda and not noise.is_cuda)
-
-
-class Share(torch.Generator):
-    """Random numbers for a batch of which this process has one part of ``size``, number ``rank``.
-
-    If all processes seed theirs alike and draw through `own_rows`, they use together the very
-    numbers that one process would.
-    """
-
-    rank, size = 0, 1
-
-
-def own_rows(
-    draw: Callable[[Sequence[int]], Tensor],
-    shape: Sequence[int],
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """``draw(shape)``, or from a `Share` this process's rows of the whole batch's draw.
-
-    Use it for whatever is drawn anew for each row of a batch in training: shape is [B, ...].
-    """
-    if not isinstance(generator, Share):
-        return draw(shape)
-    n, *rest = shape
-    return draw((n * generator.size, *rest))[generator.rank * n : (generator.rank + 1) * n]
-
-
 def forward(x_s: Tensor, s: Time, t: Time, schedule: NoiseSchedule) -> Gaussian:
     """q(x_t | x_s) for any s < t: the picture shrinks a little, the noise fills it up.
 
     DDPM (arXiv 2006.11239) eq. 2 at s = t - 1 and eq. 4 at s = 0. ``x_s`` is [B, ...].
     """
     checks.floats(x_s=x_s)
-    a_s, a_t = schedule.at(s, x_s), schedule.at(t, x_s)
-    check_order(a_s, a_t)
-    a_ts = a_t / a_s  # signal kept from s to t
+    (alpha_s, sigma_s), (alpha_t, sigma_t) = schedule.at(s, x_s), schedule.at(t, x_s)
+    checks.order(s, t)
+    alpha_ts = alpha_t / alpha_s  # signal kept from s to t
+    variance_ts = sigma_t**2 - alpha_ts**2 * sigma_s**2  # noise added from s to t
     dtype = x_s.dtype
-    return Gaussian(a_ts.sqrt().to(dtype) * x_s, (1 - a_ts).sqrt().to(dtype))
+    return Gaussian(alpha_ts.to(dtype) * x_s, variance_ts.sqrt().to(dtype))
 
 
 def posterior(x_t: Tensor, x_0: Tensor, t: Time, s: Time, schedule: NoiseSchedule) -> Gaussian:
     """q(x_s | x_t, x_0) for any s < t: where x_t came from, if the clean picture is known.
 
-    DDPM eq. 6-7, for any stride. At s = 0 it is x_0 itself, with standard deviation 0.
-    ``x_t`` and ``x_0`` are [B, ...].
+    DDPM eq. 6-7, for any stride and any path. At s = 0 it is x_0 itself, with standard deviation
+    0. ``x_t`` and ``x_0`` are [B, ...].
     """
     checks.floats(x_t=x_t, x_0=x_0)
-    a_s, a_t = schedule.at(s, x_t), schedule.at(t, x_t)
-    check_order(a_s, a_t)
-    a_ts = a_t / a_s
-    weight_0 = a_s.sqrt() * (1 - a_ts) / (1 - a_t)
-    weight_t = a_ts.sqrt() * (1 - a_s) / (1 - a_t)
-    std = posterior_variance(a_t, a_s).sqrt()
+    (alpha_s, sigma_s), (alpha_t, sigma_t) = schedule.at(s, x_t), schedule.at(t, x_t)
+    checks.order(s, t)
+    alpha_ts = alpha_t / alpha_s
+    variance_ts = sigma_t**2 - alpha_ts**2 * sigma_s**2
+    weight_0 = alpha_s * variance_ts / sigma_t**2
+    weight_t = alpha_ts * sigma_s**2 / sigma_t**2
+    std = sigma_s / sigma_t * variance_ts.sqrt()
     dtype = x_t.dtype
     return Gaussian(weight_0.to(dtype) * x_0 + weight_t.to(dtype) * x_t, std.to(dtype))
 
@@ -117,11 +84,15 @@ def forward_variance(a_t: Tensor, a_s: Tensor) -> Tensor:
 
 
 def noise_to_x0(x_t: Tensor, noise: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
-    """The clean picture that this noise would have turned into x_t (DDPM eq. 4 solved for x_0)."""
+    """The clean picture that this noise would have turned into x_t (DDPM eq. 4 solved for x_0).
+
+    Where nothing of the picture is left, at the T of some schedules, there is none: ValueError.
+    """
     checks.floats(x_t=x_t, noise=noise)
-    a_t = schedule.at(t, x_t)
+    alpha_t, sigma_t = schedule.at(t, x_t)
+    checks.above_zero("alpha", alpha_t, "no picture can be read off pure noise; predict x_0 or v")
     dtype = x_t.dtype
-    return (x_t - (1 - a_t).sqrt().to(dtype) * noise) / a_t.sqrt().to(dtype)
+    return (x_t - sigma_t.to(dtype) * noise) / alpha_t.to(dtype)
 
 
 def x0_to_noise(x_t: Tensor, x_0: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
@@ -130,11 +101,10 @@ def x0_to_noise(x_t: Tensor, x_0: Tensor, t: Time, schedule: NoiseSchedule) -> T
     At t = 0 there is no noise to find: ValueError.
     """
     checks.floats(x_t=x_t, x_0=x_0)
-    a_t = schedule.at(t, x_t)
-    if a_t.device.type == "cpu" and (a_t == 1).any():
-        raise ValueError("x_t at t = 0 is x_0 itself: no noise can be read off it")
+    alpha_t, sigma_t = schedule.at(t, x_t)
+    checks.above_zero("sigma", sigma_t, "x_t at t = 0 is x_0 itself, and holds no noise")
     dtype = x_t.dtype
-    return (x_t - a_t.sqrt().to(dtype) * x_0) / (1 - a_t).sqrt().to(dtype)
+    return (x_t - alpha_t.to(dtype) * x_0) / sigma_t.to(dtype)
 
 
 def kl_divergence(p: Gaussian, q: Gaussian) -> Tensor:
@@ -167,9 +137,3 @@ def discretized_log_likelihood(x_0: Tensor, decoder: Gaussian, levels: int = 256
 
     mass = side * (tail(lower) - tail(upper))
     return mass.clamp(min=1e-12).log().flatten(1).sum(1)
-
-
-def check_order(a_s: Tensor, a_t: Tensor) -> None:
-    """Refuse s >= t. On a GPU the check would make it wait, so there it is left to the caller."""
-    if a_s.device.type == a_t.device.type == "cpu" and not (a_t < a_s).all():
-        raise ValueError("the times must satisfy s < t")

@@ -4,14 +4,14 @@ The scale trades diversity for fidelity. So does truncating the input of a gener
 knob of another kind: guidance changes the score, truncation the distribution of the latent.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import checks
+from .randomness import rand
 from .sampling import Denoiser
 from .schedule import NoiseSchedule
 
@@ -24,7 +24,8 @@ def classifier_guidance(
 ) -> Denoiser:
     """The denoiser, pushed along ``scale`` times the gradient of log p(y | x_t).
 
-    In x0_hat the push is ``scale (1 - alpha_bar) / sqrt(alpha_bar) grad``, which is ADM's
+    In x0_hat the push is ``scale sigma^2 / alpha grad``, with alpha_bar ``scale (1 - alpha_bar) /
+    sqrt(alpha_bar) grad``, which is ADM's
     ``eps - scale sqrt(1 - alpha_bar) grad`` (arXiv 2105.05233, section 4.2; its Algorithm 2 prints
     no scale). In a DDPM step it moves the mean by ``scale beta / sqrt(alpha) grad``, where ADM's
     Algorithm 1 writes ``scale Sigma grad``: the same to first order in beta, if Sigma is beta.
@@ -38,8 +39,9 @@ def classifier_guidance(
         x0_hat = denoiser(x_t, t)
         if scale == 0:
             return x0_hat  # nobody pushes
-        a_t = schedule.at(t, x_t)
-        push = scale * (1 - a_t) / a_t.sqrt()
+        alpha_t, sigma_t = schedule.at(t, x_t)
+        checks.above_zero("alpha", alpha_t, "where nothing of the picture is left, none is pushed")
+        push = scale * sigma_t**2 / alpha_t
         return x0_hat + push.to(x_t.dtype) * log_prob_gradient(log_prob, x_t, t)
 
     return guided
@@ -49,17 +51,10 @@ def log_prob_gradient(log_prob: LogProb, x_t: Tensor, t: int) -> Tensor:
     """grad log p(y | x_t) with respect to x_t, [B, ...] -> [B, ...]; no row sees another's."""
     with torch.enable_grad():  # samplers run without gradients
         x = x_t.detach().requires_grad_()
-        found = log_prob(x, t)
-        if found.shape != x_t.shape[:1]:
-            raise ValueError(
-                f"log_prob must answer with one number a row, {list(x_t.shape[:1])}, "
-                f"got {list(found.shape)}"
-            )
-        if not found.requires_grad:
-            raise ValueError("log_prob must be differentiable in x_t (is it under no_grad?)")
-        (gradient,) = torch.autograd.grad(found.sum(), x, allow_unused=True)
-    if gradient is None:
-        raise ValueError("log_prob does not depend on x_t, so there is nowhere to push")
+        value = log_prob(x, t)
+        checks.log_prob(value, len(x_t))
+        (gradient,) = torch.autograd.grad(value.sum(), x, allow_unused=True)
+    checks.pushed(gradient)
     return gradient
 
 
@@ -69,24 +64,13 @@ def class_log_prob(classifier: Callable[[Tensor, Tensor], Tensor], label: Tensor
     ``label`` is integer [B], one for each row of x_t. Raises ValueError for a classifier that takes
     no time, for it was made for clean pictures, and for labels of another shape, kind or range.
     """
-    if _inputs(classifier) == 1:
-        raise ValueError(
-            "the classifier takes no time, so it was made for clean pictures and sees nothing in "
-            "noisy ones; train one on noisy pictures (diffusion-lessons train "
-            "digits-noisy-classifier), or say that you mean it: lambda x_t, t: classifier(x_t)"
-        )
-    checks.tensor("label", label)
-    if label.ndim != 1 or label.is_floating_point() or label.dtype == torch.bool:
-        raise ValueError(f"label must be integers [B], got {label.dtype} {list(label.shape)}")
+    checks.knows_the_time(classifier)
+    checks.labels(label)
 
     def log_prob(x_t: Tensor, t: int) -> Tensor:
-        if len(label) != len(x_t):
-            raise ValueError(f"{len(label)} labels for {len(x_t)} rows of x_t")
+        checks.length("label", len(label), len(x_t), "rows of x_t")
         logits = classifier(x_t, torch.full((len(x_t),), t, device=x_t.device))
-        if logits.ndim != 2 or len(logits) != len(x_t):
-            raise ValueError(f"the classifier must give logits [B, K], got {list(logits.shape)}")
-        if label.min() < 0 or label.max() >= logits.shape[1]:
-            raise ValueError(f"labels must lie in 0..{logits.shape[1] - 1}, got {label.tolist()}")
+        checks.logits(logits, label)
         # In float32: the gradient of a bfloat16 softmax is mostly rounding.
         every = logits.float() if logits.dtype == torch.bfloat16 else logits
         return every.log_softmax(1).gather(1, label[:, None])[:, 0]
@@ -135,23 +119,9 @@ def truncated_normal(
     Raises ValueError unless threshold > 0.
     """
     checks.amount("shape", *shape)
-    checks.real("threshold", threshold)
-    if not threshold > 0:
-        raise ValueError(f"threshold must be above 0, got {threshold}")
+    checks.above("threshold", threshold, 0)
     device = generator.device if generator is not None else torch.device("cpu")
-    u = torch.rand(list(shape), generator=generator, device=device)
+    u = rand(shape, generator, device)
     inside = math.erf(min(threshold, 5.0) / math.sqrt(2))  # beyond 5 float32 sees no difference
     z = math.sqrt(2) * torch.erfinv((2 * u - 1) * inside)
     return z.clamp(-threshold, threshold)
-
-
-def _inputs(function: Callable[..., Tensor]) -> int | None:
-    """How many positional inputs a function or network takes; None if it does not say."""
-    called = function.forward if isinstance(function, nn.Module) else function
-    try:
-        parameters = inspect.signature(called).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return None
-    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)

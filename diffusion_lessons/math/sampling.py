@@ -15,13 +15,11 @@ from torch import Tensor
 from .. import checks
 from .gaussian import (
     Gaussian,
-    check_order,
     discretized_log_likelihood,
     forward,
     kl_divergence,
     noise_to_x0,
     posterior,
-    posterior_variance,
     x0_to_noise,
 )
 from .schedule import NoiseSchedule
@@ -42,6 +40,7 @@ class Step(NamedTuple):
     t: int
     x: Tensor
     x0_hat: Tensor
+    calls: int = 0  # of the denoiser, in this walk so far
 
 
 def thin(steps: Sequence[Step], count: int) -> list[Step]:
@@ -57,6 +56,11 @@ def thin(steps: Sequence[Step], count: int) -> list[Step]:
 
 StepRule = Callable[[Tensor, Tensor, int, int, NoiseSchedule], Gaussian]
 """(x_t, x0_hat, t, s, schedule) -> distribution of x_s"""
+
+Sampler = Callable[
+    [Denoiser, Tensor, NoiseSchedule, Sequence[int], torch.Generator | None], Iterator[Step]
+]
+"""(denoiser, x_T, schedule, times, generator) -> the walk: a `Step` at each of the times"""
 
 
 def from_noise_model(
@@ -85,16 +89,19 @@ def ddpm_step(
     t: int,
     s: int,
     schedule: NoiseSchedule,
-    variance: Variance = posterior_variance,
+    variance: Variance | None = None,
 ) -> Gaussian:
     """p(x_s | x_t): the posterior of DDPM eq. 7 with the guess x0_hat in the place of x_0.
 
-    ``variance`` is `posterior_variance` (the paper's beta_tilde) or `forward_variance` (its beta).
+    ``variance`` is the posterior's own (`posterior_variance`, the paper's beta_tilde) unless
+    `forward_variance` (its beta) is given.
     """
     checks.floats(x_t=x_t, x0_hat=x0_hat)
-    a_s, a_t = schedule.at(s, x_t), schedule.at(t, x_t)
-    std = variance(a_t, a_s).sqrt().to(x_t.dtype)
-    return Gaussian(posterior(x_t, x0_hat, t, s, schedule).mean, std)
+    q = posterior(x_t, x0_hat, t, s, schedule)
+    if variance is None:
+        return q
+    std = variance(schedule.alpha_bar[t], schedule.alpha_bar[s]).sqrt()
+    return Gaussian(q.mean, std.to(x_t.dtype))
 
 
 def ddim_step(
@@ -107,15 +114,39 @@ def ddim_step(
     """
     checks.floats(x_t=x_t, x0_hat=x0_hat)
     checks.share("eta", eta)
-    a_s, a_t = schedule.at(s, x_t), schedule.at(t, x_t)
-    check_order(a_s, a_t)
-    sigma = eta * posterior_variance(a_t, a_s).sqrt()
-    # The noise seen in x_t is (x_t - sqrt(a_t) x0_hat) / sqrt(1 - a_t); `direction` of it stays.
-    direction = ((1 - a_s - sigma**2).clamp(min=0) / (1 - a_t)).sqrt()
-    weight_0 = a_s.sqrt() - direction * a_t.sqrt()
+    (alpha_s, sigma_s), (alpha_t, sigma_t) = schedule.at(s, x_t), schedule.at(t, x_t)
+    checks.order(s, t)
+    drawn = eta * posterior(x_t, x0_hat, t, s, schedule).std.to(sigma_s.dtype)
+    # The noise seen in x_t is (x_t - alpha_t x0_hat) / sigma_t; `direction` of it stays.
+    direction = (sigma_s**2 - drawn**2).clamp(min=0).sqrt() / sigma_t
+    weight_0 = alpha_s - direction * alpha_t
     dtype = x_t.dtype
     mean = weight_0.to(dtype) * x0_hat + direction.to(dtype) * x_t
-    return Gaussian(mean, sigma.to(dtype))
+    return Gaussian(mean, drawn.to(dtype))
+
+
+def stepwise(rule: StepRule) -> Sampler:
+    """The sampler that asks the denoiser once a step and then draws from what the rule says.
+
+    Options of a rule go in with functools.partial: ``stepwise(partial(ddim_step, eta=0.5))``.
+    """
+
+    @torch.no_grad()
+    def walk(
+        denoiser: Denoiser,
+        x_T: Tensor,
+        schedule: NoiseSchedule,
+        times: Sequence[int],
+        generator: torch.Generator | None = None,
+    ) -> Iterator[Step]:
+        x, calls = x_T, 0
+        for t, s in pairwise(times):
+            x0_hat, calls = denoiser(x, t), calls + 1
+            yield Step(t, x, x0_hat, calls)
+            x = rule(x, x0_hat, t, s, schedule).sample(generator)
+        yield Step(0, x, x, calls)
+
+    return walk
 
 
 @torch.no_grad()
@@ -127,6 +158,7 @@ def sample(
     step: StepRule = ddpm_step,
     generator: torch.Generator | None = None,
     times: list[int] | None = None,
+    sampler: Sampler | None = None,
 ) -> Iterator[Step]:
     """Walk from x_T [B, ...] to a picture, one denoiser call a step.
 
@@ -134,16 +166,14 @@ def sample(
     ``*_, last = sample(...)`` keeps the picture, ``last.x``. ``steps`` are spread evenly over
     T..0 (default: all T); ``times`` gives the times themselves instead, falling, ending at 0.
     Options of a step rule go in with functools.partial: ``step=partial(ddim_step, eta=0.5)``.
-    Raises ValueError for impossible steps or times, before the first step.
+    ``sampler`` is for those that are no rule for one step, such as `heun`; it is then the sampler
+    that decides how often the denoiser is called. Raises ValueError for impossible steps or times,
+    before the first step.
     """
     checks.batch(x_T=x_T)
     visited = _visited(schedule, steps, times)
-    x = x_T
-    for t, s in pairwise(visited):
-        x0_hat = denoiser(x, t)
-        yield Step(t, x, x0_hat)
-        x = step(x, x0_hat, t, s, schedule).sample(generator)
-    yield Step(0, x, x)
+    walk = sampler or stepwise(step)
+    yield from walk(denoiser, x_T, schedule, visited, generator)
 
 
 @torch.no_grad()
@@ -177,8 +207,8 @@ def ddim_invert(
         x0_hat = denoiser(x, s)
         yield Step(s, x, x0_hat)
         noise = x0_to_noise(x, x0_hat, s, schedule)
-        a_t = schedule.at(t, x)
-        x = a_t.sqrt().to(x.dtype) * x0_hat + (1 - a_t).sqrt().to(x.dtype) * noise
+        alpha_t, sigma_t = schedule.at(t, x)
+        x = alpha_t.to(x.dtype) * x0_hat + sigma_t.to(x.dtype) * noise
     yield Step(upward[-1], x, x0_hat)
 
 
@@ -191,21 +221,11 @@ def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     ValueError for shapes that differ, and for vectors that point opposite ways: no great circle is
     shorter than the others there.
     """
-    checks.floats(a=a, b=b)
-    if a.ndim < 2:
-        raise ValueError(f"a and b must be [B, ...], got {list(a.shape)}")
-    if not isinstance(share, Tensor):
-        checks.share("share", share)
-    share = torch.as_tensor(share, dtype=a.dtype, device=a.device)
-    checks.stretched(a=a, share=share)
-    if not ((share >= 0) & (share <= 1)).all():
-        raise ValueError(f"share must lie in 0..1, got {share.tolist()}")
+    checks.batch(2, a=a, b=b)
+    share = checks.shares("share", share, a)
     lengths = a.flatten(1).norm(dim=1) * b.flatten(1).norm(dim=1)
-    if not (lengths > 0).all():
-        raise ValueError("a and b must be finite, and no row of them zero: it points nowhere")
     cosine = (a * b).flatten(1).sum(1) / lengths
-    if (cosine < -1 + 1e-6).any():
-        raise ValueError("a and b point opposite ways: there is no shortest way between them")
+    checks.directions(lengths, cosine)
     angle = cosine.clamp(max=1).acos().view(-1, *[1] * (a.ndim - 1))
     near = angle < 1e-4
     safe = torch.where(near, torch.ones_like(angle), angle)
@@ -218,12 +238,7 @@ def _visited(schedule: NoiseSchedule, steps: int | None, times: list[int] | None
     """The times of a walk from noise to data, checked."""
     if times is None:
         return schedule.times(steps)
-    if steps is not None:
-        raise ValueError("give steps or times, not both")
-    for t in times:
-        checks.whole("each of times", t, 0, schedule.T)
-    if len(times) < 2 or times[-1] != 0 or any(t <= s for t, s in pairwise(times)):
-        raise ValueError(f"times must fall strictly from at most {schedule.T} to 0, got {times}")
+    checks.walk(steps, times, schedule.T)
     return times
 
 

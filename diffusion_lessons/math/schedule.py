@@ -1,13 +1,14 @@
-"""Noise schedules: how much of the picture is left at each time.
+"""Noise schedules: how much of the picture, and how much noise, is in x_t at each time.
 
-Time runs 0..T and the index is the papers' t: ``alpha_bar[0] = 1`` is clean data and
-``alpha_bar[T]`` is (almost) pure noise. Only ``alpha_bar`` is stored; every other coefficient
-is derived from it where it is used.
+``x_t = alpha[t] x_0 + sigma[t] noise``. Time runs 0..T and the index is the papers' t: t = 0 is
+clean data, t = T is (almost) pure noise. The schedules of lessons 01 to 06 preserve the variance:
+there ``alpha_bar`` alone says everything, ``alpha = sqrt(alpha_bar)``, ``sigma = sqrt(1 -
+alpha_bar)``. The straight path of flow matching does not, and has no alpha_bar.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,43 +19,61 @@ Time = int | Tensor
 """A time: one int for the whole batch, or a tensor of integers [B], one for each example."""
 
 
-@dataclass(frozen=True, eq=False)
-class NoiseSchedule:
-    """The noise schedule of a diffusion process, given by its ``alpha_bar``.
+class Level(NamedTuple):
+    """What x_t is made of at one time: ``alpha x_0 + sigma noise``, both float64."""
 
-    ``alpha_bar`` is float64 [T+1], from 1 (clean) strictly down to a positive number:
-    ``x_t = sqrt(alpha_bar[t]) x_0 + sqrt(1 - alpha_bar[t]) noise`` (DDPM, arXiv 2006.11239, eq. 4).
-    Raises ValueError if it is not such a sequence.
+    alpha: Tensor
+    sigma: Tensor
+
+
+class NoiseSchedule:
+    """How much of the picture and how much noise is in x_t, at each of the times 0..T.
+
+    ``NoiseSchedule(alpha_bar)`` preserves the variance: alpha_bar is a row [T+1] from 1 (clean)
+    strictly down to a number that is not below 0 (DDPM, arXiv 2006.11239, eq. 4); 0 at T is a zero
+    terminal signal-to-noise ratio. ``NoiseSchedule(alpha=..., sigma=...)`` is any other path: alpha
+    starts at 1, sigma at 0, neither is ever below 0, and alpha / sigma falls strictly. Raises
+    ValueError for other rows. ``config`` is what `schedule_from` makes it of, for a card.
     """
 
-    alpha_bar: Tensor
-    _tables: dict[torch.device, Tensor] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    alpha: Tensor
+    """How much of x_0 is in x_t, float64 [T+1]."""
+    sigma: Tensor
+    """How much noise is in x_t, float64 [T+1]."""
 
-    def __post_init__(self) -> None:
-        try:
-            if torch.as_tensor(self.alpha_bar).is_complex():  # its imaginary part would be dropped
-                raise TypeError("they are complex")
-            alpha_bar = torch.as_tensor(self.alpha_bar, dtype=torch.float64).detach().cpu().clone()
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(f"alpha_bar must be a row of real numbers: {error}") from error
-        if alpha_bar.ndim != 1 or len(alpha_bar) < 2:
-            raise ValueError(
-                f"alpha_bar must be one row of at least 2 numbers, got {list(alpha_bar.shape)}"
-            )
-        if alpha_bar[0] != 1:
-            raise ValueError(f"alpha_bar[0] is clean data and must be 1, got {alpha_bar[0].item()}")
-        if not (alpha_bar[1:] < alpha_bar[:-1]).all():  # written so that NaN is refused too
-            raise ValueError("alpha_bar must fall strictly: every step adds noise")
-        if not alpha_bar[-1] > 0:
-            raise ValueError(f"alpha_bar must stay above 0, but ends at {alpha_bar[-1].item()}")
-        object.__setattr__(self, "alpha_bar", alpha_bar)
+    def __init__(
+        self,
+        alpha_bar: Tensor | Sequence[float] | None = None,
+        *,
+        alpha: Tensor | Sequence[float] | None = None,
+        sigma: Tensor | Sequence[float] | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        if alpha is None and sigma is None:
+            self._alpha_bar: Tensor | None = checks.falling("alpha_bar", alpha_bar)
+            self.alpha, self.sigma = self._alpha_bar.sqrt(), (1 - self._alpha_bar).sqrt()
+            rows = {"alpha_bar": self._alpha_bar}
+        else:
+            self._alpha_bar = None
+            self.alpha, self.sigma = checks.path(alpha, sigma)
+            rows = {"alpha": self.alpha, "sigma": self.sigma}
+        self.config = dict(config or {name: row.tolist() for name, row in rows.items()})
+        self._tables: dict[torch.device, Tensor] = {}
+
+    def __repr__(self) -> str:
+        return f"NoiseSchedule({self.config.get('kind', 'given')}, T={self.T})"
+
+    @property
+    def alpha_bar(self) -> Tensor:
+        """``alpha^2`` where the variance is preserved, float64 [T+1]; elsewhere ValueError."""
+        if self._alpha_bar is None:
+            raise ValueError(f"{self} does not preserve the variance: it has alpha and sigma only")
+        return self._alpha_bar
 
     @property
     def T(self) -> int:
         """The last time, which is also the number of single steps."""
-        return len(self.alpha_bar) - 1
+        return len(self.alpha) - 1
 
     @property
     def beta(self) -> Tensor:
@@ -64,41 +83,28 @@ class NoiseSchedule:
 
     @property
     def snr(self) -> Tensor:
-        """Signal-to-noise ratio ``alpha_bar / (1 - alpha_bar)``, float64 [T+1]; infinite at 0."""
-        return self.alpha_bar / (1 - self.alpha_bar)
+        """Signal-to-noise ratio ``alpha^2 / sigma^2``, float64 [T+1]; infinite at 0."""
+        return (self.alpha / self.sigma) ** 2
 
-    def at(self, t: Time, like: Tensor) -> Tensor:
-        """``alpha_bar`` at time t in float64, shaped to multiply ``like`` ([B, ...]).
+    def at(self, t: Time, like: Tensor) -> Level:
+        """alpha and sigma at time t in float64, shaped to multiply ``like`` ([B, ...]).
 
-        An int gives a 0-dim CPU tensor, which torch passes to any device as a number; a tensor
+        An int gives 0-dim CPU tensors, which torch passes to any device as numbers; a tensor
         [B] gives [B, 1, ...] on t's own device, so no GPU waits. The callers finish their
         coefficients in float64 and round once: in float32 ``1 - alpha_bar`` is off by 3e-4 of
         itself at small t. Raises TypeError for a t that is not an integer and ValueError for one
         outside 0..T or of another batch size.
         """
-        checks.tensor("like", like)
+        checks.time_steps(t, like, self.T)
         if isinstance(t, Tensor):
-            if t.is_floating_point() or t.is_complex() or t.dtype == torch.bool:
-                raise TypeError(f"t must hold integers, got dtype {t.dtype}")
-            batch = len(like) if like.ndim else 1
-            if t.ndim > 1 or (t.ndim == 1 and len(t) not in (1, batch)):
-                raise ValueError(
-                    f"t must have shape [] or [{batch}] for this batch, got {list(t.shape)}"
-                )
-            if t.ndim and t.device != like.device:
-                raise ValueError(f"t must be where the batch is, {like.device}, not {t.device}")
-            if t.device.type == "cpu" and t.numel() and not (t.min() >= 0 and t.max() <= self.T):
-                raise ValueError(f"t must lie in 0..{self.T}, got {t.min()} to {t.max()}")
-            return self._table(t.device)[t.long()].reshape(-1, *[1] * (like.ndim - 1))
-        if isinstance(t, bool) or not hasattr(t, "__index__"):
-            raise TypeError(f"t must be an int or a tensor of integers, got {type(t).__name__}")
-        if not 0 <= t <= self.T:
-            raise ValueError(f"t must lie in 0..{self.T}, got {t}")
-        return self.alpha_bar[t]
+            levels = self._table(t.device)[:, t.long()]
+            return Level(*levels.reshape(2, -1, *[1] * (like.ndim - 1)))
+        return Level(self.alpha[t], self.sigma[t])
 
     def _table(self, device: torch.device) -> Tensor:
         if device not in self._tables:
-            self._tables[device] = self.alpha_bar.to(device, widest_float(device))
+            levels = torch.stack([self.alpha, self.sigma])
+            self._tables[device] = levels.to(device, widest_float(device))
         return self._tables[device]
 
     def times(
@@ -116,12 +122,15 @@ class NoiseSchedule:
         rising = [0]
         for i in range(1, steps + 1):
             share = spacing(i / steps)
-            if not 0 <= share <= 1:
-                raise ValueError(f"spacing must map 0..1 onto 0..1, got {share} at {i / steps}")
+            checks.within(f"spacing({i / steps})", share, 0, 1)
             t = round(self.T * share)
             # Rounding may make two times meet near 0; keep them apart, and leave room above.
             rising.append(min(max(t, rising[-1] + 1), self.T - (steps - i)))
         return rising[::-1]
+
+    def same_as(self, other: "NoiseSchedule") -> bool:
+        """Whether both make the same x_t at every time."""
+        return torch.equal(self.alpha, other.alpha) and torch.equal(self.sigma, other.sigma)
 
 
 def widest_float(device: torch.device) -> torch.dtype:
@@ -139,18 +148,9 @@ def quadratic(u: float) -> float:
     return u**2
 
 
-def _from_beta(beta: Tensor) -> NoiseSchedule:
+def _from_beta(beta: Tensor, config: Mapping[str, Any]) -> NoiseSchedule:
     one = torch.ones(1, dtype=torch.float64)
-    return NoiseSchedule(torch.cat([one, torch.cumprod(1 - beta, 0)]))
-
-
-MOST_T = 10**6
-
-
-def _check(T: int, **rates: float) -> None:
-    checks.whole("T", T, 1, MOST_T)
-    for name, rate in rates.items():
-        checks.real(name, rate)
+    return NoiseSchedule(torch.cat([one, torch.cumprod(1 - beta, 0)]), config=config)
 
 
 def linear_schedule(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> NoiseSchedule:
@@ -158,11 +158,10 @@ def linear_schedule(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -
 
     Raises ValueError unless T >= 1 and both betas lie strictly between 0 and 1.
     """
-    _check(T, beta_1=beta_1, beta_T=beta_T)
-    for name, beta in [("beta_1", beta_1), ("beta_T", beta_T)]:
-        if not 0 < beta < 1:
-            raise ValueError(f"{name} is a variance and must lie between 0 and 1, got {beta}")
-    return _from_beta(torch.linspace(beta_1, beta_T, T, dtype=torch.float64))
+    checks.steps_of_schedule(T)
+    checks.variances(beta_1=beta_1, beta_T=beta_T)
+    config = {"kind": "linear", "T": T, "beta_1": beta_1, "beta_T": beta_T}
+    return _from_beta(torch.linspace(beta_1, beta_T, T, dtype=torch.float64), config)
 
 
 def cosine_schedule(T: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> NoiseSchedule:
@@ -171,14 +170,13 @@ def cosine_schedule(T: int = 1000, offset: float = 0.008, max_beta: float = 0.99
     ``offset`` keeps the first steps from being too small; ``max_beta`` caps the last ones.
     Raises ValueError unless T >= 1, offset >= 0 and max_beta lies strictly between 0 and 1.
     """
-    _check(T, offset=offset, max_beta=max_beta)
-    if not 0 <= offset < math.inf:
-        raise ValueError(f"offset must be at least 0, got {offset}")
-    if not 0 < max_beta < 1:
-        raise ValueError(f"max_beta must lie between 0 and 1, got {max_beta}")
+    checks.steps_of_schedule(T)
+    checks.at_least("offset", offset, 0)
+    checks.variances(max_beta=max_beta)
     u = torch.arange(T + 1, dtype=torch.float64) / T
     f = torch.cos((u + offset) / (1 + offset) * math.pi / 2) ** 2
-    return _from_beta((1 - f[1:] / f[:-1]).clamp(max=max_beta))
+    config = {"kind": "cosine", "T": T, "offset": offset, "max_beta": max_beta}
+    return _from_beta((1 - f[1:] / f[:-1]).clamp(max=max_beta), config)
 
 
 def vp_schedule(T: int = 4, beta_min: float = 0.1, beta_max: float = 20.0) -> NoiseSchedule:
@@ -188,8 +186,63 @@ def vp_schedule(T: int = 4, beta_min: float = 0.1, beta_max: float = 20.0) -> No
     (Song et al., arXiv 2011.13456, eq. 33; Xiao et al., arXiv 2112.07804, appendix C).
     Raises ValueError unless T >= 1 and 0 < beta_min <= beta_max.
     """
-    _check(T, beta_min=beta_min, beta_max=beta_max)
-    if not 0 < beta_min <= beta_max < math.inf:
-        raise ValueError(f"need 0 < beta_min <= beta_max, got {beta_min} and {beta_max}")
+    checks.steps_of_schedule(T)
+    checks.rates(beta_min, beta_max)
     u = torch.arange(T + 1, dtype=torch.float64) / T
-    return NoiseSchedule(torch.exp(-beta_min * u - (beta_max - beta_min) * u**2 / 2))
+    alpha_bar = torch.exp(-beta_min * u - (beta_max - beta_min) * u**2 / 2)
+    config = {"kind": "vp", "T": T, "beta_min": beta_min, "beta_max": beta_max}
+    return NoiseSchedule(alpha_bar, config=config)
+
+
+def straight_schedule(T: int = 1000) -> NoiseSchedule:
+    """The straight path from data to noise, ``x_t = (1 - t/T) x_0 + (t/T) noise``.
+
+    Flow matching's optimal-transport path (Lipman et al., arXiv 2210.02747, section 4.1, with time
+    running from data to noise) and rectified flow's (Liu et al., arXiv 2209.03003). Nothing of the
+    picture is left at T, so no noise-predicting network can be sampled under it: x_0, v and
+    velocity can be predicted. Raises ValueError unless T >= 1.
+    """
+    checks.steps_of_schedule(T)
+    u = torch.arange(T + 1, dtype=torch.float64) / T
+    return NoiseSchedule(alpha=1 - u, sigma=u, config={"kind": "straight", "T": T})
+
+
+def zero_terminal(schedule: NoiseSchedule) -> NoiseSchedule:
+    """The schedule with nothing of the picture left at T, and its first step as it was.
+
+    sqrt(alpha_bar) is shifted and stretched (Lin et al., arXiv 2305.08891, Algorithm 1). A network
+    that predicts noise cannot be sampled under it. Raises ValueError unless T > 1.
+    """
+    checks.whole("the schedule's T", schedule.T, 2)
+    alpha = schedule.alpha
+    stretched = (alpha - alpha[-1]) * alpha[1] / (alpha[1] - alpha[-1])
+    alpha_bar = torch.cat([alpha[:1], stretched[1:] ** 2])
+    config = {"kind": "zero terminal", "of": schedule.config}
+    return NoiseSchedule(alpha_bar, config=config)
+
+
+SCHEDULES: dict[str, Callable[..., NoiseSchedule]] = {
+    "linear": linear_schedule,
+    "cosine": cosine_schedule,
+    "vp": vp_schedule,
+    "straight": straight_schedule,
+}
+"""The schedules that a command can name, each made with its ``T``."""
+
+
+def schedule_from(config: Mapping[str, Any]) -> NoiseSchedule:
+    """The schedule that a card describes; undoes ``schedule.config``.
+
+    Raises ValueError for a description that makes no schedule.
+    """
+    match dict(config):
+        case {"kind": "zero terminal", "of": inner, **rest} if not rest:
+            return zero_terminal(schedule_from(inner))
+        case {"kind": str(kind), **rest} if kind in SCHEDULES:
+            with checks.described(config):
+                return SCHEDULES[kind](**rest)
+        case {"alpha_bar": alpha_bar, **rest} if not rest:
+            return NoiseSchedule(alpha_bar)
+        case {"alpha": alpha, "sigma": sigma, **rest} if not rest:
+            return NoiseSchedule(alpha=alpha, sigma=sigma)
+    raise ValueError(f"no schedule is described by {dict(config)}")

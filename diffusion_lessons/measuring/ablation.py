@@ -11,15 +11,14 @@ import torch
 from torch import nn
 
 from ..data import digits, to_unit
-from ..math.schedule import NoiseSchedule, linear_schedule
+from ..math.randomness import seeded
 from ..networks.checkpoints import machine
 from ..networks.compute import Compute, fastest
-from ..networks.gan import Gan
+from ..networks.diffusion import DiffusionModel
+from ..networks.drawing import DrawSettings
 from ..networks.unet import UNet
-from ..training.batches import step_generator
-from ..training.loop import TrainStep, watch
-from ..training.losses import noise_prediction_loss
-from ..training.recipes import digits_ddgan, train_on_digits
+from ..training.loop import TrainOptions, TrainStep, watch
+from ..training.recipes import digits_ddgan, first_weights, train_on_digits
 from .evaluation import evaluate
 from .tables import Row, Table
 
@@ -77,16 +76,17 @@ def ablate(
     _check(variants, VARIANTS)
     head = {"base": BASE, "batch_size": BATCH, "steps": steps}
     head |= {"samples": samples, "sampling_steps": sampling_steps}
-    schedule = linear_schedule()
+    settings = DrawSettings(sampling_steps)
 
     def run(variant: str, seed: int, compute: Compute) -> Iterator[TrainStep]:
-        torch.manual_seed(seed)  # the first weights
-        model = UNet(**BASE | VARIANTS[variant])
-        return train_on_digits(model, seed, BATCH, ema=0.995, steps=steps, compute=compute)
+        with first_weights(seed):
+            model = DiffusionModel(UNet(**BASE | VARIANTS[variant]))
+        options = TrainOptions(steps, seed=seed, ema=0.995, compute=compute)
+        return train_on_digits(model, options, BATCH)
 
-    def measured(network: Any) -> dict[str, Any]:
-        found = evaluate(network, schedule, samples, sampling_steps, progress=False)
-        return {"test_loss": round(held_out_loss(network, schedule), 6), **found}
+    def measured(model: Any) -> dict[str, Any]:
+        result = evaluate(model, settings, samples, progress=False)
+        return {"test_loss": round(held_out_loss(model), 6), **result}
 
     yield from _rows(Table(out, head, _settings), seeds, variants, run, measured)
 
@@ -106,11 +106,11 @@ def ablate_gan(
     head = {"base": "digits-ddgan", "batch_size": BATCH, "steps": steps, "samples": samples}
 
     def run(variant: str, seed: int, compute: Compute) -> Iterator[TrainStep]:
-        return digits_ddgan(seed, steps, **GAN_VARIANTS[variant], compute=compute)
+        options = TrainOptions(steps, seed=seed, compute=compute)
+        return digits_ddgan(options, **GAN_VARIANTS[variant])
 
-    def measured(network: Any) -> dict[str, Any]:
-        assert isinstance(network, Gan)
-        return evaluate(network, linear_schedule(), samples, network.T, 1.0, progress=False)
+    def measured(model: Any) -> dict[str, Any]:
+        return evaluate(model, count=samples, progress=False)
 
     yield from _rows(Table(out, head, _settings), seeds, variants, run, measured)
 
@@ -134,13 +134,13 @@ def _rows(
             if (seed, variant) in table:
                 continue
             *_, last = watch(run(variant, seed, compute), f"{variant}, seed {seed}")
-            found = measured(last.model)
+            result = measured(last.model)
             row = {
                 "variant": variant,
                 "seed": seed,
                 "parameters": sum(p.numel() for p in last.model.parameters()),
                 "training_seconds": round(last.seconds, 1),
-                **{name: found[name] for name in ("test_loss", *KEPT) if name in found},
+                **{name: result[name] for name in ("test_loss", *KEPT) if name in result},
                 "compute": compute.as_dict(),
                 "machine": machine(),
             }
@@ -149,16 +149,16 @@ def _rows(
 
 
 @torch.no_grad()
-def held_out_loss(model: nn.Module, schedule: NoiseSchedule) -> float:
-    """L_simple on 2,500 test digits, each at one time, with the same noise for every model."""
+def held_out_loss(model: DiffusionModel) -> float:
+    """The loss on 2,500 test digits, each at one time, with the same noise for every model."""
     test = digits(train=False)
     device = next(model.parameters()).device
     losses = []
     parts = zip(test.images[:2500].split(500), test.labels[:2500].split(500), strict=True)
     for i, (images, label) in enumerate(parts):
-        x_0, generator = to_unit(images).to(device), step_generator(0, i)
-        how = (x_0, schedule, generator, label.to(device))
-        losses.append(noise_prediction_loss(model, *how, drop_label=0))
+        generator = seeded(0, i, device=device)
+        loss = model.loss(to_unit(images).to(device), generator, label.to(device), drop_label=0)
+        losses.append(loss)
     return torch.stack(losses).mean().item()
 
 

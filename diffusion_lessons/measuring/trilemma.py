@@ -7,7 +7,7 @@ be good, various and quickly made. `trilemma` measures all three for each of `ME
 import base64
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +16,63 @@ import torch
 from torch import Tensor
 
 from ..data import to_bytes, to_unit
-from ..math.schedule import linear_schedule
+from ..math.solvers import SAMPLERS
 from ..networks.checkpoints import load_pretrained, machine, pretrained_path, read_card
 from ..networks.compute import fastest
-from .evaluation import draw, evaluate
+from ..networks.drawing import TRUNCATION, DrawSettings
+from .drawing import draw
+from .evaluation import evaluate
 from .tables import Row, Table
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to draw digits: a shipped network, and `draw`'s arguments."""
+    """A way to draw digits: a shipped network, and its settings."""
 
     network: str
     samples: int  # how many are measured: fewer where they are slow
-    how: dict[str, Any] = field(default_factory=dict)
+    settings: DrawSettings = DrawSettings()  # noqa: RUF009 (it is frozen)
 
 
-def _ddim(steps: int, samples: int, eta: float = 0.0, **how: Any) -> Method:
-    return Method("digits-ddpm", samples, {"steps": steps, "eta": eta, **how})
+def _ddim(steps: int, samples: int, eta: float = 0.0) -> Method:
+    return Method("digits-ddpm", samples, DrawSettings(steps, eta))
+
+
+def _guided(guidance: str, scale: float, samples: int) -> Method:
+    settings = DrawSettings(20, 0.0, guidance=guidance, scale=scale)
+    return Method("digits-ddpm", samples, settings)
+
+
+def solver_methods(samplers: Sequence[str]) -> dict[str, Method]:
+    """`digits-ddpm` drawn by other samplers, in 5, 10 and 20 steps each."""
+    return {
+        f"{sampler}, {steps} steps": Method(
+            "digits-ddpm", 5000, DrawSettings(steps, sampler=sampler)
+        )
+        for sampler in samplers
+        for steps in (5, 10, 20)
+    }
 
 
 METHODS: dict[str, Method] = {
-    "VAE": Method("digits-vae", 10_000, {"steps": 1}),
+    "VAE": Method("digits-vae", 10_000),
     "VAE, truncated at 0.75": Method(
-        "digits-vae", 10_000, {"steps": 1, "guidance": "truncation", "scale": 0.75}
+        "digits-vae", 10_000, DrawSettings(guidance=TRUNCATION, scale=0.75)
     ),
-    "GAN": Method("digits-gan", 10_000, {"steps": 1, "eta": 1.0}),
-    "DDGAN, 4 steps": Method("digits-ddgan", 10_000, {"steps": 4, "eta": 1.0}),
+    "GAN": Method("digits-gan", 10_000),
+    "DDGAN, 4 steps": Method("digits-ddgan", 10_000),
     "DDIM, 5 steps": _ddim(5, 10_000),
     "DDIM, 10 steps": _ddim(10, 5000),
     "DDIM, 20 steps": _ddim(20, 5000),
     "DDIM, 50 steps": _ddim(50, 2000),
     "DDPM, 250 steps": _ddim(250, 1000, eta=1.0),
-    "classifier-free, scale 3": _ddim(20, 2000, guidance="classifier-free", scale=3.0),
-    "label and classifier, scale 4": _ddim(20, 1000, guidance="label+classifier", scale=4.0),
+    "classifier-free, scale 3": _guided("classifier-free", 3.0, 2000),
+    "label and classifier, scale 4": _guided("label+classifier", 4.0, 1000),
 }
 """What is measured, in this order."""
+
+EVERY = METHODS | solver_methods(list(SAMPLERS))
+"""These and, for whom asks for them, every sampler of `SAMPLERS`."""
 
 SHOWN = 3  # pictures of each digit that a row keeps
 
@@ -67,27 +88,26 @@ def trilemma(
     Raises ValueError for a method that does not exist, or a file of other networks, another seed or
     ``divide``.
     """
-    if unknown := set(methods) - set(METHODS):
-        raise ValueError(f"methods must be of {list(METHODS)}, got {sorted(unknown)}")
-    names = list(METHODS)
+    if unknown := set(methods) - set(EVERY):
+        raise ValueError(f"methods must be of {list(EVERY)}, got {sorted(unknown)}")
+    names = list(EVERY)
     networks = {name: checksum(name) for name in sorted({m.network for m in METHODS.values()})}
     head = {"networks": networks, "seed": seed, "divide": divide}
     table = Table(out, head, lambda row: names.index(row["method"]))
-    schedule = linear_schedule()
     for name in methods:
         if names.index(name) in table:
             continue
-        method = METHODS[name]
+        method = EVERY[name]
         model: Any = load_pretrained(method.network)
         labels = torch.arange(10).repeat_interleave(SHOWN)
-        shown = torch.cat(list(draw(model, labels, schedule, seed=seed, **method.how)))  # and warm
+        shown = draw(model, labels, method.settings, seed)  # and warm
         greys = to_bytes(shown).numpy().tobytes()
         count = max(2, method.samples // divide)
-        found = evaluate(model, schedule, count, seed=seed, **method.how)
+        result = evaluate(model, method.settings, count, seed)
         row = {
             "method": name,
             "network": method.network,
-            **{key: value for key, value in found.items() if key != "seed"},
+            **{key: value for key, value in result.items() if key != "seed"},
             "pictures": base64.b64encode(zlib.compress(greys, 9)).decode(),
             "compute": fastest().as_dict(),
             "machine": machine(),
@@ -98,8 +118,7 @@ def trilemma(
 
 def checksum(network: str) -> str:
     """The SHA-256 of a shipped network, from its card."""
-    found: str = read_card(pretrained_path(network))["sha256"]
-    return found
+    return str(read_card(pretrained_path(network))["sha256"])
 
 
 def pictures(row: Row) -> Tensor:

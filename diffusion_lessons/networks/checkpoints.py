@@ -9,7 +9,7 @@ import copy
 import hashlib
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +20,45 @@ from torch import nn
 
 from ..files import ASSETS, aside, read_json, write_json
 from .classifier import Classifier, NoisyClassifier
+from .diffusion import DiffusionModel
 from .gan import Gan
 from .mlp import MLP
 from .unet import UNet
 from .vae import VAE
 
-NETWORKS: dict[str, type[nn.Module]] = {
-    c.__name__: c for c in (Classifier, Gan, MLP, NoisyClassifier, UNet, VAE)
+Card = dict[str, Any]
+
+KINDS: dict[str, Callable[[Card], nn.Module]] = {
+    UNet.kind: lambda card: DiffusionModel.from_card(UNet(**card["config"]), card),
+    MLP.kind: lambda card: DiffusionModel.from_card(MLP(**card["config"]), card),
+    VAE.kind: lambda card: VAE(**card["config"]),
+    Gan.kind: Gan.from_card,
+    Classifier.kind: lambda card: Classifier(**card["config"]),
+    NoisyClassifier.kind: NoisyClassifier.from_card,
 }
+"""What can be saved: the kind of network on a card, and what makes it of the card."""
 
 
 def save(path: Path | str, model: nn.Module, card: dict[str, Any] | None = None) -> None:
     """Write ``path`` (.safetensors) and its card (.json beside it).
 
-    Matrices and convolutions are stored in half precision, the few other numbers in full. The
-    network's class must be one of `NETWORKS` and carry its arguments as ``config``: ValueError.
+    Matrices and convolutions are stored in half precision, the few other numbers in full. A network
+    whose schedule and prediction are not known cannot be saved: ValueError.
     """
     path = Path(path)
-    kind = type(model).__name__
-    if kind not in NETWORKS or not hasattr(model, "config"):
-        raise ValueError(f"cannot save a {kind}; known networks: {', '.join(NETWORKS)}")
+    about = getattr(model, "about", None)
+    if about is None or about["network"] not in KINDS:
+        raise ValueError(
+            f"cannot save a {type(model).__name__}; what can be saved is a DiffusionModel around a "
+            f"{UNet.kind} or {MLP.kind}, a VAE, a Gan or a classifier"
+        )
     tensors = {
         name: value.half() if value.is_floating_point() and value.ndim > 1 else value
         for name, value in model.state_dict().items()
     }
     content = save_tensors({name: value.cpu().contiguous() for name, value in tensors.items()})
     full = {
-        "network": kind,
-        "config": model.config,
+        **about,
         "parameters": sum(p.numel() for p in model.parameters()),
         "sha256": hashlib.sha256(content).hexdigest(),
         **(card or {}),
@@ -69,7 +80,7 @@ def load(path: Path | str) -> nn.Module:
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != card["sha256"]:
             raise ValueError("its weights are not the ones its card describes")
-        model = NETWORKS[card["network"]](**card["config"])
+        model = made_of(card)
         tensors = load_tensors(content)
         model.load_state_dict(
             {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
@@ -79,6 +90,14 @@ def load(path: Path | str) -> nn.Module:
     except Exception as error:
         raise ValueError(f"{path} is damaged: {error}. {_remedy(path)}") from error
     return model.eval()
+
+
+def made_of(card: Card) -> nn.Module:
+    """The network that a card describes, with fresh weights. ValueError for what is unknown."""
+    kind = card["network"]
+    if kind not in KINDS:
+        raise ValueError(f"its network {kind!r} is none that this version knows")
+    return KINDS[kind](card)
 
 
 @torch.no_grad()
@@ -93,17 +112,13 @@ def mean_weights(models: Sequence[nn.Module]) -> nn.Module:
         raise ValueError("models must hold at least one network")
     first, *others = models
     for other in others:
-        if type(other) is not type(first) or _shapes(other) != _shapes(first):
-            raise ValueError("models must all be of one kind and size")
+        if other.about != first.about:
+            raise ValueError("models must all be of one kind, size, prediction and schedule")
     mean = copy.deepcopy(first)
     for name, value in mean.state_dict().items():
         if value.is_floating_point():  # a count is the first one's
             value.copy_(torch.stack([model.state_dict()[name] for model in models]).mean(0))
     return mean
-
-
-def _shapes(model: nn.Module) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in model.state_dict().items()}
 
 
 def load_pretrained(name: str) -> nn.Module:

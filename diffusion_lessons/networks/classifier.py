@@ -1,9 +1,13 @@
 """Which digit is it? A judge for clean pictures, and a guide for noisy ones."""
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import checks
+from ..math.schedule import NoiseSchedule, linear_schedule, schedule_from
 from .embedding import TimeEmbedding
 from .unet import ResBlock, group_norm
 
@@ -14,6 +18,8 @@ class Classifier(nn.Module):
     Pictures are in -1..1. `features` gives the layer before the last, in which distributions are
     compared.
     """
+
+    kind = "Classifier"
 
     def __init__(
         self, in_channels: int = 1, channels: int = 32, features: int = 64, classes: int = 10
@@ -47,6 +53,11 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(0.3)
         self.output = nn.Linear(features, classes)
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a card says of it."""
+        return {"network": self.kind, "config": self.config}
+
     def features(self, x: Tensor) -> Tensor:
         """Pictures [B, in_channels, H, W] -> features [B, features]."""
         checks.floats(x=x)
@@ -64,13 +75,22 @@ class NoisyClassifier(nn.Module):
 
     x_t is [B, in_channels, size, size], t integers [B]. The way down of a U-Net, told the time in
     every block, then an average over all positions (ADM, arXiv 2105.05233, section 4, lets
-    attention do the averaging).
+    attention do the averaging). ``schedule`` is the one under which the pictures were noised: the
+    linear one unless another is given.
     """
 
+    kind = "NoisyClassifier"
+
     def __init__(
-        self, size: int = 28, in_channels: int = 1, channels: int = 32, classes: int = 10
+        self,
+        size: int = 28,
+        in_channels: int = 1,
+        channels: int = 32,
+        classes: int = 10,
+        schedule: NoiseSchedule | None = None,
     ) -> None:
         super().__init__()
+        self.schedule = linear_schedule() if schedule is None else schedule
         checks.sizes(size=size, in_channels=in_channels, channels=channels, classes=classes)
         self.config = {
             "size": size,
@@ -94,12 +114,23 @@ class NoisyClassifier(nn.Module):
         self.norm = group_norm(4 * c)
         self.output = nn.Linear(4 * c, classes)
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a card says of it."""
+        return {"network": self.kind, "config": self.config, "schedule": self.schedule.config}
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any]) -> Self:
+        """The classifier that a card describes; of version 0.1, under the linear schedule."""
+        schedule = schedule_from(card["schedule"]) if "schedule" in card else None
+        return cls(**card["config"], schedule=schedule)
+
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         checks.floats(x_t=x_t)
         wanted = (self.config["in_channels"], self.config["size"], self.config["size"])
         if x_t.shape[1:] != wanted:
             raise ValueError(f"x_t must be {['B', *wanted]}, got {list(x_t.shape)}")
-        checks.times(t, len(x_t))
+        checks.network_times(t, len(x_t), self.schedule.T)
         features = F.silu(self.time(t))
         h = self.input(F.pixel_unshuffle(x_t, 2))
         for block in self.blocks:

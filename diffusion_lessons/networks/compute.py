@@ -53,6 +53,10 @@ class Compute:
             return value.to(self.device, memory_format=self.memory_format)
         return value.to(self.device)
 
+    def fast(self, model: nn.Module) -> nn.Module:
+        """The network, placed, and called in the chosen format wherever its inputs lie."""
+        return model if isinstance(model, Fast) else Fast(model, self)
+
     def as_dict(self) -> dict[str, Any]:
         """The choice in words, for checkpoints and reports."""
         return {
@@ -82,6 +86,9 @@ class Fast(nn.Module):
     def __init__(self, model: nn.Module, compute: Compute) -> None:
         super().__init__()
         self.model, self.compute = compute.place(model), compute
+        for name in ("shape", "classes", "kind", "config"):  # what a network says of itself
+            if hasattr(model, name):
+                setattr(self, name, getattr(model, name))
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         there = self.compute.move((x, *args))
@@ -92,8 +99,15 @@ class Fast(nn.Module):
 
 
 def fast(model: nn.Module, compute: Compute | None = None) -> nn.Module:
-    """The same network, moved to the fastest device and run in its fastest number format."""
-    return Fast(model, compute or fastest())
+    """The same network, moved to the fastest device and run in its fastest number format.
+
+    Of a `DiffusionModel` the network within: schedule and prediction stay with it.
+    """
+    compute = compute or fastest()
+    if hasattr(model, "with_network"):
+        wrapped: nn.Module = model.with_network(compute.fast(model.network))  # type: ignore[operator, arg-type]
+        return wrapped
+    return compute.fast(model)
 
 
 def best_device() -> torch.device:

@@ -8,24 +8,32 @@ import math
 from collections.abc import Mapping as Arguments
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import checks
+from ..math.randomness import RowGenerator, randn_like
+from ..math.sampling import Denoiser, sample
+from ..math.schedule import NoiseSchedule, schedule_from, vp_schedule
+from .compute import Compute
+from .drawing import Drawn, DrawSettings, refuse_sampling
 from .embedding import TimeEmbedding
 from .unet import UNet
 
 
 class Gan(nn.Module):
-    """A generator and the discriminator it is trained against, for a schedule of ``T`` steps.
+    """A generator, the discriminator it is trained against, and the schedule of its ``T`` steps.
 
-    Each is a module or, for pictures, the arguments that make a `Generator`, a `Discriminator`.
-    A running average (`EMA`) is of the generator alone: an averaged judge has met no generator.
+    Each network is a module or, for pictures, the arguments that make a `Generator`, a
+    `Discriminator`. The schedule is DDGAN's `vp_schedule` of T steps unless another is given. A
+    running average (`EMA`) is of the generator alone: an averaged discriminator has met no
+    generator. Raises ValueError for a schedule of another T.
     """
 
+    kind = "Gan"
     not_averaged = ("discriminator",)
 
     def __init__(
@@ -33,9 +41,13 @@ class Gan(nn.Module):
         generator_net: nn.Module | Arguments[str, Any],
         discriminator: nn.Module | Arguments[str, Any],
         T: int = 4,
+        schedule: NoiseSchedule | None = None,
     ) -> None:
         super().__init__()
         checks.sizes(T=T)
+        self.schedule = vp_schedule(T) if schedule is None else schedule
+        if self.schedule.T != T:
+            raise ValueError(f"a Gan of {T} steps needs a schedule of as many, got {self.schedule}")
         self.T = T
         if not isinstance(generator_net, nn.Module):
             generator_net = Generator(**generator_net)
@@ -45,8 +57,80 @@ class Gan(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What makes it anew."""
+        """What makes it anew, but for the schedule."""
         return {"T": self.T, **{name: part.config for name, part in self.named_children()}}
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a card says of it."""
+        return {"network": self.kind, "config": self.config, "schedule": self.schedule.config}
+
+    @classmethod
+    def from_card(cls, card: Arguments[str, Any]) -> Self:
+        """The networks that a card describes; one of version 0.1 has DDGAN's schedule."""
+        schedule = schedule_from(card["schedule"]) if "schedule" in card else None
+        return cls(**card["config"], schedule=schedule)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one picture [C, H, W]."""
+        return tuple(self.generator_net.shape)  # type: ignore[arg-type]
+
+    @property
+    def classes(self) -> int:
+        """How many classes can be asked for; 0 if there are none."""
+        return int(getattr(self.generator_net, "classes", 0))
+
+    def settled(self, settings: DrawSettings) -> DrawSettings:
+        """The settings filled up: T steps of DDPM, and no choice. ValueError for others."""
+        settings = settings.filled(self.T, "ddpm", 1.0)
+        refuse_sampling(settings, "this Gan", self.T, 1.0)
+        checks.one_of("sampler of a Gan", settings.sampler, ["ddpm"])
+        checks.one_of("guidance of a Gan", settings.guidance, ["none"])
+        return settings
+
+    def draw(
+        self,
+        count: int,
+        label: Tensor | None,
+        generator: RowGenerator,
+        settings: DrawSettings,
+        compute: Compute,
+    ) -> Drawn:
+        """See `Drawer`."""
+        compute.place(self.generator_net)
+        x_T = compute.move(generator.normal((count, *self.shape)).float())
+        denoiser = as_denoiser(self.generator_net, label, generator)
+        with compute.autocast():
+            for step in sample(denoiser, x_T, self.schedule, generator=generator):
+                pass
+        return Drawn(step.x, step.calls)
+
+
+def latents(
+    generator_net: Any, like: Tensor, generator: torch.Generator | None = None
+) -> Tensor | None:
+    """Fresh z [B, latent] for a batch [B, ...]; None for a generator that takes none."""
+    width = int(generator_net.latent)
+    return randn_like(like.new_empty(len(like), width), generator) if width else None
+
+
+def as_denoiser(
+    generator_net: Any, label: Tensor | None = None, generator: torch.Generator | None = None
+) -> Denoiser:
+    """A generator as a denoiser (x_t, t) -> x_0', with a fresh z at each call.
+
+    With it and the schedule of its training ``sample(denoiser, x_T, schedule)`` is DDGAN's sampler:
+    `ddpm_step` is the posterior that noises x_0' back.
+    """
+
+    def denoiser(x_t: Tensor, t: int) -> Tensor:
+        time = torch.full((len(x_t),), t, device=x_t.device)
+        z = latents(generator_net, x_t, generator)
+        x0_drawn: Tensor = generator_net(x_t, z, time, label)
+        return x0_drawn.to(x_t.dtype)
+
+    return denoiser
 
 
 class Mapping(nn.Module):
@@ -81,8 +165,7 @@ class Generator(nn.Module):
         checks.whole("latent", latent, 0, checks.LARGEST)
         self.unet = UNet(**unet)  # type: ignore[arg-type]
         self.config = {"latent": latent, **self.unet.config}
-        self.latent, self.size, self.in_channels = latent, self.unet.size, self.unet.in_channels
-        self.classes = self.unet.classes
+        self.latent, self.shape, self.classes = latent, self.unet.shape, self.unet.classes
         if latent:
             self.mapping = Mapping(latent, self.unet.label.embedding_dim)
 
@@ -90,7 +173,7 @@ class Generator(nn.Module):
         self, x_t: Tensor, z: Tensor | None, t: Tensor, label: Tensor | None = None
     ) -> Tensor:
         self.unet.check(x_t, t)
-        features = self.unet.told(t, label)
+        features = self.unet.embedding(t, label)
         if self.latent:
             if z is not None:
                 checks.floats(z=z)
@@ -132,7 +215,7 @@ class Discriminator(nn.Module):
         widths = [channels * multiplier for multiplier in multipliers]
         self.input = nn.Conv2d(2 * in_channels * unshuffle**2, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList(
-            Judge(a, b, features, halve=i > 0)
+            DiscriminatorBlock(a, b, features, halve=i > 0)
             for i, (a, b) in enumerate(zip([widths[0], *widths], widths, strict=False))
         )
         self.last = nn.Conv2d(widths[-1] + 1, widths[-1], 3, padding=1)
@@ -163,7 +246,7 @@ class Discriminator(nn.Module):
         return self.output(h)[:, 0] + (h * self.label(label)).sum(1)
 
 
-class Judge(nn.Module):
+class DiscriminatorBlock(nn.Module):
     """A residual block of the discriminator, told the time."""
 
     def __init__(self, channels_in: int, channels: int, features: int, halve: bool) -> None:
@@ -201,7 +284,7 @@ class PointGenerator(nn.Module):
         self, dim: int = 2, width: int = 128, layers: int = 3, latent: int = 2, waves: int = 2
     ) -> None:
         super().__init__()
-        self.latent = latent
+        self.latent, self.shape = latent, (dim,)
         self.waves, self.time = Waves(waves), TimeEmbedding(width)
         self.body = _Layers((dim + latent) * (1 + 2 * waves), width, layers, dim)
 

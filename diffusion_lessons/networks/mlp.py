@@ -8,13 +8,19 @@ from .embedding import TimeEmbedding
 
 
 class MLP(nn.Module):
-    """Predicts the noise in points [B, dim] at times [B]; residual layers of ``width`` units."""
+    """Answers to points x_t [B, dim] at times [B]; residual layers of ``width`` units.
+
+    What it predicts, and under which schedule, a `DiffusionModel` knows.
+    """
+
+    kind = "MLP"
 
     def __init__(self, dim: int = 2, width: int = 128, layers: int = 3) -> None:
         super().__init__()
         checks.sizes(dim=dim, width=width)
         checks.whole("layers", layers, 0, checks.LARGEST)
         self.config = {"dim": dim, "width": width, "layers": layers}
+        self.shape = (dim,)
         self.time = TimeEmbedding(width)
         self.input = nn.Linear(dim, width)
         self.layers = nn.ModuleList(
@@ -24,9 +30,7 @@ class MLP(nn.Module):
         self.output = nn.Linear(width, dim)
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        checks.floats(x_t=x_t)
-        if x_t.ndim != 2 or x_t.shape[1] != self.config["dim"]:
-            raise ValueError(f"x_t must be [B, {self.config['dim']}], got {list(x_t.shape)}")
+        checks.points(x_t, self.config["dim"])
         checks.times(t, len(x_t))
         time = self.time(t)  # [B] -> [B, width]
         h = self.input(x_t)  # [B, dim] -> [B, width]

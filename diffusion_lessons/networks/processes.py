@@ -2,8 +2,8 @@
 
 The launch tells (``accelerate launch -m diffusion_lessons train ...``, or torchrun); Hugging Face
 Accelerate then connects the processes and gives each its GPU. All of them run the same program.
-What it trains on and what it draws is shared out by rows, random numbers are drawn for all rows
-everywhere (`gaussian.own_rows`), so the result is one process's, but for the rounding of sums.
+What it trains on and what it draws is shared out by rows, and each row has random numbers of its
+own (`randomness.RowGenerator`), so the result is one process's, but for the rounding of sums.
 Alone, nothing is imported, and every method here is free.
 """
 

@@ -1,4 +1,4 @@
-"""The U-Net that predicts the noise in a picture.
+"""The U-Net: pictures in, pictures of the same size out, and the time and a class beside them.
 
 The parts are those of ADM (Dhariwal & Nichol, arXiv 2105.05233): adaptive group normalisation,
 several attention heads at chosen resolutions, residual blocks that also change the resolution.
@@ -7,7 +7,9 @@ into channels: the network works at half the resolution, where a processor has f
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -135,7 +137,9 @@ class Trace(NamedTuple):
 
 
 class UNet(nn.Module):
-    """Predicts the noise in pictures x_t [B, in_channels, size, size] at times t [B].
+    """Answers to pictures x_t [B, in_channels, size, size] at times t [B] with pictures.
+
+    What it predicts, and under which schedule, a `DiffusionModel` knows.
 
     ``channels * multipliers[i]`` channels at level i, each level half as large as the one before;
     ``blocks`` residual blocks a level; attention in the middle and where the side length is in
@@ -145,6 +149,8 @@ class UNet(nn.Module):
     parts off, ``rescale_residual`` one on that ADM left out (see `ResBlock`). Raises ValueError if
     size, unshuffle and levels do not divide.
     """
+
+    kind = "UNet"
 
     def __init__(
         self,
@@ -194,65 +200,40 @@ class UNet(nn.Module):
         if size % shrink:
             raise ValueError(f"size {size} cannot be divided by {shrink} (unshuffle and levels)")
         self.size, self.in_channels, self.classes = size, in_channels, classes
+        self.shape = (in_channels, size, size)
         self.unshuffle = unshuffle
         features = 4 * channels
         self.time = TimeEmbedding(features)
         self.label = nn.Embedding(classes + 1, features)
-
-        def block(c_in: int, c_out: int, scale: float = 1) -> ResBlock:
-            return ResBlock(c_in, c_out, features, scale, adaptive_norm, dropout, rescale_residual)
-
-        def heads_for(c: int) -> int:
-            if head_channels is None:
-                return heads
-            if c % head_channels:
-                raise ValueError(f"{c} channels cannot be cut into heads of {head_channels}")
-            return c // head_channels
-
-        def look_around(c: int) -> Attention:
-            return Attention(c, heads_for(c), rescale_residual)
-
-        def attention(c: int, side: int) -> nn.Module:
-            return look_around(c) if side in attention_resolutions else nn.Identity()
-
-        side = size // unshuffle
-        width = channels * multipliers[0]
-        self.input = nn.Conv2d(in_channels * unshuffle**2, width, 3, padding=1)
-        skips = [width]  # channels of every saved activation
-        self.down = nn.ModuleList()  # pairs (block, attention) in order of use
-        for level, multiplier in enumerate(multipliers):
-            if level:
-                side //= 2
-                self.down.append(_down(block, width, residual_resampling))
-                skips.append(width)
-            for _ in range(blocks):
-                c = channels * multiplier
-                self.down.append(Stage(block(width, c), attention(c, side)))
-                width = c
-                skips.append(width)
-        self.middle = nn.ModuleList(
-            [
-                Stage(block(width, width), look_around(width)),
-                Stage(block(width, width), nn.Identity()),
-            ]
+        widths = [channels * multiplier for multiplier in multipliers]
+        self.input = nn.Conv2d(in_channels * unshuffle**2, widths[0], 3, padding=1)
+        make = _Maker(
+            features,
+            heads,
+            head_channels,
+            set(attention_resolutions),
+            partial(
+                ResBlock,
+                features=features,
+                adaptive_norm=adaptive_norm,
+                dropout=dropout,
+                rescale_residual=rescale_residual,
+            ),
+            residual_resampling,
+            rescale_residual,
         )
-        self.up = nn.ModuleList()
-        for level, multiplier in reversed(list(enumerate(multipliers))):
-            for _i in range(blocks + 1):
-                c = channels * multiplier
-                self.up.append(Stage(block(width + skips.pop(), c), attention(c, side)))
-                width = c
-            if level:
-                side *= 2
-                self.up.append(_up(block, width, residual_resampling))
+        side = size // unshuffle
+        self.down, skips = make.way_down(widths, blocks, side)
+        self.middle = make.middle(widths[-1])
+        self.up = make.way_up(widths, blocks, side, skips)
         # At high noise x_t itself is nearly the answer, at low noise not: learn how much of it.
         self.gate = nn.Parameter(torch.zeros(features))
-        self.norm = group_norm(width)
-        self.output = zero(nn.Conv2d(width, in_channels * unshuffle**2, 3, padding=1))
+        self.norm = group_norm(widths[0])
+        self.output = zero(nn.Conv2d(widths[0], in_channels * unshuffle**2, 3, padding=1))
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         self.check(x_t, t)
-        return self.body(x_t, F.silu(self.told(t, label)))
+        return self.body(x_t, F.silu(self.embedding(t, label)))
 
     def check(self, x_t: Tensor, t: Tensor) -> None:
         """Refuse inputs of another kind or shape."""
@@ -262,7 +243,7 @@ class UNet(nn.Module):
             raise ValueError(f"x_t must be {expected}, got {list(x_t.shape)}")
         checks.times(t, len(x_t))
 
-    def told(self, t: Tensor, label: Tensor | None) -> Tensor:
+    def embedding(self, t: Tensor, label: Tensor | None) -> Tensor:
         """Features of time and class, [B] twice -> [B, 4 channels]."""
         label = torch.full_like(t, self.classes) if label is None else label
         checks.rows("label", label, len(t), self.classes + 1)
@@ -331,11 +312,72 @@ class Stage(nn.Module):
         return self.attention(h)
 
 
-def _down(block, width: int, residual: bool) -> Stage:  # type: ignore[no-untyped-def]
-    plain = nn.Conv2d(width, width, 3, stride=2, padding=1)
-    return Stage(block(width, width, 0.5) if residual else plain, nn.Identity(), resamples=True)
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the stages of a `UNet` from what they have in common."""
 
+    features: int
+    heads: int
+    head_channels: int | None
+    attention_resolutions: set[int]
+    block: Callable[..., ResBlock]
+    residual_resampling: bool
+    rescale_residual: bool
 
-def _up(block, width: int, residual: bool) -> Stage:  # type: ignore[no-untyped-def]
-    plain = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1))
-    return Stage(block(width, width, 2) if residual else plain, nn.Identity(), resamples=True)
+    def way_down(
+        self, widths: list[int], blocks: int, side: int
+    ) -> tuple[nn.ModuleList, list[int]]:
+        """The stages in order of use, and the channels of every saved activation."""
+        stages, width, skips = nn.ModuleList(), widths[0], [widths[0]]
+        for level, wanted in enumerate(widths):
+            if level:
+                side //= 2
+                stages.append(self.halving(width))
+                skips.append(width)
+            for _ in range(blocks):
+                stages.append(self.stage(width, wanted, side))
+                width = wanted
+                skips.append(width)
+        return stages, skips
+
+    def middle(self, width: int) -> nn.ModuleList:
+        """Two blocks at the lowest resolution, with attention between them."""
+        first = Stage(self.block(width, width), self.attention(width))
+        return nn.ModuleList([first, Stage(self.block(width, width), nn.Identity())])
+
+    def way_up(self, widths: list[int], blocks: int, side: int, skips: list[int]) -> nn.ModuleList:
+        """The stages in order of use; each takes in what the way down saved last."""
+        stages, width, left = nn.ModuleList(), widths[-1], list(skips)
+        for level, wanted in reversed(list(enumerate(widths))):
+            for _ in range(blocks + 1):
+                stages.append(self.stage(width + left.pop(), wanted, side // 2**level))
+                width = wanted
+            if level:
+                stages.append(self.doubling(width))
+        return stages
+
+    def stage(self, c_in: int, c_out: int, side: int) -> "Stage":
+        block = self.block(c_in, c_out)
+        looks = side in self.attention_resolutions
+        return Stage(block, self.attention(c_out) if looks else nn.Identity())
+
+    def attention(self, channels: int) -> Attention:
+        if self.head_channels is None:
+            return Attention(channels, self.heads, self.rescale_residual)
+        if channels % self.head_channels:
+            raise ValueError(
+                f"{channels} channels cannot be cut into heads of {self.head_channels}"
+            )
+        return Attention(channels, channels // self.head_channels, self.rescale_residual)
+
+    def halving(self, width: int) -> "Stage":
+        plain = nn.Conv2d(width, width, 3, stride=2, padding=1)
+        residual = self.residual_resampling
+        block = self.block(width, width, scale=0.5) if residual else plain
+        return Stage(block, nn.Identity(), resamples=True)
+
+    def doubling(self, width: int) -> "Stage":
+        plain = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1))
+        residual = self.residual_resampling
+        block = self.block(width, width, scale=2) if residual else plain
+        return Stage(block, nn.Identity(), resamples=True)

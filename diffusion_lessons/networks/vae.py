@@ -1,10 +1,17 @@
 """A variational autoencoder: the generative model with one latent and one pass."""
 
+import math
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import checks
+from ..math.guidance import truncated_normal
+from ..math.randomness import RowGenerator
+from .compute import Compute
+from .drawing import TRUNCATION, Drawn, DrawSettings, refuse_sampling
 
 
 class VAE(nn.Module):
@@ -14,6 +21,8 @@ class VAE(nn.Module):
     in 0..classes - 1; with ``classes`` = 0 there are none. Both halves are two hidden layers wide
     ``width``. Drawing: ``decode(torch.randn(B, latent), label)``.
     """
+
+    kind = "VAE"
 
     def __init__(
         self,
@@ -33,7 +42,7 @@ class VAE(nn.Module):
             "width": width,
             "classes": classes,
         }
-        self.size, self.in_channels, self.latent, self.classes = size, in_channels, latent, classes
+        self.shape, self.latent, self.classes = (in_channels, size, size), latent, classes
         pixels = in_channels * size**2
 
         def layers(c_in: int, c_out: int) -> nn.Sequential:
@@ -46,9 +55,8 @@ class VAE(nn.Module):
     def encode(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of q(z | x), each [B, latent]."""
         checks.floats(x=x)
-        if x.shape[1:] != (self.in_channels, self.size, self.size):
-            expected = f"[B, {self.in_channels}, {self.size}, {self.size}]"
-            raise ValueError(f"x must be {expected}, got {list(x.shape)}")
+        if x.shape[1:] != self.shape:
+            raise ValueError(f"x must be {['B', *self.shape]}, got {list(x.shape)}")
         mean, log_std = self.encoder(self._with(x.flatten(1), label)).chunk(2, dim=1)
         return mean, log_std.clamp(-8, 4).exp()
 
@@ -57,8 +65,7 @@ class VAE(nn.Module):
         checks.floats(z=z)
         if z.ndim != 2 or z.shape[1] != self.latent:
             raise ValueError(f"z must be [B, {self.latent}], got {list(z.shape)}")
-        found = self.decoder(self._with(z, label))
-        return found.view(len(z), self.in_channels, self.size, self.size)
+        return self.decoder(self._with(z, label)).view(len(z), *self.shape)
 
     def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """The expected picture, [B, latent] -> [B, in_channels, size, size] in -1..1."""
@@ -78,3 +85,35 @@ class VAE(nn.Module):
             raise ValueError("this VAE draws a class: give a label [B]")
         checks.rows("label", label, len(h), self.classes)
         return torch.cat([h, F.one_hot(label, self.classes).to(h.dtype)], dim=1)
+
+    # ------------------------------------------------------------------ drawing
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a card says of it."""
+        return {"network": self.kind, "config": self.config}
+
+    def settled(self, settings: DrawSettings) -> DrawSettings:
+        """The settings filled up: one step, and a latent that may be truncated."""
+        settings = settings.filled(1, "ddim", 0.0)
+        refuse_sampling(settings, "a VAE", 1, 0.0)
+        checks.one_of("sampler of a VAE, which has no walk,", settings.sampler, ["ddim"])
+        checks.one_of("guidance of a VAE", settings.guidance, ["none", TRUNCATION])
+        if settings.guidance == TRUNCATION:
+            checks.above("scale, the threshold of truncation,", settings.scale, 0)
+        return settings
+
+    @torch.no_grad()
+    def draw(
+        self,
+        count: int,
+        label: Tensor | None,
+        generator: RowGenerator,
+        settings: DrawSettings,
+        compute: Compute,
+    ) -> Drawn:
+        """See `Drawer`. Always in float32."""
+        self.to(compute.device)
+        threshold = settings.scale if settings.guidance == TRUNCATION else math.inf
+        z = truncated_normal([count, self.latent], threshold, generator)
+        return Drawn(self.decode(z, label), 1)

@@ -8,7 +8,6 @@ takes part. A generator is a denoiser like any other (`as_denoiser`), so `sample
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import checks
-from ..math.gaussian import forward, own_rows, posterior, randn_like
-from ..math.sampling import Denoiser
+from ..math.gaussian import forward, posterior
+from ..math.randomness import random_integers
 from ..math.schedule import NoiseSchedule
-from ..networks.gan import Gan
-from .loop import TrainStep, Turn, advance
+from ..networks.gan import Gan, latents
+from .loop import TrainOptions, TrainStep, Turn, advance
 from .optimizers import Muon, Optimizers, inner_weights
 
 GeneratorNet = Callable[..., Tensor]
@@ -50,22 +49,12 @@ def noisy_pairs(
     of x_0 (the paper's eq. 5). At s = 0 both are the clean example itself.
     """
     checks.batch(x_0=x_0)
-    device = generator.device if generator is not None else x_0.device
-    draw = partial(torch.randint, 1, schedule.T + 1, generator=generator, device=device)
-    t = own_rows(draw, (len(x_0),), generator).to(x_0.device)
+    t = random_integers(1, schedule.T, len(x_0), generator, x_0.device)
     x_t = forward(x_0, 0, t, schedule).sample(generator)
     x0_fake = generator_net(x_t, latents(generator_net, x_t, generator), t, label).to(x_0.dtype)
     real = posterior(x_t, x_0, t, t - 1, schedule).sample(generator)
     fake = posterior(x_t, x0_fake, t, t - 1, schedule).sample(generator)
     return Pairs(x_t, t, real, fake, x0_fake)
-
-
-def latents(
-    generator_net: Any, like: Tensor, generator: torch.Generator | None = None
-) -> Tensor | None:
-    """Fresh z [B, latent] for a batch [B, ...]; None for a generator that takes none."""
-    width = int(generator_net.latent)
-    return randn_like(like.new_empty(len(like), width), generator) if width else None
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
@@ -91,23 +80,6 @@ def r1_penalty(
     return 0.5 * gradient.square().flatten(1).sum(1).mean()
 
 
-def as_denoiser(
-    generator_net: Any, label: Tensor | None = None, generator: torch.Generator | None = None
-) -> Denoiser:
-    """A generator as a denoiser (x_t, t) -> x_0', with a fresh z at each call.
-
-    With it and the schedule of its training ``sample(denoiser, x_T, schedule)`` is DDGAN's sampler:
-    `ddpm_step` is the posterior that noises x_0' back.
-    """
-
-    def denoiser(x_t: Tensor, t: int) -> Tensor:
-        time = torch.full((len(x_t),), t, device=x_t.device)
-        found: Tensor = generator_net(x_t, latents(generator_net, x_t, generator), time, label)
-        return found.to(x_t.dtype)
-
-    return denoiser
-
-
 def adams(lr: float = 2e-4, discriminator_lr: float = 5e-4) -> Callable[[nn.Module], Optimizers]:
     """An Adam for the discriminator and one for the generator, little momentum in either."""
 
@@ -131,13 +103,13 @@ def muons(lr: float = 0.02, adam_lr: float = 1e-3) -> Callable[[nn.Module], Opti
     """
 
     def optimizers(model: nn.Module) -> Optimizers:
-        found: list[torch.optim.Optimizer] = []
+        parts: list[torch.optim.Optimizer] = []
         for part in ("discriminator", "generator_net"):
             inner, rest = inner_weights(getattr(model, part))
-            found.append(torch.optim.Adam(rest, adam_lr, betas=(0.5, 0.9), foreach=True))
+            parts.append(torch.optim.Adam(rest, adam_lr, betas=(0.5, 0.9), foreach=True))
             if inner:
-                found.append(Muon(inner, lr, momentum=0.5))
-        return Optimizers(*found)
+                parts.append(Muon(inner, lr, momentum=0.5))
+        return Optimizers(*parts)
 
     return optimizers
 
@@ -147,14 +119,13 @@ def train_gan(
     discriminator: nn.Module,
     batches: Callable[[int], Any],
     schedule: NoiseSchedule,
+    options: TrainOptions,
     *,
     prepare: Callable[[Any], tuple[Tensor, Tensor | None]] = lambda batch: (batch[0], None),
     r1: float = 0.05,
     r1_every: int = 10,
     discriminator_updates: int = 1,
     discriminator_slows: bool = True,
-    optimizer: Callable[[nn.Module], Optimizers] | None = None,
-    **options: Any,
 ) -> Iterator[TrainStep]:
     """Train a denoising diffusion GAN: `train`'s steps, whose ``model`` is a `Gan`.
 
@@ -167,8 +138,8 @@ def train_gan(
     not ``discriminator_slows``, the generator's alone, so that it is followed to the last, as a
     generator that is good already needs. The penalty, ``r1`` times `r1_penalty`
     at every step, is taken each ``r1_every`` steps and so many times as strong (lazily, as in
-    StyleGAN2). The loss told is the sum of both. ``options`` (steps or seconds, seed, ema,
-    checkpoint, ...) are `advance`'s, and so are the errors.
+    StyleGAN2). A step's loss is the sum of both. The optimiser is `adams` unless ``options`` name
+    another. Raises as `train`.
     """
     checks.whole("discriminator_updates", discriminator_updates, 1)
 
@@ -201,5 +172,5 @@ def train_gan(
             judge.requires_grad_(True)
         return cost.detach() + loss.detach()
 
-    model = Gan(generator_net, discriminator, schedule.T)
-    return advance(model, update, batches, optimizer=optimizer or adams(), **options)
+    model = Gan(generator_net, discriminator, schedule.T, schedule)
+    return advance(model, update, batches, options.usual(optimizer=adams()))

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,17 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from .. import checks
+from ..math.randomness import RowGenerator, derived
 from ..networks.compute import Compute, fastest
 from ..networks.processes import processes
 from .average import EMA
-from .batches import step_generator
-from .losses import Loss
 from .optimizers import MuonAdamW, Optimizers
 from .states import check_same_run, identity_of, read_state, restore, save_state
 
+Loss = Callable[[nn.Module, Any, torch.Generator], Tensor]
+"""(model, batch, generator) -> the number to make small"""
+
+Batches = Callable[[int], Any]
+"""The step's number -> its batch"""
+
 
 class TrainStep(NamedTuple):
-    """What `train` tells after each update."""
+    """What `train` yields after each update."""
 
     step: int  # updates made so far
     loss: Tensor  # of this step's batch, a scalar on the training device
@@ -31,10 +36,72 @@ class TrainStep(NamedTuple):
     model: nn.Module  # the averaged network: sample from this one
 
 
+@dataclass(frozen=True)
+class TrainOptions:
+    """How long to train, how, and where the state is kept; see `train`.
+
+    What is None is what is usual: a recipe's own (`usual`), or `train`'s. Raises ValueError for
+    steps and seconds together, and for numbers outside their range.
+    """
+
+    steps: int | None = None
+    seconds: float | None = None
+    optimizer: Callable[[nn.Module], Optimizers] | None = None
+    warmup: int | None = None
+    ema: float | None = None
+    ema_warmup: bool | None = None
+    seed: int = 0
+    compute: Compute | None = None
+    compile: Callable[[nn.Module], Any] | None = None
+    checkpoint: Path | str | None = None
+    save_every: int = 1000
+    identity: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.seconds is not None:
+            raise ValueError("give either steps or seconds")
+        if not isinstance(self.identity, Mapping):
+            raise TypeError(f"identity must be a mapping, got {type(self.identity).__name__}")
+        if self.steps is not None:
+            checks.whole("steps", self.steps, 1)
+        if self.seconds is not None:
+            checks.positive("seconds", self.seconds)
+        if self.warmup is not None:
+            checks.whole("warmup", self.warmup, 0)
+        checks.whole("seed", self.seed, 0, 2**63 - 1)
+        checks.whole("save_every", self.save_every, 1)
+
+    def usual(
+        self,
+        *,
+        steps: int | None = None,
+        optimizer: Callable[[nn.Module], Optimizers] | None = None,
+        warmup: int | None = None,
+        ema: float | None = None,
+        ema_warmup: bool | None = None,
+        compute: Compute | None = None,
+    ) -> "TrainOptions":
+        """The same, with these in the place of what is None; steps unless seconds are given."""
+        return replace(
+            self,
+            steps=steps if self.steps is None and self.seconds is None else self.steps,
+            optimizer=self.optimizer or optimizer,
+            warmup=warmup if self.warmup is None else self.warmup,
+            ema=ema if self.ema is None else self.ema,
+            ema_warmup=ema_warmup if self.ema_warmup is None else self.ema_warmup,
+            compute=self.compute or compute,
+        )
+
+    def progress(self, step: int, spent: float) -> float:
+        """How far the run is after so many updates and seconds, 0..1."""
+        share = step / self.steps if self.steps is not None else spent / (self.seconds or math.inf)
+        return min(1.0, share)
+
+
 def train(
     model: nn.Module,
     loss: Loss,
-    batches: Callable[[int], Any],
+    batches: Batches,
     *,
     steps: int | None = None,
     seconds: float | None = None,
@@ -59,8 +126,8 @@ def train(
     With ``checkpoint`` the whole state is written there every ``save_every`` steps and at the end;
     a run goes on from it, and one that was finished yields its last step again. After a
     KeyboardInterrupt the same run goes on, too: loop over it once more. A state of another network,
-    kind of optimiser or seed is refused, and of another ``identity``: what else sets this run apart
-    (settings, the weights it began with).
+    schedule, prediction, kind of optimiser, batch size or seed is refused, and of another
+    ``identity``: what else sets this run apart (settings, the weights it began with).
 
     Several `processes` share out each batch and see the same steps; the main one writes, and its
     clock counts, so all must go through the loop alike. (Dropout is drawn by each, and batch norms
@@ -69,6 +136,26 @@ def train(
     Raises ValueError unless exactly one of steps and seconds is given and above 0, and
     FloatingPointError if the loss is no longer a finite number.
     """
+    options = TrainOptions(
+        steps=steps,
+        seconds=seconds,
+        optimizer=optimizer,
+        warmup=warmup,
+        ema=ema,
+        seed=seed,
+        compute=compute,
+        compile=compile,
+        checkpoint=checkpoint,
+        save_every=save_every,
+        identity={} if identity is None else identity,
+    )
+    return train_with(model, loss, batches, options)
+
+
+def train_with(
+    model: nn.Module, loss: Loss, batches: Batches, options: TrainOptions
+) -> Iterator[TrainStep]:
+    """`train`, with its options in one."""
 
     def descend(
         network: nn.Module, update: Optimizers, batch: Any, generator: torch.Generator, turn: Turn
@@ -80,14 +167,11 @@ def train(
         update.step(turn.factor)
         return value
 
-    budget = {"steps": steps, "seconds": seconds, "seed": seed, "compute": compute}
-    files = {"checkpoint": checkpoint, "save_every": save_every, "identity": identity}
-    how = {"optimizer": optimizer, "warmup": warmup, "ema": ema, "compile": compile}
-    return advance(model, descend, batches, **budget, **how, **files)  # type: ignore[arg-type]
+    return advance(model, descend, batches, options)
 
 
 class Turn(NamedTuple):
-    """What an update is told beside its batch."""
+    """What an update gets beside its batch."""
 
     step: int  # updates made so far
     factor: float  # of the learning rates: rises, then falls to 0
@@ -100,101 +184,123 @@ Update = Callable[[nn.Module, Optimizers, Any, torch.Generator, Turn], Tensor]
 
 
 def advance(
-    model: nn.Module,
-    update: Update,
-    batches: Callable[[int], Any],
-    *,
-    optimizer: Callable[[nn.Module], Optimizers],
-    steps: int | None = None,
-    seconds: float | None = None,
-    warmup: int = 20,
-    ema: float = 0.999,
-    ema_warmup: bool = True,
-    seed: int = 0,
-    compute: Compute | None = None,
-    compile: Callable[[nn.Module], Any] | None = None,
-    checkpoint: Path | str | None = None,
-    save_every: int = 1000,
-    identity: Mapping[str, str] | None = None,
+    model: nn.Module, update: Update, batches: Batches, options: TrainOptions
 ) -> Iterator[TrainStep]:
     """The loop of `train` around any ``update`` of the weights; see there.
 
     A run that goes on from a good network may do without the average's warm-up (see `EMA`).
     """
-    if (steps is None) == (seconds is None):
+    if options.steps is None and options.seconds is None:
         raise ValueError("give either steps or seconds")
-    if not isinstance(identity, Mapping | None):
-        raise TypeError(f"identity must be a mapping, got {type(identity).__name__}")
-    if steps is not None:
-        checks.whole("steps", steps, 1)
-    else:
-        checks.positive("seconds", seconds)
-    checks.whole("warmup", warmup, 0)
-    checks.whole("seed", seed, 0, 2**63 - 1)
-    checks.whole("save_every", save_every, 1)
-    budget = steps if steps is not None else seconds
-    assert budget is not None
-    shared = processes()
+    usual = options.usual(optimizer=MuonAdamW, warmup=20, ema=0.999, ema_warmup=True)
+    training = Training(model, update, batches, usual)
+    return training.finished() or Run(training.updates)
 
-    def read() -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-        return read_state(checkpoint) if checkpoint and Path(checkpoint).exists() else None
 
-    saved = shared.from_main(read)
-    if saved is not None:
-        compute = compute or Compute.from_dict(saved[0]["compute"])
-    compute = compute or fastest()
-    if shared.size > 1:
-        compute = replace(compute, threads=None)  # the launcher shares out the cores
-    compute.place(model)
-    shared.copy_([*model.parameters(), *model.buffers()])
-    statistics = [b for name, b in model.named_buffers() if name in model.state_dict()]
-    optimizers = optimizer(model)
-    average = EMA(model, ema, ema_warmup)
-    about = identity_of(model, optimizers, seed) | {"identity": dict(identity or {})}
-    step, spent = 0, 0.0
-    if saved is not None:
-        assert checkpoint is not None
-        check_same_run(saved[0], about, checkpoint)
-        step, spent, last_loss = restore(saved, checkpoint, model, average, optimizers)
-        if step >= budget if steps is not None else spent >= budget:
-            return iter([TrainStep(step, torch.tensor(last_loss), spent, 1.0, average.model)])
-    model.train()
-    network = model if compile is None else compile(model)
-    devices = [torch.cuda.current_device()] if compute.device.type == "cuda" else []
+class Training:
+    """A run under way: the network, its average, the optimisers, and how far it is."""
 
-    def updates() -> Iterator[TrainStep]:
-        nonlocal step, spent
-        while (progress := (step / steps if steps is not None else spent / budget)) < 1:
+    def __init__(
+        self, model: nn.Module, update: Update, batches: Batches, options: TrainOptions
+    ) -> None:
+        self.model, self.update, self.batches, self.options = model, update, batches, options
+        self.shared = processes()
+        self.step, self.spent = 0, 0.0
+        self.last_loss = math.nan
+        saved = self.shared.from_main(self._read)
+        self.compute = self._chosen_compute(saved)
+        self.compute.place(model)
+        self.shared.copy_([*model.parameters(), *model.buffers()])
+        kept = {id(value) for value in model.state_dict(keep_vars=True).values()}
+        self.statistics = [buffer for buffer in model.buffers() if id(buffer) in kept]
+        assert options.optimizer is not None
+        assert options.ema is not None
+        assert options.warmup is not None
+        self.warmup = options.warmup
+        self.optimizers = options.optimizer(model)
+        self.average = EMA(model, options.ema, bool(options.ema_warmup))
+        about = identity_of(model, self.optimizers, batches, options.seed)
+        self.about = about | {"identity": dict(options.identity)}
+        if saved is not None:
+            self._go_on(saved)
+
+    def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        path = self.options.checkpoint
+        return read_state(path) if path and Path(path).exists() else None
+
+    def _chosen_compute(self, saved: tuple[dict[str, Any], Any] | None) -> Compute:
+        compute = self.options.compute
+        if compute is None and saved is not None:
+            compute = Compute.from_dict(saved[0]["compute"])
+        compute = compute or fastest()
+        if self.shared.size > 1:
+            compute = replace(compute, threads=None)  # the launcher shares out the cores
+        return compute
+
+    def _go_on(self, saved: tuple[dict[str, Any], dict[str, Tensor]]) -> None:
+        path = self.options.checkpoint
+        assert path is not None
+        check_same_run(saved[0], self.about, path)
+        self.step, self.spent, self.last_loss = restore(
+            saved, path, self.model, self.average, self.optimizers
+        )
+
+    @property
+    def progress(self) -> float:
+        return self.options.progress(self.step, self.spent)
+
+    def finished(self) -> Iterator[TrainStep] | None:
+        """The last step of a run that was finished before; None if there is something to do."""
+        if self.progress < 1:
+            return None
+        loss = torch.tensor(self.last_loss)
+        return iter([TrainStep(self.step, loss, self.spent, 1.0, self.average.model)])
+
+    def updates(self) -> Iterator[TrainStep]:
+        """The updates that are left to make."""
+        self.model.train()
+        compile = self.options.compile
+        network = self.model if compile is None else compile(self.model)
+        while self.progress < 1:
             start = time.perf_counter()
-            generator = step_generator(seed, step, compute.device, shared)
-            warm = min(1.0, (step + 1) / max(1, warmup))
-            turn = Turn(step, warm * (1 - progress), warm, compute)
-            with torch.random.fork_rng(devices):  # dropout draws from torch's own generator
-                dropout_seed = generator.initial_seed() ^ 0x5EED  # not the noise's numbers
-                torch.manual_seed(dropout_seed + 1_000_003 * shared.rank)
-                batch = compute.move(shared.rows(batches(step)))
-                value = update(network, optimizers, batch, generator, turn).detach().clone()
-            shared.mean_([value, *statistics])
-            average.update(model, step)
-            step += 1
-            spent += time.perf_counter() - start
-            if seconds is not None:
-                spent = shared.from_main(partial(float, spent))
-            done = min(1.0, step / steps if steps is not None else spent / budget)
-            save = checkpoint is not None and (step % save_every == 0 or done == 1)
-            if (save or done == 1 or step % 100 == 0) and not math.isfinite(value.item()):
-                raise FloatingPointError(
-                    f"the loss is {value.item()} at step {step}: lower the rate"
-                )
-            if save and shared.main:
-                assert checkpoint is not None
-                told = {"step": step, "seconds": spent, "loss": value.item(), **about}
-                save_state(
-                    checkpoint, model, average, optimizers, told | {"compute": compute.as_dict()}
-                )
-            yield TrainStep(step, value, spent, done, average.model)
+            loss = self._updated(network)
+            self.average.update(self.model, self.step)
+            self.step += 1
+            self.spent += time.perf_counter() - start
+            if self.options.seconds is not None:
+                self.spent = self.shared.from_main(partial(float, self.spent))
+            self._check_and_save(loss)
+            yield TrainStep(self.step, loss, self.spent, self.progress, self.average.model)
 
-    return Run(updates)
+    def _updated(self, network: nn.Module) -> Tensor:
+        """One update of the weights; its loss."""
+        shared, seed = self.shared, self.options.seed
+        generator = RowGenerator(
+            derived(seed, self.step), device=self.compute.device, rank=shared.rank, size=shared.size
+        )
+        warm = min(1.0, (self.step + 1) / max(1, self.warmup))
+        turn = Turn(self.step, warm * (1 - self.progress), warm, self.compute)
+        devices = [torch.cuda.current_device()] if self.compute.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):  # dropout draws from torch's own generator
+            torch.manual_seed(derived(seed, self.step, 1 + shared.rank))  # not the noise's numbers
+            batch = self.compute.move(shared.rows(self.batches(self.step)))
+            loss = self.update(network, self.optimizers, batch, generator, turn).detach().clone()
+        shared.mean_([loss, *self.statistics])
+        return loss
+
+    def _check_and_save(self, loss: Tensor) -> None:
+        """Every so often, and at the end: FloatingPointError for a loss that is not finite."""
+        done, path = self.progress == 1, self.options.checkpoint
+        save = path is not None and (self.step % self.options.save_every == 0 or done)
+        if (save or done or self.step % 100 == 0) and not math.isfinite(loss.item()):
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {self.step}: lower the rate"
+            )
+        if save and self.shared.main:
+            assert path is not None
+            reached = {"step": self.step, "seconds": self.spent, "loss": loss.item()}
+            metadata = {**reached, **self.about, "compute": self.compute.as_dict()}
+            save_state(path, self.model, self.average, self.optimizers, metadata)
 
 
 class Run(Iterator[TrainStep]):

@@ -1,11 +1,12 @@
 """Named training runs, one function each: what `diffusion-lessons train NAME` does.
 
-Every function returns the steps of `training.train`, whose last one holds the finished network.
-Extra arguments (``steps``, ``seed``, ``checkpoint``, ``compute``, ...) go to `train`.
+Every function takes `TrainOptions` and returns the steps of `training.loop.train`, whose last one
+holds the finished network. What the options leave open is the recipe's own choice.
 """
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,117 +16,134 @@ from torch import Tensor, nn
 
 from .. import checks
 from ..data import cifar10, digits, moons, to_unit
-from ..math.gaussian import forward, own_rows
-from ..math.schedule import linear_schedule, vp_schedule
+from ..math.gaussian import forward
+from ..math.losses import random_times, vae_loss
+from ..math.prediction import PREDICTIONS
+from ..math.randomness import rand
+from ..math.schedule import SCHEDULES
 from ..networks.classifier import Classifier, NoisyClassifier
 from ..networks.compute import Compute, best_device
+from ..networks.diffusion import DiffusionModel
 from ..networks.gan import Discriminator, Gan, Generator
 from ..networks.mlp import MLP
 from ..networks.processes import processes
 from ..networks.unet import UNet
 from ..networks.vae import VAE
-from .batches import shuffled
+from .batches import Shuffled, shuffled
 from .gan import adams, train_gan
-from .loop import TrainStep, train
-from .losses import noise_prediction_loss, random_times, vae_loss
+from .loop import TrainOptions, TrainStep, train_with
 from .optimizers import MuonAdamW, adamw
 
 Recipe = Callable[..., Iterator[TrainStep]]
 Kind = TypeVar("Kind", bound=nn.Module)
 
+USUAL = TrainOptions()
+
 
 def digits_ddpm(
-    seed: int = 0, steps: int = 10_000, start: nn.Module | None = None, **options: Any
+    options: TrainOptions = USUAL,
+    *,
+    predict: str = "noise",
+    schedule: str = "linear",
+    start: nn.Module | None = None,
 ) -> Iterator[TrainStep]:
-    """A class-conditional DDPM for MNIST under the linear schedule; 10,000 steps are 21 passes.
+    """A class-conditional diffusion model for MNIST; 10,000 steps, its usual, are 21 passes.
 
-    With ``start``, a network that is trained already, training goes on from its weights at half
-    the learning rate; with the same seed it would see the same batches again.
+    It is DDPM's unless another of `PREDICTIONS` or `SCHEDULES` is named. With ``start``, a model
+    that is trained already, training goes on from its weights, under its own schedule, at half the
+    learning rate; with the same seed it would see the same batches again.
     """
-    torch.manual_seed(seed)  # the first weights
-    model = UNet(channels=48, blocks=1)
+    model = _new(lambda: UNet(channels=48, blocks=1), options.seed, predict, schedule)
     if start is not None:
-        model = _to_go_on(start, UNet)
-        options.setdefault("optimizer", partial(MuonAdamW, lr=0.01, adamw_lr=1e-3))
-    return train_on_digits(model, seed=seed, steps=steps, batch_size=128, ema=0.999, **options)
+        model = _to_go_on(start, DiffusionModel)
+        options = options.usual(optimizer=partial(MuonAdamW, lr=0.01, adamw_lr=1e-3))
+    return train_on_digits(model, options.usual(steps=10_000, ema=0.999), batch_size=128)
 
 
-def digits_adm(seed: int = 0, steps: int = 4000, **options: Any) -> Iterator[TrainStep]:
-    """A smaller DDPM for MNIST that looks around at two resolutions, 14 and 7: lesson 04's."""
-    torch.manual_seed(seed)
-    model = UNet(channels=32, blocks=1, attention_resolutions=(14, 7))
-    return train_on_digits(model, seed=seed, steps=steps, ema=0.999, **options)
+def digits_adm(
+    options: TrainOptions = USUAL, *, predict: str = "noise", schedule: str = "linear"
+) -> Iterator[TrainStep]:
+    """A smaller model for MNIST that looks around at two resolutions, 14 and 7: lesson 04's."""
+
+    def network() -> UNet:
+        return UNet(channels=32, blocks=1, attention_resolutions=(14, 7))
+
+    model = _new(network, options.seed, predict, schedule)
+    return train_on_digits(model, options.usual(steps=4000, ema=0.999))
 
 
 def train_on_digits(
-    model: nn.Module, seed: int = 0, batch_size: int = 64, ema: float = 0.99, **options: Any
+    model: DiffusionModel, options: TrainOptions, batch_size: int = 64
 ) -> Iterator[TrainStep]:
-    """Teach a network to predict the noise in MNIST digits under the linear schedule of DDPM."""
-    schedule = linear_schedule()
-    batches = _digit_batches(options, batch_size, seed)
+    """Teach a model the MNIST digits and their classes, by its own loss."""
 
-    def loss(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
+    def loss(model: Any, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
         images, labels = batch
-        return noise_prediction_loss(model, to_unit(images), schedule, g, labels)
+        return model.loss(to_unit(images), g, labels)
 
-    return train(model, loss, batches, seed=seed, ema=ema, **options)
+    return train_with(model, loss, _digit_batches(options, batch_size), options.usual(ema=0.99))
 
 
-def digits_classifier(seed: int = 0, steps: int = 3000, **options: Any) -> Iterator[TrainStep]:
+def digits_classifier(options: TrainOptions = USUAL) -> Iterator[TrainStep]:
     """The classifier in whose features samples are judged; trained on slightly shifted digits."""
-    torch.manual_seed(seed)
-    batches = _digit_batches(options, 128, seed)
+    with first_weights(options.seed):
+        model = Classifier()
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
         images, labels = batch
         return F.cross_entropy(model(_shifted(images, g)).float(), labels)
 
-    return train(Classifier(), loss, batches, seed=seed, ema=0.99, steps=steps, **options)
+    batches = _digit_batches(options, 128)
+    return train_with(model, loss, batches, options.usual(steps=3000, ema=0.99))
 
 
 def digits_noisy_classifier(
-    seed: int = 0, steps: int = 6000, **options: Any
+    options: TrainOptions = USUAL, *, schedule: str = "linear"
 ) -> Iterator[TrainStep]:
-    """The classifier that guides a sampler: digits noised under the linear schedule, all times.
+    """The classifier that guides a sampler: digits noised at all times of its schedule.
 
-    Training digits, slightly shifted, at times 1..1000; 6,000 steps are 13 passes.
+    Training digits, slightly shifted, at times 1..1000; 6,000 steps, its usual, are 13 passes.
     """
-    torch.manual_seed(seed)
-    schedule = linear_schedule()
-    batches = _digit_batches(options, 128, seed)
+    checks.one_of("schedule", schedule, SCHEDULES)
+    with first_weights(options.seed):
+        model = NoisyClassifier(schedule=SCHEDULES[schedule](T=1000))
 
-    def loss(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
+    def loss(network: Any, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
         images, labels = batch
         x_0 = _shifted(images, g)
-        t = random_times(len(images), schedule.T, g).to(images.device)
-        x_t = forward(x_0, 0, t, schedule).sample(g)
-        return F.cross_entropy(model(x_t, t).float(), labels)
+        t = random_times(len(images), model.schedule.T, g).to(images.device)
+        x_t = forward(x_0, 0, t, model.schedule).sample(g)
+        return F.cross_entropy(network(x_t, t).float(), labels)
 
-    return train(NoisyClassifier(), loss, batches, seed=seed, ema=0.999, steps=steps, **options)
+    batches = _digit_batches(options, 128)
+    return train_with(model, loss, batches, options.usual(steps=6000, ema=0.999))
 
 
-def digits_vae(seed: int = 0, steps: int = 8000, **options: Any) -> Iterator[TrainStep]:
-    """A class-conditional VAE for MNIST with a latent of 16 numbers; 8,000 steps are 34 passes."""
-    torch.manual_seed(seed)
-    batches = _digit_batches(options, 256, seed)
+def digits_vae(options: TrainOptions = USUAL) -> Iterator[TrainStep]:
+    """A class-conditional VAE for MNIST with a latent of 16 numbers.
+
+    8,000 steps, its usual, are 34 passes.
+    """
+    with first_weights(options.seed):
+        model = VAE()
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
         images, labels = batch
         return vae_loss(model, to_unit(images), g, labels)
 
-    return train(VAE(), loss, batches, seed=seed, ema=0.999, steps=steps, **options)
+    batches = _digit_batches(options, 256)
+    return train_with(model, loss, batches, options.usual(steps=8000, ema=0.999))
 
 
 def digits_ddgan(
-    seed: int = 0,
-    steps: int = 6_000,
+    options: TrainOptions = USUAL,
+    *,
     T: int = 4,
     latent: int = 64,
     discriminator_updates: int = 2,
     lr: float | None = None,
     discriminator_lr: float | None = None,
     start: nn.Module | None = None,
-    **options: Any,
 ) -> Iterator[TrainStep]:
     """A class-conditional denoising diffusion GAN for MNIST that draws in ``T`` steps.
 
@@ -135,19 +153,18 @@ def digits_ddgan(
     its networks are trained on: the generator more slowly, the discriminator at a rate that does
     not fall, and the average looks back over thousands of updates, for the two circle around the
     point that both would stay at. The rates are 2e-4 and 5e-4, then 1e-4 and 6e-4, or those given.
+    6,000 steps are usual.
     """
-    torch.manual_seed(seed)
-    usual = (2e-4, 5e-4)
-    model = Gan(Generator(latent, channels=32, blocks=1), Discriminator(channels=32), T)
-    how: dict[str, Any] = {"ema": 0.999}
+    rates = (2e-4, 5e-4)
+    with first_weights(options.seed):
+        model = Gan(Generator(latent, channels=32, blocks=1), Discriminator(channels=32), T)
     if start is not None:
-        model, usual = _to_go_on(start, Gan), (1e-4, 6e-4)
-        how = {"ema": 0.9997, "ema_warmup": False, "discriminator_slows": False}
-    lr = usual[0] if lr is None else lr
-    discriminator_lr = usual[1] if discriminator_lr is None else discriminator_lr
+        model, rates = _to_go_on(start, Gan), (1e-4, 6e-4)
+        options = options.usual(ema=0.9997, ema_warmup=False)
+    lr = rates[0] if lr is None else lr
+    discriminator_lr = rates[1] if discriminator_lr is None else discriminator_lr
     checks.within("lr", lr, 0, 1)
     checks.within("discriminator_lr", discriminator_lr, 0, 1)
-    batches = _digit_batches(options, 64, seed)
 
     def prepare(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, labels = batch
@@ -156,76 +173,94 @@ def digits_ddgan(
     return train_gan(
         model.generator_net,
         model.discriminator,
-        batches,
-        vp_schedule(model.T),
+        _digit_batches(options, 64),
+        model.schedule,
+        options.usual(steps=6000, ema=0.999, optimizer=adams(lr, discriminator_lr)),
         prepare=prepare,
-        r1=0.05,
         discriminator_updates=discriminator_updates,
-        optimizer=adams(lr, discriminator_lr),
-        seed=seed,
-        steps=steps,
-        **how,
-        **options,
+        discriminator_slows=start is None,
     )
 
 
-def digits_gan(seed: int = 0, steps: int = 2000, **options: Any) -> Iterator[TrainStep]:
-    """`digits_ddgan` with one step, from pure noise to the digit: a plain GAN."""
-    return digits_ddgan(seed, steps, T=1, discriminator_updates=1, **options)
+def digits_gan(options: TrainOptions = USUAL) -> Iterator[TrainStep]:
+    """`digits_ddgan` with one step, from pure noise to the digit: a plain GAN; 2,000 steps."""
+    return digits_ddgan(options.usual(steps=2000), T=1, discriminator_updates=1)
 
 
 def cifar10_adm(
-    seed: int = 0,
-    steps: int = 200_000,
+    options: TrainOptions = USUAL,
+    *,
+    predict: str = "noise",
+    schedule: str = "linear",
     channels: int = 128,
     batch_size: int = 128,
-    **options: Any,
 ) -> Iterator[TrainStep]:
-    """A class-conditional DDPM for CIFAR-10 with ADM's parts; 200,000 steps are 513 passes.
+    """A class-conditional diffusion model for CIFAR-10 with ADM's parts.
 
-    For a GPU. Network, rates, warm-up, dropout, flips and averaging are of the size of DDPM's own
-    run (appendix B, which takes 800,000 steps); AdaGN, attention at 16 and 8 with heads of 64
-    channels and BigGAN's resampling are ADM's. Labels are dropped, so that it can be guided.
+    For a GPU; 200,000 steps, its usual, are 513 passes. Network, rates, warm-up, dropout, flips and
+    averaging are of the size of DDPM's own run (appendix B, which takes 800,000 steps); AdaGN,
+    attention at 16 and 8 with heads of 64 channels and BigGAN's resampling are ADM's. Labels are
+    dropped, so that it can be guided.
     """
-    torch.manual_seed(seed)
-    schedule = linear_schedule()
-    model = UNet(
-        size=32,
-        in_channels=3,
-        channels=channels,
-        multipliers=(1, 2, 2, 2),
-        blocks=2,
-        unshuffle=1,
-        attention_resolutions=(16, 8),
-        head_channels=channels // 2,
-        dropout=0.1,
-    )
+
+    def network() -> UNet:
+        return UNet(
+            size=32,
+            in_channels=3,
+            channels=channels,
+            multipliers=(1, 2, 2, 2),
+            blocks=2,
+            unshuffle=1,
+            attention_resolutions=(16, 8),
+            head_channels=channels // 2,
+            dropout=0.1,
+        )
+
+    model = _new(network, options.seed, predict, schedule)
     with processes().one_first():  # downloads it
-        images, labels = cifar10()
-    device = _device(options)
-    batches = shuffled(images.to(device), labels.to(device), batch_size=batch_size, seed=seed)
+        images, labels = (tensor.to(_device(options)) for tensor in cifar10())
+    batches = shuffled(images, labels, batch_size=batch_size, seed=options.seed)
 
-    def loss(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
+    def loss(model: Any, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
         images, labels = batch
-        return noise_prediction_loss(model, to_unit(_flipped(images, g)), schedule, g, labels)
+        return model.loss(to_unit(_flipped(images, g)), g, labels)
 
-    how: dict[str, Any] = {"optimizer": adamw(2e-4), "warmup": 5000, "ema": 0.9999}
-    return train(model, loss, batches, seed=seed, steps=steps, **(how | options))
+    usual = options.usual(steps=200_000, optimizer=adamw(2e-4), warmup=5000, ema=0.9999)
+    return train_with(model, loss, batches, usual)
 
 
-def moons_ddpm(seed: int = 0, steps: int = 3000, **options: Any) -> Iterator[TrainStep]:
-    """A DDPM for the two moons, in the plane."""
-    torch.manual_seed(seed)
-    schedule = linear_schedule()
+def moons_ddpm(
+    options: TrainOptions = USUAL, *, predict: str = "noise", schedule: str = "linear"
+) -> Iterator[TrainStep]:
+    """A diffusion model for the two moons, in the plane; 3,000 steps are usual."""
+    model = _new(MLP, options.seed, predict, schedule)
+    points, _ = moons(100_000, torch.Generator().manual_seed(options.seed))
+
+    def loss(model: Any, batch: tuple[Tensor], g: torch.Generator) -> Tensor:
+        return model.loss(batch[0], g)
+
+    batches = shuffled(points, batch_size=512, seed=options.seed)
     # Tiny layers gain nothing from a GPU or from bfloat16, so this one stays where it is.
-    options.setdefault("compute", Compute(torch.device("cpu")))
-    points, _ = moons(100_000, torch.Generator().manual_seed(seed))
+    options = options.usual(steps=3000, ema=0.99, compute=Compute(torch.device("cpu")))
+    return train_with(model, loss, batches, options)
 
-    def loss(model: nn.Module, batch: tuple[Tensor], g: torch.Generator) -> Tensor:
-        return noise_prediction_loss(model, batch[0], schedule, g)
 
-    batches = shuffled(points, batch_size=512, seed=seed)
-    return train(MLP(), loss, batches, seed=seed, ema=0.99, steps=steps, **options)
+@contextmanager
+def first_weights(seed: int) -> Iterator[None]:
+    """Networks made in here have the weights that the seed gives; the caller's numbers stay his."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _new(
+    network: Callable[[], nn.Module], seed: int, predict: str, schedule: str
+) -> DiffusionModel:
+    """A model with first weights of the seed's own."""
+    checks.one_of("predict", predict, PREDICTIONS)
+    checks.one_of("schedule", schedule, SCHEDULES)
+    with first_weights(seed):
+        return DiffusionModel(network(), SCHEDULES[schedule](T=1000), PREDICTIONS[predict])
 
 
 def _to_go_on(start: nn.Module, kind: type[Kind]) -> Kind:
@@ -235,10 +270,10 @@ def _to_go_on(start: nn.Module, kind: type[Kind]) -> Kind:
     return copy.deepcopy(start).requires_grad_()
 
 
-def _digit_batches(options: dict[str, Any], batch_size: int, seed: int) -> Callable[[int], Any]:
+def _digit_batches(options: TrainOptions, batch_size: int) -> Shuffled:
     """Endless batches of (bytes [B, 1, 28, 28], labels [B]), on the run's device."""
     images, labels = (tensor.to(_device(options)) for tensor in digits())
-    return shuffled(images, labels, batch_size=batch_size, seed=seed)
+    return shuffled(images, labels, batch_size=batch_size, seed=options.seed)
 
 
 def _shifted(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -249,14 +284,12 @@ def _shifted(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def _flipped(images: Tensor, generator: torch.Generator) -> Tensor:
     """Pictures [B, C, H, W], about half of them mirrored, left to right."""
-    draw = partial(torch.rand, generator=generator, device=generator.device)
-    flip = own_rows(draw, (len(images), 1, 1, 1), generator).to(images.device) < 0.5
+    flip = rand((len(images), 1, 1, 1), generator, images.device) < 0.5
     return torch.where(flip, images.flip(3), images)
 
 
-def _device(options: dict[str, Any]) -> torch.device:
-    compute: Compute | None = options.get("compute")
-    return compute.device if compute else best_device()
+def _device(options: TrainOptions) -> torch.device:
+    return options.compute.device if options.compute else best_device()
 
 
 RECIPES: dict[str, Recipe] = {

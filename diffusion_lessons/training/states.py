@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..files import aside
-from ..networks.checkpoints import NETWORKS
+from ..networks.checkpoints import KINDS, made_of
 from .average import EMA
 from .optimizers import Optimizers
 
@@ -66,20 +66,33 @@ def read_state(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return metadata, tensors
 
 
-def identity_of(model: nn.Module, optimizers: Optimizers, seed: int) -> dict[str, Any]:
-    """What a run must share with the state that it goes on from."""
+def identity_of(
+    model: nn.Module, optimizers: Optimizers, batches: object, seed: int
+) -> dict[str, Any]:
+    """What a run must share with the state that it goes on from.
+
+    Of a network that knows it: its schedule and what it predicts, too; of `shuffled` batches their
+    size and how many rows of data there are.
+    """
+    about = getattr(model, "about", {})
+    config = json.dumps(about.get("config", getattr(model, "config", {})))
+    kind = about.get("network", type(model).__name__)
     return {
-        "network": f"{type(model).__name__} {json.dumps(getattr(model, 'config', {}))}",
+        "network": f"{kind} {config}",
+        **{name: about[name] for name in ("predicts", "schedule") if name in about},
         "optimizers": [type(optimizer).__name__ for optimizer in optimizers.optimizers],
+        "batches": getattr(batches, "about", {}),
         "seed": seed,
     }
 
 
-def check_same_run(found: dict[str, Any], wanted: dict[str, Any], path: Path | str) -> None:
+def check_same_run(saved: dict[str, Any], wanted: dict[str, Any], path: Path | str) -> None:
+    """ValueError, naming what differs, unless the state is of the run that is wanted."""
     for name, value in wanted.items():
-        if found.get(name, value) != value:  # states of older versions do not say it
+        value = json.loads(json.dumps(value))  # as it was saved: tuples are lists
+        if saved.get(name, value) != value:  # states of older versions do not say it
             raise ValueError(
-                f"{path} holds the training of another {name}: {found[name]!r}, not {value!r}; "
+                f"{path} holds the training of another {name}: {saved[name]!r}, not {value!r}; "
                 "delete it or choose another path"
             )
 
@@ -111,14 +124,16 @@ def load_state(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
     """The averaged network of a training state (``.training``), and what the state tells of itself.
 
     Raises FileNotFoundError if it is not there and ValueError if it is damaged, or the state of
-    something else than one of `NETWORKS`.
+    something that cannot be saved as a network.
     """
     metadata, tensors = read_state(path)
     kind, _, config = metadata.get("network", "").partition(" ")
-    if kind not in NETWORKS:
+    if kind not in KINDS:
         raise ValueError(f"{path} is the training of a {kind or 'nameless network'}")
-    model = NETWORKS[kind](**json.loads(config))
+    known = ("predicts", "schedule")
+    card: dict[str, Any] = {name: metadata[name] for name in known if name in metadata}
+    model = made_of({"network": kind, "config": json.loads(config), **card})
     part = "ema/"
-    found = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
-    model.load_state_dict(found)
+    averaged = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
+    model.load_state_dict(averaged)
     return model.eval(), metadata

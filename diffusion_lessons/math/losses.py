@@ -1,23 +1,20 @@
 """Losses: what a network is trained to make small, one function a loss."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import checks
-from ..math.gaussian import Gaussian, forward, kl_divergence, own_rows, randn_like
-from ..math.schedule import NoiseSchedule, widest_float
-
-Loss = Callable[[nn.Module, Any, torch.Generator], Tensor]
-"""(model, batch, generator) -> the number to make small"""
+from .gaussian import Gaussian, forward, kl_divergence
+from .prediction import NOISE, Prediction
+from .randomness import rand, randn_like, spread
+from .schedule import NoiseSchedule
 
 
 def noise_prediction_loss(
-    model: nn.Module,
+    model: Any,
     x_0: Tensor,
     schedule: NoiseSchedule,
     generator: torch.Generator | None = None,
@@ -29,24 +26,40 @@ def noise_prediction_loss(
     With labels [B] the model is called ``model(x_t, t, label)``, and a share ``drop_label`` of them
     is replaced by the null label ``model.classes``, so that the network also learns "any class".
     """
+    return prediction_loss(model, x_0, schedule, NOISE, generator, label, drop_label)
+
+
+def prediction_loss(
+    model: Any,
+    x_0: Tensor,
+    schedule: NoiseSchedule,
+    prediction: Prediction,
+    generator: torch.Generator | None = None,
+    label: Tensor | None = None,
+    drop_label: float = 0.1,
+) -> Tensor:
+    """The same for a network that predicts something else: mean squared error of the prediction.
+
+    In x_0 the error at each time then weighs `Prediction.loss_weight`: the signal-to-noise ratio
+    for noise, 1 for x_0, and for v one more than the ratio (arXiv 2202.00512, section 4).
+    """
     checks.batch(x_0=x_0)
     checks.share("drop_label", drop_label)
-    device = generator.device if generator is not None else x_0.device
     t = random_times(len(x_0), schedule.T, generator).to(x_0.device)
     q = forward(x_0, 0, t, schedule)
     noise = randn_like(x_0, generator)
     x_t = q.mean + q.std * noise
+    target = prediction.target(x_0, noise, t, schedule)
     if label is None:
-        return (model(x_t, t) - noise).square().mean()
+        return (model(x_t, t) - target).square().mean()
     checks.rows("label", label, len(x_0))
-    draw = partial(torch.rand, generator=generator, device=device)
-    drop = own_rows(draw, (len(x_0),), generator).to(x_0.device) < drop_label
-    label = label.masked_fill(drop, int(model.classes))  # type: ignore[arg-type]
-    return (model(x_t, t, label) - noise).square().mean()
+    drop = rand((len(x_0),), generator, x_0.device) < drop_label
+    label = label.masked_fill(drop, int(model.classes))
+    return (model(x_t, t, label) - target).square().mean()
 
 
 def vae_loss(
-    model: nn.Module,
+    model: Any,
     x: Tensor,
     generator: torch.Generator | None = None,
     label: Tensor | None = None,
@@ -58,7 +71,7 @@ def vae_loss(
     ink, an old custom for MNIST: with greys it is no true likelihood, but it trains well.
     """
     checks.batch(2, x=x)
-    shape = (len(x), int(model.latent))  # type: ignore[arg-type]
+    shape = (len(x), int(model.latent))
     noise = randn_like(x.new_empty(shape), generator)
     mean, std, logits = model(x, noise, label)
     ink = (x + 1) / 2
@@ -78,11 +91,4 @@ def random_times(n: int, T: int, generator: torch.Generator | None = None) -> Te
     checks.amount("n", n)
     checks.whole("T", T, 1)
     device = generator.device if generator is not None else torch.device("cpu")
-    dtype = widest_float(device)
-
-    def evenly(shape: Sequence[int]) -> Tensor:
-        offset = torch.rand((), generator=generator, device=device, dtype=dtype)
-        return (offset + torch.arange(*shape, device=device, dtype=dtype) / shape[0]) % 1
-
-    u = own_rows(evenly, (n,), generator)
-    return 1 + (u * T).long().clamp(max=T - 1)
+    return 1 + (spread(n, generator, device) * T).long().clamp(max=T - 1)

@@ -1,0 +1,176 @@
+"""``sample`` and ``evaluate``."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import checks
+from ..math.solvers import SAMPLERS
+from ..measuring.drawing import draw
+from ..measuring.evaluation import as_arguments, combinations, evaluate_all, measure_for
+from ..networks import checkpoints
+from ..networks.drawing import GUIDANCES, SPACINGS, TRUNCATION, Drawer, DrawSettings
+from ..networks.processes import processes
+from .options import NETWORK, Commands, network_path, positive
+
+MOST_OF_A_CLASS = 1000
+
+
+def add_commands(commands: Commands) -> None:
+    """The two commands and their options."""
+    sample = commands.add_parser("sample", help="draw pictures and write them as one PNG")
+    sample.add_argument("network", nargs="?", default="digits-ddpm", help=NETWORK)
+    sample.add_argument("--out", type=Path, default=Path("samples.png"))
+    sample.add_argument("--each", type=positive, default=8, help="pictures of each class")
+    sample.add_argument(
+        "--labels",
+        type=int,
+        nargs="+",
+        metavar="CLASS",
+        help="the classes, a row for each (default: all; of CIFAR-10, 3 is a cat and 5 a dog)",
+    )
+    sample.set_defaults(run=run_sample)
+
+    measured = commands.add_parser("evaluate", help="measure a network; prints JSON")
+    measured.add_argument("network", help=NETWORK)
+    measured.add_argument("--samples", type=positive, default=10_000)
+    measured.add_argument("--write", action="store_true", help="add the result to its card")
+    measured.add_argument(
+        "--out",
+        type=Path,
+        help="measure every combination of steps, eta, sampler, ... into a table",
+    )
+    measured.set_defaults(run=run_evaluate)
+    for command, several in ((sample, None), (measured, "+")):
+        _add_settings(command, several)
+
+
+def _add_settings(command: argparse.ArgumentParser, several: str | None) -> None:
+    command.add_argument(
+        "--steps",
+        type=positive,
+        nargs=several,
+        help="steps of the walk (default: 50, or what the network was made for)",
+    )
+    command.add_argument(
+        "--sampler", choices=list(SAMPLERS), nargs=several, help="default: ddim, a GAN's its own"
+    )
+    command.add_argument(
+        "--eta",
+        type=float,
+        nargs=several,
+        help="of ddim: 0, the default, draws no noise, 1 is DDPM",
+    )
+    command.add_argument("--spacing", choices=list(SPACINGS), nargs=several)
+    command.add_argument(
+        "--guidance", choices=[*GUIDANCES, TRUNCATION], nargs=several, help="what steers"
+    )
+    command.add_argument(
+        "--scale", type=float, nargs=several, help="of the guidance, or a threshold"
+    )
+    command.add_argument("--seed", type=int, default=0)
+
+
+def _settings(options: argparse.Namespace) -> list[DrawSettings]:
+    """All combinations of what is given."""
+
+    def listed(name: str, usual: Any) -> Sequence[Any]:
+        value = getattr(options, name)
+        if value is None:
+            return (usual,)
+        return value if isinstance(value, list) else (value,)
+
+    return combinations(
+        listed("steps", None),
+        listed("eta", None),
+        listed("sampler", None),
+        listed("spacing", "uniform"),
+        listed("guidance", "none"),
+        listed("scale", 1.0),
+    )
+
+
+def run_sample(options: argparse.Namespace) -> None:
+    """Draw a grid of pictures, a row for each class, and write it."""
+    from ..page.viz import save_grid
+
+    path = network_path(options.network)
+    model = checkpoints.load(path)
+    if not isinstance(model, Drawer) or len(model.shape) != 3:
+        kind = getattr(model, "about", {}).get("network", type(model).__name__)
+        raise ValueError(f"{path} holds a {kind}, which draws no pictures")
+    checks.whole("--each", options.each, 1, MOST_OF_A_CLASS)
+    labels, numbers = _rows(model, options.labels, options.each)
+    (settings,) = _settings(options)
+    x = draw(model, labels, settings, options.seed, numbers)
+    if processes().main:
+        save_grid(options.out, x, columns=options.each)
+    print(options.out)
+
+
+def _rows(
+    model: Drawer, classes: list[int] | None, each: int
+) -> tuple[torch.Tensor | int, torch.Tensor]:
+    """Labels, and numbers that a class's pictures keep whatever other classes stand beside it."""
+    if not model.classes:
+        if classes:
+            raise ValueError("--labels: this network knows no classes")
+        return each, torch.arange(each)
+    wanted = classes or list(range(model.classes))
+    if not all(0 <= label < model.classes for label in wanted):
+        raise ValueError(f"labels must lie in 0..{model.classes - 1}, got {wanted}")
+    labels = torch.tensor(wanted).repeat_interleave(each)
+    return labels, labels * MOST_OF_A_CLASS + torch.arange(each).repeat(len(wanted))
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Measure one network, with one choice of settings or with many."""
+    path = network_path(options.network)
+    model = checkpoints.load(path)
+    settings = _settings(options)
+    if options.out is not None:
+        _evaluate_all(path, model, options, settings)
+        return
+    if len(settings) > 1:
+        raise ValueError("several steps, etas, ... make a table: say where with --out FILE")
+    result = measure_for(model)(model, settings[0], options.samples, options.seed)
+    command = f"diffusion-lessons evaluate {options.network}"
+    if isinstance(model, Drawer):
+        words = as_arguments(model.settled(settings[0]))
+        command += f" --samples {options.samples} {words}"
+    if "seed" in result:
+        command += f" --seed {options.seed}"
+    result |= {"command": command, "machine": checkpoints.machine()}
+    if options.write and processes().main:
+        card = checkpoints.read_card(path)
+        others = [m for m in card.get("measured", []) if m.get("command") != command]
+        checkpoints.write_card(path, card | {"measured": [*others, result]})
+    print(json.dumps(result, indent=2))
+
+
+def _evaluate_all(
+    path: Path, model: Any, options: argparse.Namespace, settings: list[DrawSettings]
+) -> None:
+    if not isinstance(model, Drawer) or len(model.shape) != 3:
+        kind = model.about["network"]
+        raise ValueError(f"{path} holds a {kind}; a table needs a network that draws pictures")
+    if options.write:
+        raise ValueError("--write is for one measurement, --out for a table: give one of them")
+    about = {"network": path.stem, "sha256": checkpoints.read_card(path)["sha256"]}
+    command = f"diffusion-lessons evaluate {options.network}"
+    rows = evaluate_all(model, options.out, settings, options.samples, options.seed, about, command)
+    for row in rows:
+        guided = f", {row['guidance']} {row['scale']:g}" if "guidance" in row else ""
+        sampler = row.get("sampler", f"eta {row['eta']:g}")
+        print(
+            f"{row['steps']:5d} steps, {sampler}, {row['spacing']}{guided}: "
+            f"Frechet distance {row['frechet_distance']:.3f} "
+            f"(floor {row['floor']['frechet_distance']:.3f}), "
+            f"class accuracy {row['class_accuracy']:.1%}, {row['seconds']} s",
+            flush=True,
+        )
+    print(options.out)

@@ -1,0 +1,74 @@
+"""``ablate`` and ``trilemma``."""
+
+import argparse
+from pathlib import Path
+
+from ..math.solvers import SAMPLERS
+from ..measuring.ablation import GAN_VARIANTS, VARIANTS, ablate, ablate_gan
+from ..measuring.trilemma import METHODS, solver_methods, trilemma
+from .options import Commands, positive
+
+
+def add_commands(commands: Commands) -> None:
+    """The two commands and their options."""
+    ablation = commands.add_parser("ablate", help="a network with each part changed, measured")
+    ablation.add_argument(
+        "of", nargs="?", choices=["unet", "ddgan"], default="unet", help="default: unet"
+    )
+    ablation.add_argument("--out", type=Path, help="default: runs/ablation[-ddgan].json")
+    ablation.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2; ddgan: 0")
+    ablation.add_argument("--steps", type=positive, help="updates; default: 1000; ddgan: 1200")
+    ablation.add_argument("--samples", type=positive, help="default: 2000; ddgan: 5000")
+    ablation.add_argument(
+        "--variants", choices=[*VARIANTS, *GAN_VARIANTS], nargs="+", help="default: all"
+    )
+    ablation.set_defaults(run=run_ablate)
+
+    three = commands.add_parser("trilemma", help="every way to draw a digit, measured in one run")
+    three.add_argument("--out", type=Path, default=Path("runs/trilemma.json"))
+    three.add_argument("--methods", choices=list(METHODS), nargs="+", help="default: all")
+    three.add_argument(
+        "--sampler",
+        choices=list(SAMPLERS),
+        nargs="+",
+        default=[],
+        help="digits-ddpm by these samplers, too, in 5, 10 and 20 steps; without --methods alone",
+    )
+    three.add_argument("--seed", type=int, default=0)
+    three.add_argument(
+        "--divide", type=positive, default=1, help="take so many times fewer samples"
+    )
+    three.set_defaults(run=run_trilemma)
+
+
+def run_ablate(options: argparse.Namespace) -> None:
+    """Train and measure a network with each part changed."""
+    gan = options.of == "ddgan"
+    out = options.out or Path("runs") / ("ablation-ddgan.json" if gan else "ablation.json")
+    names = ("seeds", "steps", "samples", "variants")
+    wanted = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    for row in (ablate_gan if gan else ablate)(out, **wanted):
+        loss = f"loss {row['test_loss']:.5f}, " if "test_loss" in row else ""
+        print(
+            f"{row['variant']}, seed {row['seed']}: {loss}"
+            f"Frechet distance {row['frechet_distance']:.2f} "
+            f"(floor {row['floor']['frechet_distance']:.2f}), recall {row['recall']:.2f}, "
+            f"class accuracy {row['class_accuracy']:.1%}, {row['training_seconds']} s",
+            flush=True,
+        )
+    print(out)
+
+
+def run_trilemma(options: argparse.Namespace) -> None:
+    """Measure every way to draw a digit."""
+    usual = [] if options.sampler else list(METHODS)
+    methods = [*(options.methods or usual), *solver_methods(options.sampler)]
+    for row in trilemma(options.out, methods, options.seed, options.divide):
+        print(
+            f"{row['method']}: {row['samples']} samples, precision {row['precision']:.3f}, "
+            f"recall {row['recall']:.3f}, Frechet distance {row['frechet_distance']:.2f} "
+            f"(floor {row['floor']['frechet_distance']:.2f}), "
+            f"{row['images_per_second']:.1f} images/s",
+            flush=True,
+        )
+    print(options.out)

@@ -1,0 +1,88 @@
+"""Drawing any number of pictures from any network, batch by batch."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .. import checks
+from ..math.randomness import RowGenerator
+from ..networks.compute import Compute, fastest
+from ..networks.drawing import Drawer, Drawn, DrawSettings
+from ..networks.processes import processes
+
+USUAL = DrawSettings()
+BATCH = 250
+
+
+def draw(
+    model: Drawer,
+    labels: Tensor | int,
+    settings: DrawSettings = USUAL,
+    seed: int = 0,
+    numbers: Tensor | None = None,
+    compute: Compute | None = None,
+) -> Tensor:
+    """All pictures at once, float32 [N, ...] on the CPU; arguments and errors of `draw_batches`."""
+    return torch.cat(
+        [part.x for part in draw_batches(model, labels, settings, seed, numbers, compute)]
+    )
+
+
+def draw_batches(
+    model: Drawer,
+    labels: Tensor | int,
+    settings: DrawSettings = USUAL,
+    seed: int = 0,
+    numbers: Tensor | None = None,
+    compute: Compute | None = None,
+    batch_size: int = BATCH,
+) -> Iterator[Drawn]:
+    """Pictures of ``labels`` [N], or so many of any class, batch by batch on the CPU.
+
+    A picture belongs to the seed and its number alone (``numbers`` int64 [N], usually 0, 1, ...):
+    it is the same in any batch, beside any others, and on any number of processes. Of several
+    `processes` each draws some of the batches, and all get all: loop to the end in each. Raises
+    TypeError for what draws nothing, and ValueError for settings or labels that the network cannot
+    take.
+    """
+    if not isinstance(model, Drawer):
+        raise TypeError(f"a {type(model).__name__} draws no pictures")
+    settings = model.settled(settings)
+    count = _count(model, labels)
+    checks.whole("seed", seed, 0, 2**63 - 1)
+    numbers = torch.arange(count) if numbers is None else numbers
+    checks.length("labels", count, len(numbers), "numbers")
+    return _drawn(model, labels, settings, seed, numbers, compute or fastest(), batch_size)
+
+
+def _count(model: Drawer, labels: Tensor | int) -> int:
+    if not isinstance(labels, Tensor):
+        checks.whole("the number of pictures", labels, 1)
+        return labels
+    if not model.classes:
+        raise ValueError("this network knows no classes: give a number of pictures, not labels")
+    checks.rows("labels", labels, len(labels), model.classes)
+    return len(labels)
+
+
+def _drawn(
+    model: Drawer,
+    labels: Tensor | int,
+    settings: DrawSettings,
+    seed: int,
+    numbers: Tensor,
+    compute: Compute,
+    batch_size: int,
+) -> Iterator[Drawn]:
+    shared = processes()
+    parts = numbers.split(batch_size)
+    label_parts = labels.split(batch_size) if isinstance(labels, Tensor) else [None] * len(parts)
+    for first in range(0, len(parts), shared.size):
+        mine, batch = first + shared.rank, None
+        if mine < len(parts):
+            generator = RowGenerator(seed, parts[mine], device=compute.device)
+            label = compute.move(label_parts[mine])
+            x, calls = model.draw(len(parts[mine]), label, generator, settings, compute)
+            batch = Drawn(x.cpu().contiguous(), calls)
+        yield from (each for each in shared.gather(batch) if each is not None)

@@ -1,0 +1,192 @@
+"""A diffusion model: a network, what it predicts, and the schedule under which it does.
+
+The three belong together. A network that predicts v, read as if it predicted noise, draws nothing
+of sense, and nothing in its weights would tell: so they are made, saved and loaded as one.
+"""
+
+import copy
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from .. import checks
+from ..math.losses import prediction_loss
+from ..math.prediction import NOISE, PREDICTIONS, Prediction
+from ..math.randomness import RowGenerator
+from ..math.sampling import Denoiser, Sampler, ddim_step, sample, stepwise
+from ..math.schedule import NoiseSchedule, linear_schedule, schedule_from
+from ..math.solvers import SAMPLERS
+from .compute import Compute
+from .drawing import BY_CLASSIFIER, GUIDANCES, Drawn, DrawSettings, denoiser_calls
+
+
+class DiffusionModel(nn.Module):
+    """A network ``(x_t, t [B], label [B]) -> what it predicts``, its schedule and its prediction.
+
+    Without more it is DDPM's: noise, under the linear schedule. Called, it is the network itself,
+    which refuses times outside 1..T. Its weights carry the network's own names. Raises ValueError
+    for a network that predicts noise under a schedule that leaves nothing of x_0 at T: its guess
+    of x_0 there would be a division by 0.
+    """
+
+    usual_steps = 50
+
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: NoiseSchedule | None = None,
+        prediction: Prediction = NOISE,
+    ) -> None:
+        super().__init__()
+        self.network, self.prediction = network, prediction
+        self.schedule = linear_schedule() if schedule is None else schedule
+        alpha_T, sigma_T = self.schedule.alpha[-1:], self.schedule.sigma[-1:]
+        a, b = prediction.mixture(alpha_T, sigma_T)
+        checks.above_zero(
+            "alpha at T",
+            alpha_T * b - sigma_T * a,
+            f"under {self.schedule} x_0 cannot be read off predicted {prediction.name}; "
+            "predict x0, v or velocity",
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one picture [C, H, W], or point [2]."""
+        return tuple(self.network.shape)  # type: ignore[arg-type]
+
+    @property
+    def classes(self) -> int:
+        """How many classes can be asked for; 0 if there are none."""
+        return int(getattr(self.network, "classes", 0))
+
+    @property
+    def limit(self) -> float | None:
+        """What x0_hat is limited to: 1 for pictures, nothing for points."""
+        return 1.0 if len(self.shape) == 3 else None
+
+    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        checks.network_times(t, len(x_t), self.schedule.T)
+        answer: Tensor = self.network(x_t, t) if label is None else self.network(x_t, t, label)
+        return answer
+
+    def denoiser(self, label: Tensor | None = None, clip: float | None = None) -> Denoiser:
+        """``(x_t, t) -> x0_hat`` for labels [B], or none; ``clip`` limits x0_hat to -clip..clip.
+
+        Raises ValueError if clip is not above 0.
+        """
+        if clip is not None:
+            checks.positive("clip", clip)
+
+        def denoiser(x_t: Tensor, t: int) -> Tensor:
+            answer = self(x_t, torch.full((len(x_t),), t, device=x_t.device), label)
+            x0_hat = self.prediction.x0_hat(answer, x_t, t, self.schedule)
+            return x0_hat if clip is None else x0_hat.clamp(-clip, clip)
+
+        return denoiser
+
+    def loss(
+        self,
+        x_0: Tensor,
+        generator: torch.Generator | None = None,
+        label: Tensor | None = None,
+        drop_label: float = 0.1,
+    ) -> Tensor:
+        """`prediction_loss` of clean x_0 [B, ...]: what to make small in training."""
+        kind = self.prediction
+        return prediction_loss(self, x_0, self.schedule, kind, generator, label, drop_label)
+
+    def with_network(self, network: nn.Module) -> Self:
+        """The same model around another network of its kind, say a faster one."""
+        model = copy.copy(self)
+        model._modules = {"network": network}
+        return model
+
+    # ------------------------------------------------------------------ drawing
+
+    def settled(self, settings: DrawSettings) -> DrawSettings:
+        """The settings filled up: 50 steps of DDIM without noise. ValueError for what cannot be."""
+        sampler = settings.sampler or "ddim"
+        settings = settings.filled(min(self.usual_steps, self.schedule.T), sampler, _ETA[sampler])
+        checks.whole("steps", settings.steps, 1, self.schedule.T)
+        if sampler != "ddim" and settings.eta != _ETA[sampler]:
+            raise ValueError(f"eta belongs to the sampler ddim, not to {sampler}")
+        checks.one_of("guidance of a diffusion model", settings.guidance, GUIDANCES)
+        digits = (self.shape, self.classes) == ((1, 28, 28), 10)
+        if settings.guidance in BY_CLASSIFIER and not digits:
+            raise ValueError(
+                f"guidance {settings.guidance!r} is by a classifier of digits, "
+                "which this network does not draw"
+            )
+        if settings.guidance != "none" and not self.classes:
+            raise ValueError("this network knows no classes, so nothing can guide it to one")
+        return settings
+
+    def draw(
+        self,
+        count: int,
+        label: Tensor | None,
+        generator: RowGenerator,
+        settings: DrawSettings,
+        compute: Compute,
+    ) -> Drawn:
+        """See `Drawer`."""
+        model = self.with_network(compute.fast(self.network))
+        denoiser = GUIDANCES[settings.guidance](model, label, settings.scale)
+        x_T = generator.normal((count, *self.shape)).float()
+        times = self.schedule.times(settings.steps, settings.times_spread)
+        walk = sample(
+            denoiser,
+            x_T,
+            self.schedule,
+            generator=generator,
+            times=times,
+            sampler=_sampler(settings),
+        )
+        for step in walk:
+            pass
+        return Drawn(step.x, step.calls * denoiser_calls(settings))
+
+    # ------------------------------------------------------------------ cards
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a card says of it, and `from_card` reads."""
+        return {
+            "network": self.network.kind,
+            "config": self.network.config,
+            "predicts": self.prediction.name,
+            "schedule": self.schedule.config,
+        }
+
+    @classmethod
+    def from_card(cls, network: nn.Module, card: Mapping[str, Any]) -> Self:
+        """The model that a card describes, around its network.
+
+        A card of version 0.1 does not say what is predicted, nor under which schedule: it was
+        always noise, under the linear one.
+        """
+        predicts = card.get("predicts", NOISE.name)
+        checks.one_of("what the network predicts", predicts, PREDICTIONS)
+        schedule = schedule_from(card["schedule"]) if "schedule" in card else linear_schedule()
+        return cls(network, schedule, PREDICTIONS[predicts])
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """The network's own."""
+        return self.network.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """The network's own."""
+        return self.network.load_state_dict(*args, **kwargs)
+
+
+_ETA = {name: 1.0 if name == "ddpm" else 0.0 for name in SAMPLERS}
+"""How random each sampler is, in DDIM's words."""
+
+
+def _sampler(settings: DrawSettings) -> Sampler:
+    if settings.sampler == "ddim":
+        return stepwise(partial(ddim_step, eta=settings.eta or 0.0))
+    return SAMPLERS[str(settings.sampler)]

@@ -1,0 +1,206 @@
+"""One way to draw: what any network is asked for, and what it answers.
+
+A `Drawer` says the shape of what it draws, which classes it knows and which settings it takes; its
+``draw`` makes one batch. A U-Net in a `DiffusionModel`, a VAE and a GAN are drawers alike.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from .. import checks
+from ..math.guidance import (
+    class_log_prob,
+    classifier_free_guidance,
+    classifier_guidance,
+    clipped,
+)
+from ..math.randomness import RowGenerator
+from ..math.sampling import Denoiser
+from ..math.schedule import NoiseSchedule, quadratic, uniform
+from ..math.solvers import SAMPLERS
+from .compute import Compute, fastest
+
+SPACINGS: dict[str, Callable[[float], float]] = {"uniform": uniform, "quadratic": quadratic}
+"""How the times of a walk are spread, by name."""
+
+NO_GUIDANCE, TRUNCATION = "none", "truncation"
+
+
+@dataclass(frozen=True)
+class DrawSettings:
+    """How to draw; None stands for what is usual for the network.
+
+    ``sampler`` is a key of `SAMPLERS`, ``spacing`` of `SPACINGS`, ``guidance`` of `GUIDANCES` with
+    its ``scale``, or "truncation" of a latent, whose scale is the threshold. ``eta`` belongs to
+    DDIM. Raises ValueError for a name that does not exist or a number outside its range.
+    """
+
+    steps: int | None = None
+    eta: float | None = None
+    sampler: str | None = None
+    spacing: str = "uniform"
+    guidance: str = NO_GUIDANCE
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.steps is not None:
+            checks.whole("steps", self.steps, 1)
+        if self.eta is not None:
+            checks.share("eta", self.eta)
+        checks.real("scale", self.scale)
+        if self.sampler is not None:
+            checks.one_of("sampler", self.sampler, SAMPLERS)
+        checks.one_of("spacing", self.spacing, SPACINGS)
+        checks.one_of("guidance", self.guidance, [*GUIDANCES, TRUNCATION])
+
+    def filled(self, steps: int, sampler: str, eta: float) -> "DrawSettings":
+        """The same with a network's own values for what is left open."""
+        return replace(
+            self,
+            steps=self.steps if self.steps is not None else steps,
+            sampler=self.sampler if self.sampler is not None else sampler,
+            eta=self.eta if self.eta is not None else eta,
+        )
+
+    @property
+    def times_spread(self) -> Callable[[float], float]:
+        """`spacing` as a function."""
+        return SPACINGS[self.spacing]
+
+    def in_words(self) -> str:
+        """For a progress bar or a printed row."""
+        words = [f"{self.steps} steps", f"eta {self.eta:g}", self.spacing]
+        if self.sampler not in (None, "ddim"):
+            words[1] = str(self.sampler)
+        if self.guidance != NO_GUIDANCE:
+            words.append(f"{self.guidance} {self.scale:g}")
+        return ", ".join(words)
+
+
+class Drawn(NamedTuple):
+    """One batch: ``x`` [B, ...] and how often the network was called for each."""
+
+    x: Tensor
+    calls: int
+
+
+@runtime_checkable
+class Drawer(Protocol):
+    """Whatever draws: pictures [C, H, W] in -1..1, or points [2]."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one picture or point."""
+
+    @property
+    def classes(self) -> int:
+        """How many classes can be asked for; 0 if there are none."""
+
+    def settled(self, settings: DrawSettings) -> DrawSettings:
+        """The settings filled up. ValueError for what this network cannot do."""
+
+    def draw(
+        self,
+        count: int,
+        label: Tensor | None,
+        generator: RowGenerator,
+        settings: DrawSettings,
+        compute: Compute,
+    ) -> Drawn:
+        """``count`` pictures of the labels [count], or of none, with settled settings."""
+
+
+class Conditional(Protocol):
+    """What a guidance needs of a `DiffusionModel`."""
+
+    schedule: NoiseSchedule
+
+    @property
+    def limit(self) -> float | None:
+        """What x0_hat is limited to; None for nothing."""
+
+    def denoiser(self, label: Tensor | None = None, clip: float | None = None) -> Denoiser:
+        """The denoiser that is given the label, or none."""
+
+
+Guidance = Callable[[Conditional, Tensor | None, float], Denoiser]
+"""(model, labels [B], scale) -> the denoiser that draws those labels"""
+
+
+def unguided(model: Conditional, label: Tensor | None, scale: float) -> Denoiser:
+    """The network is given the label; there is no scale."""
+    return model.denoiser(label, clip=model.limit)
+
+
+def by_classifier(model: Conditional, label: Tensor | None, scale: float) -> Denoiser:
+    """The network is given no label, a classifier pushes; scale 0 draws any class."""
+    return _limited(_pushed(model, None, label, scale), model)
+
+
+def by_label_and_classifier(model: Conditional, label: Tensor | None, scale: float) -> Denoiser:
+    """The network is given the label, and a classifier pushes as well; scale 0 is `unguided`."""
+    return _limited(_pushed(model, label, label, scale), model)
+
+
+def free_of_classifier(model: Conditional, label: Tensor | None, scale: float) -> Denoiser:
+    """The network is asked with the label and without; scale 1 is `unguided`, 0 any class."""
+    conditional, unconditional = model.denoiser(label), model.denoiser()
+    return _limited(classifier_free_guidance(conditional, unconditional, scale), model)
+
+
+GUIDANCES: dict[str, Guidance] = {
+    NO_GUIDANCE: unguided,
+    "classifier": by_classifier,
+    "label+classifier": by_label_and_classifier,
+    "classifier-free": free_of_classifier,
+}
+BY_CLASSIFIER = {"classifier", "label+classifier"}
+
+
+def _limited(denoiser: Denoiser, model: Conditional) -> Denoiser:
+    return denoiser if model.limit is None else clipped(denoiser, model.limit)
+
+
+def _pushed(
+    model: Conditional, given: Tensor | None, wanted: Tensor | None, scale: float
+) -> Denoiser:
+    guide = noisy_classifier()
+    if not guide.schedule.same_as(model.schedule):
+        raise ValueError(
+            f"the classifier that guides was trained on pictures noised under {guide.schedule}, "
+            f"and this network belongs to {model.schedule}"
+        )
+    if wanted is None:
+        raise ValueError("a classifier pushes towards a class: give labels")
+    log_prob = class_log_prob(guide, wanted)
+    return classifier_guidance(model.denoiser(given), log_prob, model.schedule, scale)
+
+
+@lru_cache
+def noisy_classifier() -> Any:
+    """The shipped `NoisyClassifier` of digits, on the fastest device, in float32."""
+    from .checkpoints import load_pretrained  # which makes drawers
+
+    model = load_pretrained("digits-noisy-classifier")
+    return model.to(fastest().device).requires_grad_(False)
+
+
+def denoiser_calls(settings: DrawSettings) -> int:
+    """How often the network is called when its denoiser is: twice where it is asked both ways."""
+    return 2 if settings.guidance == "classifier-free" and settings.scale not in (0, 1) else 1
+
+
+def refuse_sampling(settings: DrawSettings, kind: str, steps: int, eta: float) -> None:
+    """ValueError for steps, eta, sampler or spacing of a network that leaves no choice."""
+    given = (settings.steps, settings.eta)
+    if given != (steps, eta):
+        raise ValueError(
+            f"{kind} draws in {steps} step{'s' * (steps > 1)} with eta {eta:g}, "
+            f"got {given[0]} steps and eta {given[1]:g}"
+        )
+    if settings.spacing != "uniform":
+        raise ValueError(f"{kind} has no choice of spacing, got {settings.spacing!r}")
