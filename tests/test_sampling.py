@@ -431,7 +431,7 @@ def test_slerp_of_a_right_angle_and_of_no_angle():
     ("a", "b", "message"),
     [
         (torch.ones(2, 3), torch.ones(2, 4), "b must have the shape of a"),
-        (torch.ones(3), torch.ones(3), "a and b must be"),
+        (torch.ones(3), torch.ones(3), "a must be a batch"),
         (torch.ones(1, 3), -2 * torch.ones(1, 3), "opposite"),
     ],
 )

@@ -1,5 +1,6 @@
 """Noise schedules: closed forms, endpoints by name, and what is refused at the door."""
 
+import json
 import math
 
 import pytest
@@ -13,8 +14,11 @@ from diffusion_lessons.math.schedule import (
     cosine_schedule,
     linear_schedule,
     quadratic,
+    schedule_from,
+    straight_schedule,
     uniform,
     vp_schedule,
+    zero_terminal,
 )
 
 # Endpoints
@@ -119,27 +123,29 @@ def test_float32_pictures_get_coefficients_that_are_right_at_time_1():
     assert posterior(x, x, 2, 1, schedule).std.item() == pytest.approx(expected, rel=1e-7)
 
 
-# alpha_bar at a time
+# alpha and sigma at a time
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (3, 1, 4, 4)])
 def test_at_shapes_its_answer_to_multiply_the_batch(shape, schedule):
     x = torch.zeros(shape)
     one = schedule.at(2, x)
-    assert one.shape == ()
-    assert one.dtype == torch.float64
     many = schedule.at(torch.tensor([0, 1, 2]), x)
-    assert many.shape == (3, *[1] * (len(shape) - 1))
-    assert many.dtype == torch.float64
-    assert many.flatten().tolist() == schedule.alpha_bar[:3].tolist()
+    tables = {"alpha": schedule.alpha_bar.sqrt(), "sigma": (1 - schedule.alpha_bar).sqrt()}
+    for name, table in tables.items():
+        assert getattr(one, name).shape == ()
+        assert getattr(one, name).dtype == torch.float64
+        assert getattr(many, name).shape == (3, *[1] * (len(shape) - 1))
+        assert getattr(many, name).dtype == torch.float64
+        assert getattr(many, name).flatten().tolist() == table[:3].tolist()
 
 
 def test_at_gives_the_same_for_an_int_and_a_tensor(schedule):
     x = torch.zeros(2, 3)
     for t in (0, 1, schedule.T):
-        number = schedule.at(t, x).item()
-        assert schedule.at(torch.tensor(t), x).tolist() == [[number]]
-        assert schedule.at(torch.tensor([t, t]), x).tolist() == [[number], [number]]
+        number = schedule.at(t, x).alpha.item()
+        assert schedule.at(torch.tensor(t), x).alpha.tolist() == [[number]]
+        assert schedule.at(torch.tensor([t, t]), x).alpha.tolist() == [[number], [number]]
 
 
 @pytest.mark.parametrize(
@@ -148,8 +154,8 @@ def test_at_gives_the_same_for_an_int_and_a_tensor(schedule):
 def test_at_reads_every_integer_dtype_as_a_time(dtype):
     schedule = linear_schedule(3)
     t = torch.tensor([3, 0, 1, 1], dtype=dtype)  # as long as the table: no mask of it either
-    expected = schedule.alpha_bar[t.long()]
-    assert schedule.at(t, torch.zeros(4, 1)).flatten().tolist() == expected.tolist()
+    expected = schedule.alpha[t.long()]
+    assert schedule.at(t, torch.zeros(4, 1)).alpha.flatten().tolist() == expected.tolist()
 
 
 # The times a sampler visits
@@ -234,10 +240,114 @@ def test_a_sequence_that_does_not_start_clean_is_refused(first):
         NoiseSchedule([first, 1e-3])
 
 
-@given(st.floats(max_value=0))
-def test_a_sequence_that_reaches_0_is_refused(last):
-    with pytest.raises(ValueError, match="above 0"):
+@given(st.floats(max_value=-1e-300))
+def test_a_sequence_that_falls_below_0_is_refused(last):
+    with pytest.raises(ValueError, match="below 0"):
         NoiseSchedule([1.0, 0.5, last])
+
+
+def test_nothing_of_the_picture_may_be_left_at_T():
+    schedule = NoiseSchedule([1.0, 0.5, 0.0])
+    assert (schedule.alpha[-1], schedule.sigma[-1]) == (0, 1)
+
+
+# Other paths
+
+
+def test_the_straight_path_is_straight():
+    schedule = straight_schedule(10)
+    assert schedule.T == 10
+    torch.testing.assert_close(schedule.alpha, 1 - schedule.sigma)
+    assert schedule.sigma.tolist() == [t / 10 for t in range(11)]
+    x_0, noise = torch.ones(1, 1).double(), -torch.ones(1, 1).double()
+    q = forward(x_0, 0, 3, schedule)
+    torch.testing.assert_close(q.mean + q.std * noise, 0.7 * x_0 + 0.3 * noise)
+
+
+def test_a_path_that_does_not_preserve_the_variance_has_no_alpha_bar():
+    for name in ("alpha_bar", "beta"):
+        with pytest.raises(ValueError, match="does not preserve the variance"):
+            getattr(straight_schedule(10), name)
+
+
+def test_alpha_bar_and_its_roots_give_the_same_schedule(schedule):
+    rows = NoiseSchedule(alpha=schedule.alpha, sigma=schedule.sigma)
+    assert rows.same_as(schedule)
+    x = torch.linspace(-1, 1, 6, dtype=torch.float64).view(2, 3)
+    for of_rows, of_alpha_bar in zip(
+        posterior(x, -x, 3, 1, rows).__dict__.values(),
+        posterior(x, -x, 3, 1, schedule).__dict__.values(),
+        strict=True,
+    ):
+        torch.testing.assert_close(of_rows, of_alpha_bar, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "sigma", "message"),
+    [
+        ([1.0, 0.5], [0.0, 0.5, 1.0], "differ in length"),
+        ([0.9, 0.5], [0.0, 0.5], "clean data is"),
+        ([1.0, 0.5], [0.1, 0.5], "clean data is"),
+        ([1.0, 0.5, 0.6], [0.0, 0.5, 0.6], "must fall strictly"),
+        ([1.0, 0.5, -0.1], [0.0, 0.5, 1.0], "must fall strictly"),
+        ([1.0, math.nan], [0.0, 1.0], "must fall strictly"),
+        ([1.0, 0.5], [0.0, 0.0], "must fall strictly"),
+    ],
+)
+def test_rows_that_lead_nowhere_are_refused(alpha, sigma, message):
+    with pytest.raises(ValueError, match=message):
+        NoiseSchedule(alpha=alpha, sigma=sigma)
+
+
+def test_zero_terminal_leaves_nothing_and_keeps_the_first_step():
+    """Lin et al., Algorithm 1, written out with its square roots."""
+    schedule = linear_schedule(1000)
+    ours, root = zero_terminal(schedule).alpha_bar, schedule.alpha_bar[1:].sqrt()
+    by_hand = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    torch.testing.assert_close(ours[1:], by_hand**2, rtol=1e-12, atol=1e-15)
+    assert ours[-1] == 0
+    torch.testing.assert_close(ours[1], schedule.alpha_bar[1])
+
+
+# Cards
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        linear_schedule(50, 1e-3, 0.3),
+        cosine_schedule(20),
+        vp_schedule(4),
+        straight_schedule(7),
+        zero_terminal(cosine_schedule(30)),
+        NoiseSchedule([1.0, 0.7, 0.2]),
+        NoiseSchedule(alpha=[1.0, 1.0, 1.0], sigma=[0.0, 1.0, 5.0]),
+    ],
+    ids=str,
+)
+def test_a_schedule_is_made_again_from_its_description(made):
+    again = schedule_from(json.loads(json.dumps(made.config)))
+    assert again.same_as(made)
+    assert again.config == made.config
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"kind": "spiral", "T": 10},
+        {"kind": "linear", "T": 10, "turns": 3},
+        {"kind": "linear", "T": 0},
+        {"alpha_bar": [1.0, 2.0]},
+        {"alpha": [1.0, 0.5]},
+        {"kind": "zero terminal", "of": {"kind": "spiral"}},
+        {"kind": ["linear"]},
+    ],
+    ids=str,
+)
+def test_a_description_of_nothing_is_refused(config):
+    with pytest.raises(ValueError, match=r"must|described by|describes nothing"):
+        schedule_from(config)
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 2), (1, 3)])

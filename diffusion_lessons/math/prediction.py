@@ -37,22 +37,12 @@ class Prediction:
         return a.to(x_0.dtype) * x_0 + b.to(x_0.dtype) * noise
 
     def x0_hat(self, answer: Tensor, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
-        """The clean picture that an answer means: both mixtures solved for x_0, [B, ...].
-
-        Raises ValueError where that would divide by 0, as at a T where nothing of x_0 is left.
-        """
-        checks.floats(x_t=x_t, answer=answer)
-        of_x_t, of_answer = self._solved(t, x_t, schedule)
-        return of_x_t.to(x_t.dtype) * x_t + of_answer.to(x_t.dtype) * answer
+        """The clean picture that an answer means, [B, ...]; see `convert`."""
+        return convert(answer, x_t, t, schedule, self, X0)
 
     def from_x0(self, x_0: Tensor, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
         """What stands for this x_0 in x_t, [B, ...]: `x0_hat` the other way round."""
-        checks.floats(x_t=x_t, x_0=x_0)
-        alpha, sigma = schedule.at(t, x_t)
-        checks.above_zero("sigma", sigma, "x_t at t = 0 is x_0 itself, and holds no noise")
-        a, b = self.mixture(alpha, sigma)
-        of_x_0, of_x_t = a - b * alpha / sigma, b / sigma
-        return of_x_0.to(x_t.dtype) * x_0 + of_x_t.to(x_t.dtype) * x_t
+        return convert(x_0, x_t, t, schedule, X0, self)
 
     def loss_weight(self, t: Time, like: Tensor, schedule: NoiseSchedule) -> Tensor:
         """Squared error of the prediction over that of x_0, at t, shaped for ``like`` [B, ...].
@@ -61,17 +51,38 @@ class Prediction:
         where the variance is preserved (Salimans & Ho, arXiv 2202.00512, section 4 and appendix D),
         of the velocity (1 + alpha / sigma)^2.
         """
-        alpha, sigma = schedule.at(t, like)
-        a, b = self.mixture(alpha, sigma)
-        return (a - b * alpha / sigma) ** 2
+        _, of_x_0 = _weights(*schedule.at(t, like), X0, self)
+        return of_x_0**2
 
-    def _solved(self, t: Time, x_t: Tensor, schedule: NoiseSchedule) -> tuple[Tensor, Tensor]:
-        alpha, sigma = schedule.at(t, x_t)
-        a, b = self.mixture(alpha, sigma)
-        both = alpha * b - sigma * a
-        why = f"x_0 cannot be read off a predicted {self.name} there; predict x_0 or v"
-        checks.above_zero("alpha", both, why)
-        return b / both, -sigma / both
+
+def convert(
+    answer: Tensor,
+    x_t: Tensor,
+    t: Time,
+    schedule: NoiseSchedule,
+    source: Prediction,
+    target: Prediction,
+) -> Tensor:
+    """The same knowledge by another name: an answer of kind ``source`` as one of kind ``target``.
+
+    Every kind is a straight combination of x_t and any other; all are [B, ...]. Raises ValueError
+    at a time where x_t and the answer do not determine x_0 and noise: a predicted noise where
+    nothing of x_0 is left, a predicted x_0 at t = 0.
+    """
+    checks.floats(x_t=x_t, answer=answer)
+    of_x_t, of_answer = _weights(*schedule.at(t, x_t), source, target)
+    return of_x_t.to(x_t.dtype) * x_t + of_answer.to(x_t.dtype) * answer
+
+
+def _weights(
+    alpha: Tensor, sigma: Tensor, source: Prediction, target: Prediction
+) -> tuple[Tensor, Tensor]:
+    """How much of x_t, and how much of the source's answer, is in the target's."""
+    (a, b), (wanted_a, wanted_b) = source.mixture(alpha, sigma), target.mixture(alpha, sigma)
+    both = alpha * b - sigma * a  # 0 where x_t and the answer are one and the same
+    why = f"x_0 and noise cannot be read off a predicted {source.name} there"
+    checks.above_zero("what to divide by", both, why)
+    return (wanted_a * b - a * wanted_b) / both, (alpha * wanted_b - sigma * wanted_a) / both
 
 
 def _one(alpha: Tensor) -> Tensor:
@@ -97,18 +108,3 @@ SCORE = Prediction("score", lambda alpha, sigma: (0 * alpha, -1 / sigma))
 
 PREDICTIONS = {prediction.name: prediction for prediction in (NOISE, X0, V, VELOCITY)}
 """What a network can be trained to predict, by name."""
-
-
-def convert(
-    answer: Tensor,
-    x_t: Tensor,
-    t: Time,
-    schedule: NoiseSchedule,
-    source: Prediction,
-    target: Prediction,
-) -> Tensor:
-    """The same knowledge by another name: an answer of kind ``source`` as one of kind ``target``.
-
-    All [B, ...]. Raises ValueError at a time where one of the two does not determine x_0 or noise.
-    """
-    return target.from_x0(source.x0_hat(answer, x_t, t, schedule), x_t, t, schedule)
