@@ -8,7 +8,7 @@ number of seconds, and draws 1,000 digits in 25 DDIM steps with its own sampler;
 tells the Frechet distance and, where a class can be asked for, its accuracy. The seconds are the
 processor's, spent training alone: drawing, and what other programs on the machine take, do not
 count. Ours plans its learning rate to reach zero at the end, so each of its rows is a run; theirs
-are rows of one run, planned for its longest time. Rows go to training.json as they come, and those
+are rows of one run, planned for its longest time. Rows go to training.jsonl as they come, and those
 that it holds already are not measured again.
 """
 
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--ours", type=float, nargs="+", default=[15, 30, 60])
     parser.add_argument("--theirs", type=float, nargs="+", default=[60, 300])
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".jsonl"))
     asked = parser.parse_args()
     head: dict[str, Any] = {
         "command": "taskset -c 1 env OMP_NUM_THREADS=1 python benchmarks/training.py"

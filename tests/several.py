@@ -116,7 +116,7 @@ def drawn(folder: Path) -> dict[str, list[float]]:
         assert [len(part) for part in parts] == [250, 250, 100]
         found[name] = torch.cat(parts).flatten()[::300].tolist()
     digits = UNet(channels=8, blocks=1).eval()
-    rows = list(evaluate_all(digits, schedule, folder / "table.json", [1], [0.0], count=260))
+    rows = list(evaluate_all(digits, schedule, folder / "table.jsonl", [1], [0.0], count=260))
     found["table"] = [row["frechet_distance"] for row in rows]
     return found
 

@@ -1,12 +1,12 @@
 """The ablation trains what it says, measures it, and goes on where it was cut off."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from diffusion_lessons import cli, linear_schedule, load_pretrained
+from diffusion_lessons.files import read_json_lines
 from diffusion_lessons.measuring.ablation import BASE, VARIANTS, ablate, ablate_gan, held_out_loss
 from diffusion_lessons.measuring.tables import shipped_table
 from diffusion_lessons.networks import checkpoints
@@ -27,7 +27,7 @@ def test_each_variant_changes_its_part_alone():
 
 
 def test_an_ablation_that_was_cut_off_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    out, small = tmp_path / "table.json", {"steps": 2, "samples": 20, "sampling_steps": 2}
+    out, small = tmp_path / "table.jsonl", {"steps": 2, "samples": 20, "sampling_steps": 2}
     variants = ["base", "4 heads"]
     first = ablate(out, (1,), variants=variants, **small)
     row = next(first)  # one row, then the run is cut off
@@ -42,8 +42,8 @@ def test_an_ablation_that_was_cut_off_goes_on(tmp_path: Path, capsys: pytest.Cap
         (2, "4 heads"),
     ]
     assert {str(r["compute"]) for r in rest} == {str(row["compute"])}
-    assert len(json.loads(out.read_text())["rows"]) == 4
-    again = tmp_path / "again.json"  # the seed alone decides
+    assert len(list(read_json_lines(out))) == 1 + 4  # the head, and the rows
+    again = tmp_path / "again.jsonl"  # the seed alone decides
     (same,) = ablate(again, (1,), variants=["base"], **small)
     assert same["test_loss"] == row["test_loss"]
     with pytest.raises(ValueError, match="was measured with steps 2, not 3"):
@@ -102,7 +102,7 @@ def test_the_network_of_lesson_04_looks_around_at_two_resolutions():
 
 
 def test_the_gan_is_ablated_the_same_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    out = tmp_path / "gan.json"
+    out = tmp_path / "gan.jsonl"
     rows = list(ablate_gan(out, steps=1, samples=20, variants=["T = 1", "no z"]))
     assert [row["variant"] for row in rows] == ["T = 1", "no z"]
     assert rows[0]["parameters"] > rows[1]["parameters"]  # z's mapping

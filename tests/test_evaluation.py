@@ -1,6 +1,5 @@
 """The shipped networks do what their cards say, and the judge judges."""
 
-import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_lessons import digits, linear_schedule, load_pretrained, quadratic, to_unit, uniform
+from diffusion_lessons.files import read_json_lines
 from diffusion_lessons.measuring.evaluation import (
     GUIDANCES,
     accuracy,
@@ -128,7 +128,7 @@ def test_an_unknown_guidance_is_refused():
 
 
 def test_scales_make_rows_of_a_table(tmp_path: Path):
-    model, schedule, out = load_pretrained("digits-ddpm"), linear_schedule(), tmp_path / "t.json"
+    model, schedule, out = load_pretrained("digits-ddpm"), linear_schedule(), tmp_path / "t.jsonl"
 
     def run():
         guided = (["none", "classifier-free"], [0.5, 2.0])
@@ -165,7 +165,7 @@ def test_a_noisy_classifier_is_not_measured_with_odd_numbers(name: str):
 
 def test_a_table_that_was_cut_off_goes_on(tmp_path: Path):
     model, schedule = load_pretrained("digits-ddpm"), linear_schedule()
-    out, about = tmp_path / "table.json", {"sha256": "abc"}
+    out, about = tmp_path / "table.jsonl", {"sha256": "abc"}
 
     def run(steps, count=20, seed=0, about=about):
         rows = evaluate_all(model, schedule, out, steps, [0, 1], ["uniform"], count, seed, about)
@@ -174,20 +174,20 @@ def test_a_table_that_was_cut_off_goes_on(tmp_path: Path):
     first = evaluate_all(model, schedule, out, [2, 1], [0, 1], ["uniform"], 20, 0, about, "do")
     row = next(first)  # one row, then the run is cut off
     assert row["command"] == "do --samples 20 --steps 2 --eta 0 --spacing uniform --seed 0"
-    assert json.loads(out.read_text())["rows"] == [row]
+    assert dict(read_json_lines(out))[2] == row
     assert run([2, 1]) == [(2, 1), (1, 0), (1, 1)]
     assert run([2, 1]) == []  # nothing is measured twice
     assert run([1], count=30) == [(1, 0), (1, 1)]  # other counts may stand in the same file
-    table = json.loads(out.read_text())
-    assert [(r["samples"], r["steps"], r["eta"]) for r in table["rows"]] == [
-        (20, 1, 0),
-        (20, 1, 1),
+    head, *rows = dict(read_json_lines(out)).values()
+    assert [(r["samples"], r["steps"], r["eta"]) for r in rows] == [
         (20, 2, 0),
         (20, 2, 1),
+        (20, 1, 0),
+        (20, 1, 1),
         (30, 1, 0),
         (30, 1, 1),
     ]
-    assert table["sha256"] == "abc"
+    assert head["sha256"] == "abc"
     with pytest.raises(ValueError, match="was measured with seed 0, not 1"):
         run([3], seed=1)
     with pytest.raises(ValueError, match="sha256"):

@@ -14,6 +14,7 @@ import pytest
 import several
 import torch
 
+from diffusion_lessons.files import read_json_lines
 from diffusion_lessons.math.gaussian import Share, own_rows, randn_like
 from diffusion_lessons.networks import checkpoints
 from diffusion_lessons.networks.processes import Processes, processes
@@ -95,7 +96,7 @@ def test_pictures_and_tables_are_those_of_one_process(
     assert two[0]["draw"].keys() == alone["draw"].keys()
     for name, pictures in alone["draw"].items():
         torch.testing.assert_close(torch.tensor(two[0]["draw"][name]), torch.tensor(pictures))
-    assert len(json.loads((folder / "table.json").read_text())["rows"]) == 1
+    assert len(list(read_json_lines(folder / "table.jsonl"))) == 2  # the head, and one row
 
 
 def test_what_is_refused_is_refused_by_all_and_for_the_same_reason(two: list[dict[str, Any]]):

@@ -102,7 +102,7 @@ def test_the_wheel_holds_data_networks_and_widgets(tmp_path: Path):
     kinds = ["*.py", "*.js", "*.css", "assets/**/*"]
     files = {f for kind in kinds for f in package.rglob(kind) if f.is_file()}
     expected = {str(f.relative_to(ROOT)) for f in files}
-    assert any(name.endswith("tables/speed-quality.json") for name in expected)
+    assert any(name.endswith("tables/speed-quality.jsonl") for name in expected)
     assert expected <= names
 
 

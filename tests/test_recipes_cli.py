@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from diffusion_lessons import cli, from_noise_model, linear_schedule, moons, sample
+from diffusion_lessons.files import read_json_lines
 from diffusion_lessons.networks import checkpoints
 from diffusion_lessons.training import states
 from diffusion_lessons.training.recipes import RECIPES
@@ -146,16 +147,16 @@ def test_evaluate_prints_json(capsys: pytest.CaptureFixture[str]):
 
 
 def test_evaluate_fills_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    out = tmp_path / "table.json"
+    out = tmp_path / "table.jsonl"
     arguments = ["evaluate", "digits-ddpm", "--samples", "20", "--steps", "1", "2", "--eta", "0"]
     arguments += ["--spacing", "uniform", "quadratic", "--out", str(out)]
     assert cli.main(arguments) == 0
-    rows = json.loads(out.read_text())["rows"]
+    _, *rows = dict(read_json_lines(out)).values()
     assert [(row["steps"], row["spacing"]) for row in rows] == [
-        (1, "quadratic"),
         (1, "uniform"),
-        (2, "quadratic"),
+        (1, "quadratic"),
         (2, "uniform"),
+        (2, "quadratic"),
     ]
     assert rows[0]["images_per_second"] > 0
     assert rows[0]["command"].startswith("diffusion-lessons evaluate digits-ddpm --samples 20")
@@ -175,9 +176,9 @@ def test_evaluate_measures_what_steers(
     found = json.loads(capsys.readouterr().out)
     assert (found["guidance"], found["scale"]) == (guidance, 0.5)
     assert f"--guidance {guidance} --scale 0.5" in found["command"]
-    out = tmp_path / "table.json"
+    out = tmp_path / "table.jsonl"
     assert cli.main([*arguments, *guided, "0.5", "2", "--out", str(out)]) == 0
-    rows = json.loads(out.read_text())["rows"]
+    _, *rows = dict(read_json_lines(out)).values()
     assert [row["scale"] for row in rows] == [0.5, 2.0]
     assert f"{guidance} 2" in capsys.readouterr().out
 
@@ -209,8 +210,8 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
         (["evaluate", "digits-ddpm", "--samples", "20000"], "count must lie in"),
         (["evaluate", "gone.safetensors"], "gone.json"),
         (["evaluate", "digits-ddpm", "--steps", "1", "2"], "make a table: say where with --out"),
-        (["evaluate", "digits-ddpm", "--write", "--out", "x.json"], "give one of them"),
-        (["evaluate", "digits-classifier", "--out", "x.json"], "a table needs one for digits"),
+        (["evaluate", "digits-ddpm", "--write", "--out", "x.jsonl"], "give one of them"),
+        (["evaluate", "digits-classifier", "--out", "x.jsonl"], "a table needs one for digits"),
         (["evaluate", "moons-ddpm", "--guidance", "classifier"], "draws points"),
         (["evaluate", "moons-ddpm", "--spacing", "quadratic"], "draws points"),
         (["evaluate", "digits-vae", "--steps", "2"], "a VAE draws in 1 step"),

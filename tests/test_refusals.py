@@ -667,7 +667,7 @@ OPTIONS = [
 VALUES = [
     *("0", "1", "2", "4", "-1", "2.5", "nan", "inf", "1e9", "9" * 30, "99999999", "x", ""),
     *("none", "classifier", "classifier-free", "truncation", "quadratic", "uniform", "GAN"),
-    *("/dev/null/x", "/", "gone/x.json", "digits-ddpm", "\0", "\u00e9", "x" * 300),
+    *("/dev/null/x", "/", "gone/x.jsonl", "digits-ddpm", "\0", "\u00e9", "x" * 300),
 ]
 
 

@@ -1,6 +1,5 @@
 """Every method is measured by the same judge, and the room shows what was measured."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 import traitlets
 
 from diffusion_lessons import cli, linear_schedule, load_pretrained
+from diffusion_lessons.files import create_json_lines, read_json_lines
 from diffusion_lessons.measuring.evaluation import draw, evaluate
 from diffusion_lessons.measuring.tables import shipped_table
 from diffusion_lessons.measuring.trilemma import METHODS, pictures, trilemma
@@ -23,7 +23,7 @@ FEW = ["VAE", "DDIM, 5 steps"]
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    out = tmp_path_factory.mktemp("trilemma") / "table.json"
+    out = tmp_path_factory.mktemp("trilemma") / "table.jsonl"
     first = trilemma(out, FEW, seed=1, divide=500)
     next(first)  # one row, then the run is cut off
     first.close()
@@ -31,14 +31,13 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     assert rest["method"] == FEW[1]
     with pytest.raises(ValueError, match="was measured with seed 1, not 0"):
         next(trilemma(out, FEW, divide=500))
-    other = out.with_name("other.json")
-    changed = json.loads(out.read_text().replace('"digits-vae": "', '"digits-vae": "0'))
-    del changed["checksum"]  # by hand, so to speak
-    other.write_text(json.dumps(changed))
+    other = out.with_name("other.jsonl")
+    head, *measured = dict(read_json_lines(out)).values()
+    head["networks"]["digits-vae"] = "another"
+    create_json_lines(other, [head, *measured])
     with pytest.raises(ValueError, match="was measured with networks"):
         next(trilemma(other, FEW, seed=1, divide=500))
-    found: list[dict[str, Any]] = json.loads(out.read_text())["rows"]
-    return found
+    return measured
 
 
 def test_a_row_is_what_evaluate_finds(rows: list[dict[str, Any]]) -> None:
@@ -55,8 +54,8 @@ def test_a_row_is_what_evaluate_finds(rows: list[dict[str, Any]]) -> None:
 
 def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="methods must be of"):
-        next(trilemma(tmp_path / "x.json", ["crystal ball"]))
-    out = str(tmp_path / "y.json")
+        next(trilemma(tmp_path / "x.jsonl", ["crystal ball"]))
+    out = str(tmp_path / "y.jsonl")
     assert cli.main(["trilemma", "--out", out, "--methods", "VAE", "--divide", "500"]) == 0
     assert Path(out).exists()
 

@@ -42,7 +42,7 @@ def add_commands(commands: Commands) -> None:
     measured.add_argument(
         "--out",
         type=Path,
-        help="measure every combination of steps, eta, sampler, ... into a table",
+        help="measure every combination of steps, eta, sampler, ... into a table, a .jsonl",
     )
     measured.set_defaults(run=run_evaluate)
     for command, several in ((sample, None), (measured, "+")):

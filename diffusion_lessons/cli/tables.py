@@ -15,7 +15,7 @@ def add_commands(commands: Commands) -> None:
     ablation.add_argument(
         "of", nargs="?", choices=["unet", "ddgan"], default="unet", help="default: unet"
     )
-    ablation.add_argument("--out", type=Path, help="default: runs/ablation[-ddgan].json")
+    ablation.add_argument("--out", type=Path, help="default: runs/ablation[-ddgan].jsonl")
     ablation.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2; ddgan: 0")
     ablation.add_argument("--steps", type=positive, help="updates; default: 1000; ddgan: 1200")
     ablation.add_argument("--samples", type=positive, help="default: 2000; ddgan: 5000")
@@ -25,7 +25,7 @@ def add_commands(commands: Commands) -> None:
     ablation.set_defaults(run=run_ablate)
 
     three = commands.add_parser("trilemma", help="every way to draw a digit, measured in one run")
-    three.add_argument("--out", type=Path, default=Path("runs/trilemma.json"))
+    three.add_argument("--out", type=Path, default=Path("runs/trilemma.jsonl"))
     three.add_argument("--methods", choices=list(METHODS), nargs="+", help="default: all")
     three.add_argument(
         "--sampler",
@@ -44,7 +44,7 @@ def add_commands(commands: Commands) -> None:
 def run_ablate(options: argparse.Namespace) -> None:
     """Train and measure a network with each part changed."""
     gan = options.of == "ddgan"
-    out = options.out or Path("runs") / ("ablation-ddgan.json" if gan else "ablation.json")
+    out = options.out or Path("runs") / ("ablation-ddgan.jsonl" if gan else "ablation.jsonl")
     names = ("seeds", "steps", "samples", "variants")
     wanted = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     for row in (ablate_gan if gan else ablate)(out, **wanted):

@@ -69,9 +69,9 @@ def ablate(
     """Train every variant with every seed for as many updates, measure it; yields each new row.
 
     A row is what `evaluate` finds in ``samples`` digits, drawn by DDIM in
-    ``sampling_steps`` steps, with the loss on the test digits. The table is the JSON file ``out``;
-    a run that was cut off goes on after the last row, in the number format in which it began.
-    Raises ValueError for a variant that does not exist, or a file of another budget.
+    ``sampling_steps`` steps, with the loss on the test digits. The table is the .jsonl file
+    ``out``; a run that was cut off goes on after the last row, in the number format in which it
+    began. Raises ValueError for a variant that does not exist, or a file of another budget.
     """
     _check(variants, VARIANTS)
     head = {"base": BASE, "batch_size": BATCH, "steps": steps}

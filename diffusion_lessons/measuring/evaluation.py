@@ -106,7 +106,7 @@ def evaluate_all(
 ) -> Iterator[Row]:
     """`evaluate` with each of the settings into the table ``out``; yields each new row.
 
-    The file grows by every row, and rows that it holds already (of as many samples with the same
+    Each row is appended to the file, a .jsonl, and rows that it holds already (of as many samples with the same
     settings) are not measured again, so a run that was cut off goes on. ``about``, say the
     network's checksum, and the seed stand at its head; ValueError if the file there is of other
     ones. Each row names its machine and, after ``command``, what measures it alone.

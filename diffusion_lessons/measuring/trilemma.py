@@ -80,7 +80,7 @@ SHOWN = 3  # pictures of each digit that a row keeps
 def trilemma(
     out: Path | str, methods: Sequence[str] = tuple(METHODS), seed: int = 0, divide: int = 1
 ) -> Iterator[Row]:
-    """Measure every method into the JSON table ``out``; yields each new row.
+    """Measure every method into a table, the .jsonl file ``out``; yields each new row.
 
     A row is what `evaluate` finds (``images_per_second`` is of this machine), with 30 of its
     pictures (`pictures` unpacks them); the networks' checksums stand at the table's head. A run
