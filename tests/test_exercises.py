@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffusion_lessons import forward, linear_schedule, posterior
+from diffusion_lessons.course import exercises
 from diffusion_lessons.course.exercises import CHECKS, Verdict, check
 from diffusion_lessons.measuring.metrics import precision_recall
 
@@ -66,9 +67,9 @@ SOLUTIONS: dict[str, list[Any]] = {
 LETTERS = [("d", "one of the letters"), (3, "one of the letters"), ("because", "one of the")]
 FUNCTIONS = [
     ("text", "a function is wanted"),
-    (lambda *given: None, "does it end in `return`"),
+    (lambda *arguments: None, "does it end in `return`"),
     (lambda: 1, "stopped with TypeError"),
-    (lambda *given: torch.tensor(1j), "is complex"),
+    (lambda *arguments: torch.tensor(1j), "is complex"),
 ]
 
 # (answer, words of the hint that fits)
@@ -249,7 +250,7 @@ def test_wrong_answers_get_the_hint_that_fits(name: str, answer: Any, hint: str)
 
 
 def raises(kind: type[BaseException]) -> Callable[..., Any]:
-    def function(*given: Any) -> Any:
+    def function(*arguments: Any) -> Any:
         raise kind("boom")
 
     return function
@@ -296,9 +297,14 @@ ODD = [
         np.zeros((2, 0)),
     ),
     *(torch.tensor([True]), torch.zeros(2, 2, dtype=torch.complex64), object, object(), Odd()),
-    *(raises(ValueError), raises(SystemExit), raises(RecursionError), lambda *given: "text"),
-    *(lambda *given: float("nan"), lambda *given: given, lambda *given: Odd(), lambda *given: []),
-    *(lambda *given: torch.zeros(0), torch.nn.Linear(2, 2), iter(int, 1), range(10**9)),
+    *(raises(ValueError), raises(SystemExit), raises(RecursionError), lambda *arguments: "text"),
+    *(
+        lambda *arguments: float("nan"),
+        lambda *arguments: arguments,
+        lambda *arguments: Odd(),
+        lambda *arguments: [],
+    ),
+    *(lambda *arguments: torch.zeros(0), torch.nn.Linear(2, 2), iter(int, 1), range(10**9)),
 ]
 
 
@@ -344,6 +350,13 @@ def test_a_check_leaves_the_random_numbers_alone() -> None:
     assert torch.equal(torch.rand(2), wanted)
 
 
+def test_each_lesson_has_a_file_of_checks_and_is_imported_because_it_is_there() -> None:
+    files = {path.stem for path in Path(exercises.__file__).parent.glob("lesson_*.py")}
+    homes = {name: function.__module__.rpartition(".")[2] for name, function in CHECKS.items()}
+    assert homes == {name: f"lesson_{name[:2]}" for name in CHECKS}
+    assert files == set(homes.values())
+
+
 def test_each_exercise_of_the_lessons_is_checked_there() -> None:
     for source in sorted((ROOT / "notebooks").glob("[0-9]*.md")):
         lesson = source.stem[:2]
@@ -351,6 +364,6 @@ def test_each_exercise_of_the_lessons_is_checked_there() -> None:
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
         numbers = re.findall(r"^\*\*(\d)\. \w", text, re.MULTILINE)
-        asked = re.findall(r'check\("(\d\d\.\d)"', code)
-        assert asked == [f"{lesson}.{number}" for number in numbers], source.name
-        assert {name for name in CHECKS if name.startswith(lesson)} == set(asked)
+        checked = re.findall(r'check\("(\d\d\.\d)"', code)
+        assert checked == [f"{lesson}.{number}" for number in numbers], source.name
+        assert {name for name in CHECKS if name.startswith(lesson)} == set(checked)
