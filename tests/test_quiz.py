@@ -15,7 +15,9 @@ import traitlets
 
 pytest.importorskip("anywidget")
 
-from diffusion_lessons.course.quiz import LESSONS, exact_width, final_test, numbers, step_back
+from diffusion_lessons.course.quiz import bugs, final_test, numbers
+from diffusion_lessons.course.quiz.item import LESSONS
+from diffusion_lessons.course.quiz.plots import exact_width, step_back
 from diffusion_lessons.math.exact import GaussianMixture
 from diffusion_lessons.math.gaussian import forward
 from diffusion_lessons.math.schedule import linear_schedule
@@ -49,13 +51,21 @@ def test_each_answer_has_a_reason_and_a_lesson_that_exists(items: list[dict[str,
         for part in item.get("pairs", [item]):
             assert len(part["reason"]) > 10
             assert part["lesson"] in LESSONS.values()
-            assert (NOTEBOOKS / f"{part['lesson']}.md").exists()
+
+
+def test_the_lessons_that_answers_lead_back_to_are_those_of_the_folder(
+    items: list[dict[str, Any]],
+) -> None:
+    files = {path.stem[:2]: path.stem for path in NOTEBOOKS.glob("[0-9]*.md")}
+    assert LESSONS.items() <= files.items()
+    parts = [part for item in items for part in item.get("pairs", [item])]
+    assert {part["lesson"] for part in parts} == set(LESSONS.values())
 
 
 def values(text: str) -> list[float]:
     """The numbers of a question, in order."""
     plain = text.replace("\N{MINUS SIGN}", "-")
-    return [float(found) for found in re.findall(r"(?<![_\w.])-?\d+(?:\.\d+)?(?![\w.]*_)", plain)]
+    return [float(number) for number in re.findall(r"(?<![_\w.])-?\d+(?:\.\d+)?(?![\w.]*_)", plain)]
 
 
 # How a learner would work each of them out, from the numbers in its text.
@@ -73,7 +83,7 @@ BY_HAND = [
     lambda side, same, heads: heads * side**4,
     lambda n, steps, scale: 2 * n * steps,
     lambda a, e, g, s: e - s * math.sqrt(1 - a) * g,
-    lambda told, untold, w: (1 + w) * told - w * untold,
+    lambda labelled, unlabelled, w: (1 + w) * labelled - w * unlabelled,
     lambda t, s, x_t, x_0: (
         (math.sqrt(s) * (1 - t / s) * x_0 + math.sqrt(t / s) * (1 - s) * x_t) / (1 - t)
     ),
@@ -82,7 +92,7 @@ BY_HAND = [
 
 @pytest.mark.parametrize("number", range(15))
 def test_numbers_are_right_and_drawn_anew(number: int) -> None:
-    item = numbers(seed=5, variants=20)[number]
+    item = numbers.items(seed=5, variants=20)[number]
     answers = set()
     for variant in item["variants"]:
         text, answer = variant["text"], variant["answer"]
@@ -107,6 +117,14 @@ def test_the_faulty_line_is_one_of_those_shown_and_its_picture_is_there(
         assert len(item["pictures"]) == len(item["alts"]) == len(set(item["pictures"])) == 3
         assert 0 <= item["right"] < 3
     assert len({item["right"] for item in of(items, "plot")}) > 1  # not always the same place
+
+
+def test_a_fix_changes_one_place(items: list[dict[str, Any]]) -> None:
+    for bug, item in zip(bugs.BUGS, of(items, "bug"), strict=True):
+        before, after = bug.fix
+        assert bug.code.count(before) == 1
+        assert before.splitlines()[0] in item["lines"][item["right"]]
+        assert before != after
 
 
 def test_few_steps_make_the_samples_too_narrow() -> None:
@@ -175,8 +193,8 @@ def test_the_fallback_picture_shows_the_question(items: list[dict[str, Any]], ki
     assert axes[0].get_title(loc="left") == "0 of 35 points"
     assert len(axes) == (2 if kind == "bug" else 1)
     item = items[widget.item]
-    asked = item["variants"][0]["text"] if kind == "number" else item["question"]
-    assert axes[0].texts[0].get_text().startswith(asked)
+    question = item["variants"][0]["text"] if kind == "number" else item["question"]
+    assert axes[0].texts[0].get_text().startswith(question)
 
 
 @pytest.mark.parametrize(

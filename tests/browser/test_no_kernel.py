@@ -19,6 +19,7 @@ from diffusion_lessons.networks.gan import Discriminator, Gan, Generator
 pytest.importorskip("anywidget")
 
 from diffusion_lessons.course import quiz
+from diffusion_lessons.course.quiz.item import picture
 from diffusion_lessons.page import widgets
 from diffusion_lessons.page.widgets._base import ring
 
@@ -162,14 +163,14 @@ def show(page: Any, widget: Any) -> None:
 
 
 def a_picture() -> str:
-    return quiz.picture(lambda axes: axes.plot([0, 1]), (2, 1))
+    return picture(lambda axes: axes.plot([0, 1]), (2, 1))
 
 
 def test_the_final_test_is_graded_in_the_page(page: Any) -> None:
     """By keyboard alone: an item of each kind, wrong first, then right; then the score."""
     after = {"reason": "so it is, x_t.", "lesson": "01_forward"}
     items = [
-        quiz.matching()[0],
+        quiz.matching.items()[0],
         {"id": "n", "kind": "number", "variants": [{"text": "1 / 4?", "answer": 0.25}], **after},
         {
             "id": "b",
