@@ -1,6 +1,7 @@
 # make lab    opens JupyterLab at the first lesson (sets everything up the first time)
 # make test   the same set-up, then everything CI runs
 # make book   the lessons as web pages, in book/_build/html; make book-serve shows them
+# make readme the README's table of lessons, from the lessons' front matter
 
 PYTHON ?= python3
 PORT ?= 8888
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PINS := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: lab test lint types unit nbval test-lowest test-newest notebooks book book-serve clean
+.PHONY: lab test lint types unit nbval test-lowest test-newest notebooks readme book book-serve clean
 
 lab: $(VENV)/.lab
 	@$(BIN)/diffusion-lessons lab --port $(PORT)
@@ -55,6 +56,10 @@ test-newest:
 LESSONS ?=
 notebooks: $(VENV)/.test
 	$(BIN)/python notebooks/execute.py $(LESSONS)
+
+# The README's table of lessons, from what each lesson says of itself in its front matter.
+readme: $(VENV)/.test
+	$(BIN)/python notebooks/readme.py
 
 # The published book, from what is committed: nothing is executed, nothing is fetched.
 book: $(VENV)/.book

@@ -23,6 +23,7 @@ import nbformat
 import yaml
 from sphinx.cmd.build import main as sphinx
 
+from diffusion_lessons.course.lessons import read_lesson
 from diffusion_lessons.page import widgets
 
 HERE = Path(__file__).parent
@@ -93,11 +94,8 @@ def landing(parts: dict[str, list[str]], lessons: list[str]) -> bytes:
     page = nbformat.reads((HERE / "index.ipynb").read_text("utf-8"), as_version=4)
     rows = []
     for lesson in lessons:
-        text = (ROOT / lesson).with_suffix(".md").read_text("utf-8")
-        (title,) = re.findall(r"^# (.*)", text, re.MULTILINE)[:1]
-        (question,) = re.findall(r"^\*\*The question:\*\* (.*)", text, re.MULTILINE)
-        question = question[0].upper() + question[1:]
-        rows.append(f"[**{title}**]({lesson})\n: {question}\n")
+        facts = read_lesson((ROOT / lesson).with_suffix(".md"))
+        rows.append(f"[**{facts.title}**]({lesson})\n: {facts.question}\n")
     trees = [
         f"```{{toctree}}\n:hidden:\n:caption: {title}\n\n" + "\n".join(files) + "\n```\n"
         for title, files in parts.items()
@@ -154,7 +152,7 @@ def stage_colab(target: Path, repository: str) -> None:
         cell.metadata["cellView"] = "form"  # the title alone is shown
         notebook.cells.insert(0, cell)
         nbformat.write(notebook, target / lesson.name)
-        (title,) = re.findall(r"^# (.*)", notebook.cells[1].source, re.MULTILINE)[:1]
+        title = read_lesson(lesson.with_suffix(".md")).title
         image = "https://colab.research.google.com/assets/colab-badge.svg"
         badges.append(f"- [![Open in Colab]({image})]({place}/{lesson.name}) {title}")
     (target / "README.md").write_text("\n".join(badges) + "\n", "utf-8")
