@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diffusion_lessons.networks.checkpoints import machine
+from diffusion_lessons.networks.cards import machine
 
 HTML = Path(__file__).parents[1] / "book" / "_build" / "html"
 # Every widget is filled, and has a canvas that is no longer the size of one never painted, or none.

@@ -15,13 +15,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 import torch
 from common import quickest, write
+from diffusion_lessons.training.losses import noise_prediction_loss
 from matplotlib.axes import Axes
 
 from diffusion_lessons import ddim_step, from_noise_model, linear_schedule, sample
 from diffusion_lessons.networks.compute import Compute, Fast
 from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.page.palette import NOISE, SIGNAL
-from diffusion_lessons.training.losses import noise_prediction_loss
 from diffusion_lessons.training.optimizers import MuonAdamW
 
 COMPUTE = Compute(torch.device("cpu"), torch.bfloat16, torch.channels_last, threads=1)

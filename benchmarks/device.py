@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_lessons import ddim_step, from_noise_model, linear_schedule, load_pretrained, sample
 from diffusion_lessons.measuring.evaluation import evaluate
-from diffusion_lessons.networks.checkpoints import machine
+from diffusion_lessons.networks.cards import machine
 from diffusion_lessons.networks.compute import Compute, Fast, best_device, fastest, product_format
 from diffusion_lessons.training.recipes import digits_ddpm
 

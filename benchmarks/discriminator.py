@@ -16,7 +16,8 @@ import torch
 from common import write
 
 from diffusion_lessons import digits, to_unit, vp_schedule
-from diffusion_lessons.networks.checkpoints import load, pretrained_path
+from diffusion_lessons.networks.cards import pretrained_path
+from diffusion_lessons.networks.checkpoints import load
 from diffusion_lessons.networks.compute import fastest
 from diffusion_lessons.networks.gan import Gan
 from diffusion_lessons.training.batches import shuffled, step_generator

@@ -13,6 +13,7 @@ import json
 
 import torch
 from common import quickest, write
+from diffusion_lessons.training.losses import noise_prediction_loss
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -20,7 +21,6 @@ from diffusion_lessons import linear_schedule
 from diffusion_lessons.networks.compute import Compute
 from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.training.average import EMA
-from diffusion_lessons.training.losses import noise_prediction_loss
 from diffusion_lessons.training.optimizers import MuonAdamW
 
 COMPUTE = Compute(torch.device("cpu"), torch.bfloat16, torch.channels_last, threads=1)

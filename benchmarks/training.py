@@ -29,7 +29,7 @@ from diffusion_lessons import digits, linear_schedule, to_unit
 from diffusion_lessons.measuring.evaluation import accuracy, features, generate, reference
 from diffusion_lessons.measuring.metrics import frechet_distance
 from diffusion_lessons.measuring.tables import Table
-from diffusion_lessons.networks.checkpoints import machine
+from diffusion_lessons.networks.cards import machine
 from diffusion_lessons.networks.compute import Compute, fastest
 from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.training.batches import shuffled

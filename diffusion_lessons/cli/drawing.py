@@ -12,7 +12,7 @@ from .. import checks
 from ..math.solvers import SAMPLERS
 from ..measuring.drawing import draw
 from ..measuring.evaluation import as_arguments, combinations, evaluate_all, measure_for
-from ..networks import checkpoints
+from ..networks import cards, checkpoints
 from ..networks.drawing import GUIDANCES, SPACINGS, TRUNCATION, Drawer, DrawSettings
 from ..networks.processes import processes
 from .options import NETWORK, Commands, network_path, positive
@@ -144,11 +144,11 @@ def run_evaluate(options: argparse.Namespace) -> None:
         command += f" --samples {options.samples} {words}"
     if "seed" in result:
         command += f" --seed {options.seed}"
-    result |= {"command": command, "machine": checkpoints.machine()}
+    result |= {"command": command, "machine": cards.machine()}
     if options.write and processes().main:
-        card = checkpoints.read_card(path)
+        card = cards.read_card(path)
         others = [m for m in card.get("measured", []) if m.get("command") != command]
-        checkpoints.write_card(path, card | {"measured": [*others, result]})
+        cards.write_card(path, card | {"measured": [*others, result]})
     print(json.dumps(result, indent=2))
 
 
@@ -160,7 +160,7 @@ def _evaluate_all(
         raise ValueError(f"{path} holds a {kind}; a table needs a network that draws pictures")
     if options.write:
         raise ValueError("--write is for one measurement, --out for a table: give one of them")
-    about = {"network": path.stem, "sha256": checkpoints.read_card(path)["sha256"]}
+    about = {"network": path.stem, "sha256": cards.read_card(path)["sha256"]}
     command = f"diffusion-lessons evaluate {options.network}"
     rows = evaluate_all(model, options.out, settings, options.samples, options.seed, about, command)
     for row in rows:

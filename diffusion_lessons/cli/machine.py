@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..networks import checkpoints
+from ..networks import cards, checkpoints
 from ..networks.compute import best_device, fastest, measure
 from .options import Commands, positive
 
@@ -62,7 +62,7 @@ def run_lab(options: argparse.Namespace) -> None:
 
 def run_doctor(options: argparse.Namespace) -> None:
     """Print what this machine is, and whether the shipped networks are whole."""
-    about = checkpoints.machine()
+    about = cards.machine()
     print(f"diffusion-lessons {__version__}")
     for name in ("torch", "numpy", "jupyterlab", "ipywidgets", "anywidget", "matplotlib"):
         try:
@@ -83,7 +83,7 @@ def run_doctor(options: argparse.Namespace) -> None:
         print(f"  {time * 1e3:7.2f} ms  {words['dtype']}, {words['memory_format']}{threads} {mark}")
     for line in _slow(about, device):
         print(line)
-    for name in checkpoints.pretrained_names():
+    for name in cards.pretrained_names():
         checkpoints.load_pretrained(name)
         print(f"Network {name}: whole")
 

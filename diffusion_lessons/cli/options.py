@@ -5,7 +5,7 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from ..networks import checkpoints
+from ..networks import cards
 
 NETWORK = "a pretrained network's name, or a .safetensors file"
 
@@ -33,7 +33,7 @@ def setting(text: str) -> tuple[str, Any]:
 def network_path(network: str) -> Path:
     """The file of a network that is named, or given by its path."""
     path = Path(network)
-    return path if path.suffix == ".safetensors" else checkpoints.pretrained_path(network)
+    return path if path.suffix == ".safetensors" else cards.pretrained_path(network)
 
 
 def origin(card: dict[str, Any]) -> dict[str, Any]:

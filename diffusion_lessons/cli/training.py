@@ -10,7 +10,7 @@ import torch
 
 from ..math.prediction import PREDICTIONS
 from ..math.schedule import SCHEDULES
-from ..networks import checkpoints
+from ..networks import cards, checkpoints
 from ..networks.processes import processes
 from ..training.loop import TrainOptions, watch
 from ..training.recipes import RECIPES
@@ -84,7 +84,7 @@ def run_train(options: argparse.Namespace) -> None:
         "steps": step.step,
         "seconds": round(step.seconds),
         "compute": read_state(state)[0]["compute"],
-        "machine": checkpoints.machine(),
+        "machine": cards.machine(),
         "processes": processes().size,
     } | wanted.origin
     checkpoints.save(target, step.model, card)
@@ -126,7 +126,7 @@ def _add_start(options: argparse.Namespace, wanted: Wanted) -> None:
         if name in wanted.arguments:
             raise ValueError(f"--{name}: a network that training goes on from keeps its own")
     path = network_path(options.start)
-    card = checkpoints.read_card(path)
+    card = cards.read_card(path)
     wanted.arguments["start"] = checkpoints.load(path)
     wanted.origin = {"start": origin(card)}
     wanted.identity["start"] = card["sha256"]
@@ -154,7 +154,7 @@ def run_average(options: argparse.Namespace) -> None:
             models.append(model)
         else:
             models.append(checkpoints.load(network_path(name)))
-            origins.append(origin(checkpoints.read_card(network_path(name))))
+            origins.append(origin(cards.read_card(network_path(name))))
     command = " ".join(["diffusion-lessons average", *options.networks])
     card = {"command": command, "averaged": origins}
     checkpoints.save(options.out, checkpoints.mean_weights(models), card)

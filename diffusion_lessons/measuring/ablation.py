@@ -12,7 +12,7 @@ from torch import nn
 
 from ..data import digits, to_unit
 from ..math.randomness import seeded
-from ..networks.checkpoints import machine
+from ..networks.cards import machine
 from ..networks.compute import Compute, fastest
 from ..networks.diffusion import DiffusionModel
 from ..networks.drawing import DrawSettings

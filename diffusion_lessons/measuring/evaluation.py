@@ -12,13 +12,13 @@ from torch import Tensor
 from .. import checks
 from ..data import digits, moons, to_unit
 from ..math.gaussian import forward
-from ..networks.checkpoints import machine
+from ..networks.cards import machine
 from ..networks.classifier import Classifier, NoisyClassifier
 from ..networks.compute import Compute
 from ..networks.drawing import Drawer, DrawSettings
 from ..networks.processes import processes
 from .drawing import USUAL, draw_batches
-from .judge import CLASSES, FEW, SHAPE, accuracy, features, reference, scores
+from .judge import CLASSES, FEW, SHAPE, judged, reference
 from .metrics import class_accuracy, frechet_distance
 from .tables import Row, Table
 
@@ -47,15 +47,12 @@ def evaluate(
     start = time.perf_counter()
     x, calls = _watched(model, labels, settings, count, seed, progress, compute)
     seconds = time.perf_counter() - start
-    fake = features(x)
-    right = {"class_accuracy": round(accuracy(fake, real.labels), 4)} if model.classes else {}
     return {
         "samples": count,
         **described(settings),
         "network_calls": calls,  # for a picture; a classifier's calls are not counted
         "seed": seed,
-        **right,
-        **scores(fake, real.features),
+        **judged(x, real, bool(model.classes)),
         "floor": real.floor,
         "seconds": round(seconds, 1),
         "images_per_second": round(count / seconds, 2),
@@ -106,10 +103,10 @@ def evaluate_all(
 ) -> Iterator[Row]:
     """`evaluate` with each of the settings into the table ``out``; yields each new row.
 
-    Each row is appended to the file, a .jsonl, and rows that it holds already (of as many samples with the same
-    settings) are not measured again, so a run that was cut off goes on. ``about``, say the
-    network's checksum, and the seed stand at its head; ValueError if the file there is of other
-    ones. Each row names its machine and, after ``command``, what measures it alone.
+    Each row is appended to the file, a .jsonl, and rows that it holds already (of as many samples
+    with the same settings) are not measured again, so a run that was cut off goes on. ``about``,
+    say the network's checksum, and the seed stand at its head; ValueError if the file there is of
+    other ones. Each row names its machine and, after ``command``, what measures it alone.
     """
     table = Table(out, {**(about or {}), "seed": seed}, _key)
     settled = [model.settled(each) for each in settings]

@@ -41,6 +41,16 @@ def accuracy(seen: Tensor, labels: Tensor) -> float:
     return class_accuracy(logits, labels)
 
 
+def judged(x: Tensor, real: "Reference", asked_for_classes: bool) -> dict[str, float]:
+    """All that the judge says of pictures [N, 1, 28, 28] beside as many real digits.
+
+    `scores` and, for pictures that were asked for the classes of the real ones, `accuracy`.
+    """
+    fake = features(x)
+    right = {"class_accuracy": round(accuracy(fake, real.labels), 4)} if asked_for_classes else {}
+    return right | scores(fake, real.features)
+
+
 class Reference(NamedTuple):
     """Real digits to compare samples with."""
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ..data import to_bytes, to_unit
 from ..math.solvers import SAMPLERS
-from ..networks.checkpoints import load_pretrained, machine, pretrained_path, read_card
+from ..networks.cards import machine, pretrained_path, read_card
+from ..networks.checkpoints import load_pretrained
 from ..networks.compute import fastest
 from ..networks.drawing import TRUNCATION, DrawSettings
 from .drawing import draw

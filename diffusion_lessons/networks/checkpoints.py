@@ -1,32 +1,22 @@
-"""Networks on disk: weights as safetensors, everything else in a JSON card beside them.
-
-The card says what the network is (class and arguments), how it was made (command, seed, time,
-machine), what it was measured to do, and the SHA-256 of its weights, which is checked on loading,
-as is the card's own checksum.
-"""
+"""Networks on disk: weights as safetensors, everything else in a JSON card beside them."""
 
 import copy
 import hashlib
-import os
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from ..files import ASSETS, aside, read_json, write_json
+from ..files import aside
+from .cards import Card, loaded, pretrained_path, write_card
 from .classifier import Classifier, NoisyClassifier
 from .diffusion import DiffusionModel
 from .gan import Gan
 from .mlp import MLP
 from .unet import UNet
 from .vae import VAE
-
-Card = dict[str, Any]
 
 KINDS: dict[str, Callable[[Card], nn.Module]] = {
     UNet.kind: lambda card: DiffusionModel.from_card(UNet(**card["config"]), card),
@@ -39,7 +29,7 @@ KINDS: dict[str, Callable[[Card], nn.Module]] = {
 """What can be saved: the kind of network on a card, and what makes it of the card."""
 
 
-def save(path: Path | str, model: nn.Module, card: dict[str, Any] | None = None) -> None:
+def save(path: Path | str, model: nn.Module, card: Card | None = None) -> None:
     """Write ``path`` (.safetensors) and its card (.json beside it).
 
     Matrices and convolutions are stored in half precision, the few other numbers in full. A network
@@ -72,24 +62,10 @@ def save(path: Path | str, model: nn.Module, card: dict[str, Any] | None = None)
 def load(path: Path | str) -> nn.Module:
     """The network at ``path``, in float32 on the CPU, ready to be used (``eval`` mode).
 
-    Raises FileNotFoundError if it is not there and ValueError, naming the file, if it is damaged.
+    Raises FileNotFoundError if it is not there and ValueError, naming the file, if it is damaged,
+    or of a kind that is not known.
     """
-    path = Path(path)
-    card = read_card(path)
-    try:
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != card["sha256"]:
-            raise ValueError("its weights are not the ones its card describes")
-        model = made_of(card)
-        tensors = load_tensors(content)
-        model.load_state_dict(
-            {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-        )
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is damaged: {error}. {_remedy(path)}") from error
-    return model.eval()
+    return loaded(path, made_of)
 
 
 def made_of(card: Card) -> nn.Module:
@@ -127,64 +103,3 @@ def load_pretrained(name: str) -> nn.Module:
     Raises ValueError for a name that is not among them.
     """
     return load(pretrained_path(name))
-
-
-def pretrained_names() -> list[str]:
-    """The names `load_pretrained` knows."""
-    return sorted(path.stem for path in ASSETS.glob("*.safetensors"))
-
-
-def pretrained_path(name: str) -> Path:
-    """Where a shipped network lies. Raises ValueError for an unknown name."""
-    if name not in pretrained_names():
-        raise ValueError(f"no pretrained network {name!r}; there are {pretrained_names()}")
-    return ASSETS / f"{name}.safetensors"
-
-
-def read_card(path: Path | str) -> dict[str, Any]:
-    """The card of the network at ``path``. Raises as `load` does."""
-    card = Path(path).with_suffix(".json")
-    try:
-        found = read_json(card)
-        if not {"network", "config", "sha256"} <= found.keys():
-            raise ValueError("it is not the card of a network")
-        measured = found.get("measured", [])
-        if not isinstance(measured, list) or not all(isinstance(m, dict) for m in measured):
-            raise ValueError("what was measured is no list of results")
-    except ValueError as error:
-        raise ValueError(f"{card} is damaged: {error}. {_remedy(card)}") from error
-    return found
-
-
-def write_card(path: Path | str, card: dict[str, Any]) -> None:
-    """Write the card of the network at ``path``."""
-    write_json(Path(path).with_suffix(".json"), card, indent=2)
-
-
-def machine() -> dict[str, Any]:
-    """What a measurement should say of where it was made."""
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    capability = torch.backends.cpu.get_cpu_capability()
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return f"{line.split(':', 1)[1].strip()}, {capability}"
-    except OSError:
-        pass
-    return f"{platform.processor() or platform.machine()}, {capability}"
-
-
-def _remedy(path: Path) -> str:
-    if path.parent == ASSETS:
-        return "Install the package again"
-    return "Delete it and train again, or take it from a backup"

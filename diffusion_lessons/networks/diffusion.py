@@ -109,9 +109,9 @@ class DiffusionModel(nn.Module):
     def settled(self, settings: DrawSettings) -> DrawSettings:
         """The settings filled up: 50 steps of DDIM without noise. ValueError for what cannot be."""
         sampler = settings.sampler or "ddim"
-        settings = settings.filled(min(self.usual_steps, self.schedule.T), sampler, _ETA[sampler])
+        settings = settings.filled(min(self.usual_steps, self.schedule.T), sampler, _eta(sampler))
         checks.whole("steps", settings.steps, 1, self.schedule.T)
-        if sampler != "ddim" and settings.eta != _ETA[sampler]:
+        if sampler != "ddim" and settings.eta != _eta(sampler):
             raise ValueError(f"eta belongs to the sampler ddim, not to {sampler}")
         checks.one_of("guidance of a diffusion model", settings.guidance, GUIDANCES)
         digits = (self.shape, self.classes) == ((1, 28, 28), 10)
@@ -182,8 +182,9 @@ class DiffusionModel(nn.Module):
         return self.network.load_state_dict(*args, **kwargs)
 
 
-_ETA = {name: 1.0 if name == "ddpm" else 0.0 for name in SAMPLERS}
-"""How random each sampler is, in DDIM's words."""
+def _eta(sampler: str) -> float:
+    """How random a sampler is, in DDIM's words."""
+    return 1.0 if sampler == "ddpm" else 0.0
 
 
 def _sampler(settings: DrawSettings) -> Sampler:

@@ -7,7 +7,7 @@ A `Drawer` says the shape of what it draws, which classes it knows and which set
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -22,6 +22,8 @@ from ..math.randomness import RowGenerator
 from ..math.sampling import Denoiser
 from ..math.schedule import NoiseSchedule, quadratic, uniform
 from ..math.solvers import SAMPLERS
+from .cards import loaded, pretrained_path
+from .classifier import NoisyClassifier
 from .compute import Compute, fastest
 
 SPACINGS: dict[str, Callable[[float], float]] = {"uniform": uniform, "quadratic": quadratic}
@@ -181,11 +183,9 @@ def _pushed(
 
 
 @lru_cache
-def noisy_classifier() -> Any:
-    """The shipped `NoisyClassifier` of digits, on the fastest device, in float32."""
-    from .checkpoints import load_pretrained  # which makes drawers
-
-    model = load_pretrained("digits-noisy-classifier")
+def noisy_classifier() -> NoisyClassifier:
+    """The shipped classifier of noisy digits, on the fastest device, in float32."""
+    model = loaded(pretrained_path("digits-noisy-classifier"), NoisyClassifier.from_card)
     return model.to(fastest().device).requires_grad_(False)
 
 

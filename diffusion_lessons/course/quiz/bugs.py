@@ -13,9 +13,9 @@ from ...math.gaussian import noise_to_x0, posterior_variance, x0_to_noise
 from ...math.guidance import class_log_prob, classifier_guidance, clipped, log_prob_gradient
 from ...math.sampling import ddim_step, from_noise_model, sample
 from ...math.schedule import linear_schedule
-from ...networks.drawing import noisy_classifier
 from ...networks.checkpoints import load_pretrained
 from ...networks.compute import fast
+from ...networks.drawing import noisy_classifier
 from ...page.palette import NOISE, RESULT
 from .item import LESSONS, Item, picture, show_digits
 

@@ -14,7 +14,8 @@ from ...math.gaussian import forward
 from ...math.sampling import ddim_step, from_noise_model, sample
 from ...math.schedule import linear_schedule
 from ...measuring.tables import shipped_table
-from ...networks.checkpoints import load_pretrained, pretrained_path, read_card
+from ...networks.cards import pretrained_path, read_card
+from ...networks.checkpoints import load_pretrained
 from ...networks.compute import fast
 from ...page.palette import NOISE, RESULT, SIGNAL
 from .item import LESSONS, Drawing, Item, picture, show_digits
