@@ -138,9 +138,11 @@ def _torchvision(name: str, train: bool, root: Path | str):  # type: ignore[no-u
     folder = Path(root)
     try:
         folder = folder.expanduser()  # a RuntimeError where there is no home
-        found = getattr(datasets, name)(folder, train=train, download=True)
-        if len(found.data) != len(found.targets):  # torchvision takes a shortened file of labels
-            raise ValueError(f"{len(found.data)} pictures and {len(found.targets)} labels")
+        dataset = getattr(datasets, name)(folder, train=train, download=True)
+        if len(dataset.data) != len(
+            dataset.targets
+        ):  # torchvision takes a shortened file of labels
+            raise ValueError(f"{len(dataset.data)} pictures and {len(dataset.targets)} labels")
     except (OSError, RuntimeError) as error:
         raise ConnectionError(
             f"{name} could not be downloaded into {folder} ({error}). With a network, try again; "
@@ -149,7 +151,7 @@ def _torchvision(name: str, train: bool, root: Path | str):  # type: ignore[no-u
     except Exception as error:  # torchvision reads what lies there, and stumbles in its own ways
         where = folder / ("cifar-10-batches-py" if name == "CIFAR10" else name)
         raise ValueError(f"{where} is damaged ({error}); delete it to load {name} anew") from error
-    return found.data, found.targets
+    return dataset.data, dataset.targets
 
 
 def _check_points(n: int, noise: float) -> None:

@@ -91,12 +91,12 @@ def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> DensityCoverage:
 
 def _reach(x: Tensor, k: int) -> Tensor:
     """Squared distance of each row [N, D] to its k-th nearest other row, [N]."""
-    found = []
+    reaches = []
     for rows, squared in _squared_distances(x, x):
         own = torch.arange(rows.start, rows.stop, device=x.device)
         squared[own - rows.start, own] = 0  # a row is its own nearest, whatever rounding says
-        found.append(squared.topk(k + 1, dim=1, largest=False).values[:, k])
-    return torch.cat(found)
+        reaches.append(squared.topk(k + 1, dim=1, largest=False).values[:, k])
+    return torch.cat(reaches)
 
 
 def _squared_distances(a: Tensor, b: Tensor, block: int = 1000) -> Iterator[tuple[slice, Tensor]]:

@@ -78,16 +78,16 @@ class Processes:
             return make()
         from accelerate.utils import broadcast_object_list
 
-        found: list[Any] = [None, None]
+        result: list[Any] = [None, None]  # the value, or the error
         if self.main:
             try:
-                found[0] = make()
+                result[0] = make()
             except Exception as error:  # all must hear of it, or they would wait for ever
-                found[1] = error
-        broadcast_object_list(found)
-        if found[1] is not None:
-            raise found[1]
-        return found[0]
+                result[1] = error
+        broadcast_object_list(result)
+        if result[1] is not None:
+            raise result[1]
+        return result[0]
 
     def gather(self, value: T) -> list[T]:
         """Everyone's value, by rank."""
@@ -95,8 +95,8 @@ class Processes:
             return [value]
         from accelerate.utils import gather_object
 
-        found: list[T] = gather_object([value])
-        return found
+        values: list[T] = gather_object([value])
+        return values
 
     @contextmanager
     def one_first(self) -> Iterator[None]:

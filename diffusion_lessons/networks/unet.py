@@ -288,7 +288,7 @@ class UNet(nn.Module):
             for hook in hooks:
                 hook.remove()
         waiting = list(range(len(self.down) + 1))  # outputs saved for the way up
-        found = []
+        traces = []
         for kind, stage in stages:
             attention = getattr(stage, "attention", None)
             resamples = bool(getattr(stage, "resamples", False))
@@ -296,8 +296,8 @@ class UNet(nn.Module):
             if isinstance(attention, Attention):
                 queries, keys, _ = attention.qkv_of(seen[attention][0])
             skip = waiting.pop() if kind == "up" and not resamples else None
-            found.append(Trace(kind, seen[stage][1], resamples, skip, queries, keys))
-        return [*found, Trace("output", noise, False, None, None, None)]
+            traces.append(Trace(kind, seen[stage][1], resamples, skip, queries, keys))
+        return [*traces, Trace("output", noise, False, None, None, None)]
 
 
 class Stage(nn.Module):

@@ -80,23 +80,23 @@ class Optimizers:
         With ``only`` step the optimisers that hold weights of that network alone. Several processes
         first take the mean of their gradients.
         """
-        told = list(zip(self.optimizers, self._lr, strict=True))
+        pairs = list(zip(self.optimizers, self._lr, strict=True))
         if only is not None:
             chosen = {id(weight) for weight in only.parameters()}
-            told = [pair for pair in told if chosen.issuperset(map(id, _weights(pair[0])))]
-        weights = [weight for optimizer, _ in told for weight in _weights(optimizer)]
+            pairs = [pair for pair in pairs if chosen.issuperset(map(id, _weights(pair[0])))]
+        weights = [weight for optimizer, _ in pairs for weight in _weights(optimizer)]
         processes().mean_([weight.grad for weight in weights if weight.grad is not None])
-        for optimizer, lr in told:
+        for optimizer, lr in pairs:
             optimizer.param_groups[0]["lr"] = lr * factor
             optimizer.step()
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimisers' memory, for a checkpoint."""
-        found: dict[str, Tensor] = {}
+        memory: dict[str, Tensor] = {}
         for i, optimizer in enumerate(self.optimizers):
             for j, state in optimizer.state_dict()["state"].items():
-                found |= {f"{i}.{j}.{key}": torch.as_tensor(value) for key, value in state.items()}
-        return found
+                memory |= {f"{i}.{j}.{key}": torch.as_tensor(value) for key, value in state.items()}
+        return memory
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Undo `tensors`."""
