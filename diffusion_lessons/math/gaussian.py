@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import checks
 from .randomness import randn_like
-from .schedule import NoiseSchedule, Time
+from .schedule import Level, NoiseSchedule, Time
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,11 @@ def forward(x_s: Tensor, s: Time, t: Time, schedule: NoiseSchedule) -> Gaussian:
     DDPM (arXiv 2006.11239) eq. 2 at s = t - 1 and eq. 4 at s = 0. ``x_s`` is [B, ...].
     """
     checks.floats(x_s=x_s)
-    (alpha_s, sigma_s), (alpha_t, sigma_t) = schedule.at(s, x_s), schedule.at(t, x_s)
+    at_s, at_t = schedule.at(s, x_s), schedule.at(t, x_s)
     checks.order(s, t)
-    alpha_ts = alpha_t / alpha_s  # signal kept from s to t
-    variance_ts = sigma_t**2 - alpha_ts**2 * sigma_s**2  # noise added from s to t
+    alpha_ts, sigma_ts = between(at_s, at_t)
     dtype = x_s.dtype
-    return Gaussian(alpha_ts.to(dtype) * x_s, variance_ts.sqrt().to(dtype))
+    return Gaussian(alpha_ts.to(dtype) * x_s, sigma_ts.to(dtype))
 
 
 def posterior(x_t: Tensor, x_0: Tensor, t: Time, s: Time, schedule: NoiseSchedule) -> Gaussian:
@@ -62,15 +61,26 @@ def posterior(x_t: Tensor, x_0: Tensor, t: Time, s: Time, schedule: NoiseSchedul
     0. ``x_t`` and ``x_0`` are [B, ...].
     """
     checks.floats(x_t=x_t, x_0=x_0)
-    (alpha_s, sigma_s), (alpha_t, sigma_t) = schedule.at(s, x_t), schedule.at(t, x_t)
+    at_s, at_t = schedule.at(s, x_t), schedule.at(t, x_t)
     checks.order(s, t)
-    alpha_ts = alpha_t / alpha_s
-    variance_ts = sigma_t**2 - alpha_ts**2 * sigma_s**2
-    weight_0 = alpha_s * variance_ts / sigma_t**2
-    weight_t = alpha_ts * sigma_s**2 / sigma_t**2
-    std = sigma_s / sigma_t * variance_ts.sqrt()
+    alpha_ts, sigma_ts = between(at_s, at_t)
+    weight_0 = at_s.alpha * sigma_ts**2 / at_t.sigma**2
+    weight_t = alpha_ts * at_s.sigma**2 / at_t.sigma**2
+    std = posterior_std(at_s, at_t)
     dtype = x_t.dtype
     return Gaussian(weight_0.to(dtype) * x_0 + weight_t.to(dtype) * x_t, std.to(dtype))
+
+
+def between(at_s: Level, at_t: Level) -> Level:
+    """How much signal the way from s to t keeps, and the noise it adds: x_t of x_s, s < t."""
+    alpha_ts = at_t.alpha / at_s.alpha
+    variance_ts = at_t.sigma**2 - alpha_ts**2 * at_s.sigma**2
+    return Level(alpha_ts, variance_ts.clamp(min=0).sqrt())
+
+
+def posterior_std(at_s: Level, at_t: Level) -> Tensor:
+    """The standard deviation of q(x_s | x_t, x_0), in float64."""
+    return at_s.sigma / at_t.sigma * between(at_s, at_t).sigma
 
 
 def posterior_variance(a_t: Tensor, a_s: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from .gaussian import (
     kl_divergence,
     noise_to_x0,
     posterior,
+    posterior_std,
     x0_to_noise,
 )
 from .schedule import NoiseSchedule
@@ -114,12 +115,12 @@ def ddim_step(
     """
     checks.floats(x_t=x_t, x0_hat=x0_hat)
     checks.share("eta", eta)
-    (alpha_s, sigma_s), (alpha_t, sigma_t) = schedule.at(s, x_t), schedule.at(t, x_t)
+    at_s, at_t = schedule.at(s, x_t), schedule.at(t, x_t)
     checks.order(s, t)
-    drawn = eta * posterior(x_t, x0_hat, t, s, schedule).std.to(sigma_s.dtype)
+    drawn = eta * posterior_std(at_s, at_t)
     # The noise seen in x_t is (x_t - alpha_t x0_hat) / sigma_t; `direction` of it stays.
-    direction = (sigma_s**2 - drawn**2).clamp(min=0).sqrt() / sigma_t
-    weight_0 = alpha_s - direction * alpha_t
+    direction = (at_s.sigma**2 - drawn**2).clamp(min=0).sqrt() / at_t.sigma
+    weight_0 = at_s.alpha - direction * at_t.alpha
     dtype = x_t.dtype
     mean = weight_0.to(dtype) * x0_hat + direction.to(dtype) * x_t
     return Gaussian(mean, drawn.to(dtype))
