@@ -62,6 +62,13 @@ def _key(seed: int) -> tuple[int, int]:
     return seed & MASK, seed >> 32 & MASK
 
 
+BY_ROW = "by row"
+"""How a measured row says that its pictures were drawn with a `RowGenerator`."""
+
+ONE_STREAM = "one stream"
+"""The same of version 0.1, where a picture's noise hung on those drawn before it."""
+
+
 class RowGenerator(torch.Generator):
     """Random numbers of which each row of a batch has its own; each draw gives new ones.
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..data import digits, to_unit
-from ..math.randomness import seeded
+from ..math.randomness import BY_ROW, seeded
 from ..networks.cards import machine
 from ..networks.compute import Compute, fastest
 from ..networks.diffusion import DiffusionModel
@@ -75,7 +75,7 @@ def ablate(
     """
     _check(variants, VARIANTS)
     head = {"base": BASE, "batch_size": BATCH, "steps": steps}
-    head |= {"samples": samples, "sampling_steps": sampling_steps}
+    head |= {"samples": samples, "sampling_steps": sampling_steps, "random_numbers": BY_ROW}
     settings = DrawSettings(sampling_steps)
 
     def run(variant: str, seed: int, compute: Compute) -> Iterator[TrainStep]:
@@ -104,6 +104,7 @@ def ablate_gan(
     """
     _check(variants, GAN_VARIANTS)
     head = {"base": "digits-ddgan", "batch_size": BATCH, "steps": steps, "samples": samples}
+    head |= {"random_numbers": BY_ROW}
 
     def run(variant: str, seed: int, compute: Compute) -> Iterator[TrainStep]:
         options = TrainOptions(steps, seed=seed, compute=compute)

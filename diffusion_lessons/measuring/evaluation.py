@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import checks
 from ..data import digits, moons, to_unit
 from ..math.gaussian import forward
+from ..math.randomness import BY_ROW
 from ..networks.cards import machine
 from ..networks.classifier import Classifier, NoisyClassifier
 from ..networks.compute import Compute
@@ -52,6 +53,7 @@ def evaluate(
         **described(settings),
         "network_calls": calls,  # for a picture; a classifier's calls are not counted
         "seed": seed,
+        "random_numbers": BY_ROW,
         **judged(x, real, bool(model.classes)),
         "floor": real.floor,
         "seconds": round(seconds, 1),
@@ -108,7 +110,8 @@ def evaluate_all(
     say the network's checksum, and the seed stand at its head; ValueError if the file there is of
     other ones. Each row names its machine and, after ``command``, what measures it alone.
     """
-    table = Table(out, {**(about or {}), "seed": seed}, _key)
+    head = {**(about or {}), "seed": seed, "random_numbers": BY_ROW}
+    table = Table(out, head, _key)
     settled = [model.settled(each) for each in settings]
     for each in settled:
         if _key({"samples": count, **described(each)}) in table:
@@ -116,7 +119,7 @@ def evaluate_all(
         row = evaluate(model, each, count, seed)
         words = f"--samples {count} {as_arguments(each)} --seed {seed}"
         row |= {"command": f"{command} {words}".strip(), "machine": machine()}
-        del row["seed"]
+        del row["seed"], row["random_numbers"]
         table.add(row)
         yield row
 
@@ -210,6 +213,7 @@ def evaluate_points(
         **described(settings),
         "network_calls": calls,
         "seed": seed,
+        "random_numbers": BY_ROW,
         "frechet_distance": round(frechet_distance(x, real), 5),
         "frechet_floor": round(frechet_distance(more[:count], real), 5),
         "near_data": round((nearest < 0.1).double().mean().item(), 4),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..data import to_bytes, to_unit
+from ..math.randomness import BY_ROW
 from ..math.solvers import SAMPLERS
 from ..networks.cards import machine, pretrained_path, read_card
 from ..networks.checkpoints import load_pretrained
@@ -93,7 +94,7 @@ def trilemma(
         raise ValueError(f"methods must be of {list(EVERY)}, got {sorted(unknown)}")
     names = list(EVERY)
     networks = {name: checksum(name) for name in sorted({m.network for m in METHODS.values()})}
-    head = {"networks": networks, "seed": seed, "divide": divide}
+    head = {"networks": networks, "seed": seed, "divide": divide, "random_numbers": BY_ROW}
     table = Table(out, head, lambda row: names.index(row["method"]))
     for name in methods:
         if names.index(name) in table:
@@ -108,7 +109,9 @@ def trilemma(
         row = {
             "method": name,
             "network": method.network,
-            **{key: value for key, value in result.items() if key != "seed"},
+            **{
+                key: value for key, value in result.items() if key not in ("seed", "random_numbers")
+            },
             "pictures": base64.b64encode(zlib.compress(greys, 9)).decode(),
             "compute": fastest().as_dict(),
             "machine": machine(),
