@@ -166,11 +166,12 @@ def _evaluate_all(
     for row in rows:
         guided = f", {row['guidance']} {row['scale']:g}" if "guidance" in row else ""
         sampler = row.get("sampler", f"eta {row['eta']:g}")
+        right = f"class accuracy {row['class_accuracy']:.1%}, " if "class_accuracy" in row else ""
         print(
             f"{row['steps']:5d} steps, {sampler}, {row['spacing']}{guided}: "
             f"Frechet distance {row['frechet_distance']:.3f} "
             f"(floor {row['floor']['frechet_distance']:.3f}), "
-            f"class accuracy {row['class_accuracy']:.1%}, {row['seconds']} s",
+            f"{right}{row['seconds']} s",
             flush=True,
         )
     print(options.out)

@@ -127,9 +127,9 @@ class NoisyClassifier(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         checks.floats(x_t=x_t)
-        wanted = (self.config["in_channels"], self.config["size"], self.config["size"])
-        if x_t.shape[1:] != wanted:
-            raise ValueError(f"x_t must be {['B', *wanted]}, got {list(x_t.shape)}")
+        channels, size = self.config["in_channels"], self.config["size"]
+        if x_t.shape[1:] != (channels, size, size):
+            raise ValueError(f"x_t must be [B, {channels}, {size}, {size}], got {list(x_t.shape)}")
         checks.network_times(t, len(x_t), self.schedule.T)
         features = F.silu(self.time(t))
         h = self.input(F.pixel_unshuffle(x_t, 2))

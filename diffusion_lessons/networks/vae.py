@@ -56,7 +56,8 @@ class VAE(nn.Module):
         """Mean and standard deviation of q(z | x), each [B, latent]."""
         checks.floats(x=x)
         if x.shape[1:] != self.shape:
-            raise ValueError(f"x must be {['B', *self.shape]}, got {list(x.shape)}")
+            channels, height, width = self.shape
+            raise ValueError(f"x must be [B, {channels}, {height}, {width}], got {list(x.shape)}")
         mean, log_std = self.encoder(self._with(x.flatten(1), label)).chunk(2, dim=1)
         return mean, log_std.clamp(-8, 4).exp()
 

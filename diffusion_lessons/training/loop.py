@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .. import checks
 from ..math.randomness import RowGenerator, derived
 from ..networks.compute import Compute, fastest
+from ..networks.diffusion import DiffusionModel
 from ..networks.processes import processes
 from .average import EMA
 from .optimizers import MuonAdamW, Optimizers
@@ -259,8 +260,7 @@ class Training:
     def updates(self) -> Iterator[TrainStep]:
         """The updates that are left to make."""
         self.model.train()
-        compile = self.options.compile
-        network = self.model if compile is None else compile(self.model)
+        network = self._compiled()
         while self.progress < 1:
             start = time.perf_counter()
             loss = self._updated(network)
@@ -271,6 +271,17 @@ class Training:
                 self.spent = self.shared.from_main(partial(float, self.spent))
             self._check_and_save(loss)
             yield TrainStep(self.step, loss, self.spent, self.progress, self.average.model)
+
+    def _compiled(self) -> Any:
+        """What the loss is given. Of a `DiffusionModel`, whose own methods call the network within,
+        that network is compiled.
+        """
+        model, compile = self.model, self.options.compile
+        if compile is None:
+            return model
+        if isinstance(model, DiffusionModel):
+            return model.with_network(compile(model.network))
+        return compile(model)
 
     def _updated(self, network: nn.Module) -> Tensor:
         """One update of the weights; its loss."""

@@ -11,7 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..files import aside
+from ..math.prediction import NOISE
+from ..math.schedule import linear_schedule
 from ..networks.checkpoints import KINDS, made_of
+from ..networks.gan import Gan
 from .average import EMA
 from .optimizers import Optimizers
 
@@ -86,14 +89,28 @@ def identity_of(
     }
 
 
+IN_WORDS = {
+    "predicts": "prediction",
+    "optimizers": "choice of optimisers",
+    "batches": "choice of batches",
+}
+
+
 def check_same_run(saved: dict[str, Any], wanted: dict[str, Any], path: Path | str) -> None:
-    """ValueError, naming what differs, unless the state is of the run that is wanted."""
+    """ValueError, naming what differs, unless the state is of the run that is wanted.
+
+    A state of version 0.1 does not say what is predicted, nor under which schedule: but for a GAN's
+    it was always noise, under the linear one. What else it does not say is not compared.
+    """
+    gan = wanted["network"].startswith(f"{Gan.kind} ")
+    unsaid = {} if gan else {"predicts": NOISE.name, "schedule": linear_schedule().config}
     for name, value in wanted.items():
         value = json.loads(json.dumps(value))  # as it was saved: tuples are lists
-        if saved.get(name, value) != value:  # states of older versions do not say it
+        before = saved.get(name, unsaid.get(name, value))
+        if before != value:
             raise ValueError(
-                f"{path} holds the training of another {name}: {saved[name]!r}, not {value!r}; "
-                "delete it or choose another path"
+                f"{path} holds the training of another {IN_WORDS.get(name, name)}: {before!r}, "
+                f"not {value!r}; delete it or choose another path"
             )
 
 
@@ -132,7 +149,10 @@ def load_state(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
         raise ValueError(f"{path} is the training of a {kind or 'nameless network'}")
     known = ("predicts", "schedule")
     card: dict[str, Any] = {name: metadata[name] for name in known if name in metadata}
-    model = made_of({"network": kind, "config": json.loads(config), **card})
+    try:
+        model = made_of({"network": kind, "config": json.loads(config), **card})
+    except ValueError as error:
+        raise ValueError(f"{path} is the training of a network unknown here: {error}") from error
     part = "ema/"
     averaged = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
     model.load_state_dict(averaged)
