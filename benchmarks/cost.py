@@ -15,17 +15,15 @@ from typing import Any
 import matplotlib.pyplot as plt
 import torch
 from common import quickest, write
-from diffusion_lessons.training.losses import noise_prediction_loss
 from matplotlib.axes import Axes
 
-from diffusion_lessons import ddim_step, from_noise_model, linear_schedule, sample
-from diffusion_lessons.networks.compute import Compute, Fast
+from diffusion_lessons import DiffusionModel, ddim_step, sample
+from diffusion_lessons.networks.compute import Compute
 from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.page.palette import NOISE, SIGNAL
 from diffusion_lessons.training.optimizers import MuonAdamW
 
 COMPUTE = Compute(torch.device("cpu"), torch.bfloat16, torch.channels_last, threads=1)
-SCHEDULE = linear_schedule()
 USUAL: dict[str, int] = {"steps": 1, "batch": 16, "size": 28, "channels": 32}
 # What grows, and what is then measured: drawing a picture, and training on one.
 GROWTH: dict[str, tuple[int, ...]] = {
@@ -42,18 +40,18 @@ TITLES = {
 }
 
 
-def draw(network: Fast, batch: int, size: int, steps: int) -> None:
-    denoiser = from_noise_model(network, SCHEDULE, clip=1)
-    for _ in sample(denoiser, torch.randn(batch, 1, size, size), SCHEDULE, steps, ddim_step):
+def draw(model: DiffusionModel, batch: int, steps: int) -> None:
+    x_T = torch.randn(batch, *model.shape)
+    for _ in sample(model.denoiser(clip=1), x_T, model.schedule, steps, ddim_step):
         pass
 
 
-def learn(network: Fast, optimizers: MuonAdamW, batch: int, size: int) -> None:
+def learn(model: DiffusionModel, optimizers: MuonAdamW, batch: int) -> None:
     optimizers.zero_grad()
     label = torch.randint(10, (batch,))
-    x_0 = COMPUTE.move(torch.randn(batch, 1, size, size))
+    x_0 = COMPUTE.move(torch.randn(batch, *model.shape))
     with COMPUTE.autocast():
-        value = noise_prediction_loss(network.model, x_0, SCHEDULE, label=label)
+        value = model.loss(x_0, label=label)
     torch.autograd.backward(value)
     optimizers.step(1.0)
 
@@ -63,16 +61,16 @@ def point(grows: str, value: int) -> dict[str, Any]:
     at = USUAL | {grows: value}
     torch.manual_seed(0)
     # Attention at the coarsest level, a quarter of the picture's side.
-    model = UNet(
+    network = UNet(
         at["size"], channels=at["channels"], blocks=1, attention_resolutions=(at["size"] // 4,)
     )
-    network = Fast(model, COMPUTE)
-    batch, size = at["batch"], at["size"]
-    drawn = quickest(partial(draw, network, batch, size, at["steps"]), 4)
+    model, batch = DiffusionModel(network), at["batch"]
+    fast = model.with_network(COMPUTE.fast(network))
+    drawn = quickest(partial(draw, fast, batch, at["steps"]), 4)
     row: dict[str, Any] = {grows: value, "parameters": sum(w.numel() for w in model.parameters())}
     row["draw_ms"] = round(1000 * drawn / batch, 3)
     if grows != "steps":
-        trained = quickest(partial(learn, network, MuonAdamW(model), batch, size), 4)
+        trained = quickest(partial(learn, model, MuonAdamW(model), batch), 4)
         row["train_ms"] = round(1000 * trained / batch, 3)
     return row
 

@@ -25,13 +25,18 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffusion_lessons import ddim_step, from_noise_model, linear_schedule, load_pretrained, sample
+from diffusion_lessons import (
+    DiffusionModel,
+    DrawSettings,
+    TrainOptions,
+    ddim_step,
+    load_pretrained,
+    sample,
+)
 from diffusion_lessons.measuring.evaluation import evaluate
 from diffusion_lessons.networks.cards import machine
 from diffusion_lessons.networks.compute import Compute, Fast, best_device, fastest, product_format
 from diffusion_lessons.training.recipes import digits_ddpm
-
-SCHEDULE = linear_schedule()
 
 
 def clocked(act: Callable[[], Any], device: torch.device) -> float:
@@ -51,14 +56,14 @@ def trained(seconds: float, count: int, steps: int) -> dict[str, Any]:
 
     def train() -> None:
         nonlocal last
-        *_, last = digits_ddpm(steps=None, seconds=seconds)
+        *_, last = digits_ddpm(TrainOptions(seconds=seconds))
         last.loss.item()
 
     spent = clocked(train, best_device())
-    found = evaluate(last.model, SCHEDULE, count, steps, progress=False)
-    kept = {key: found[key] for key in ("class_accuracy", "frechet_distance")}
+    measured = evaluate(last.model, DrawSettings(steps=steps), count, progress=False)
+    kept = {key: measured[key] for key in ("class_accuracy", "frechet_distance")}
     row = {"seconds": round(spent, 1), "updates": last.step, "samples": count, **kept}
-    return row | {"floor": found["floor"]["frechet_distance"], "compute": fastest().as_dict()}
+    return row | {"floor": measured["floor"]["frechet_distance"], "compute": fastest().as_dict()}
 
 
 @lru_cache
@@ -74,17 +79,19 @@ def sampled(
 ) -> dict[str, Any]:
     """Digits a second from the shipped network, and how much of the device's peak they use."""
     compute = Compute(best_device(), dtype, layout)
-    network = Fast(load_pretrained("digits-ddpm"), compute)
+    model = load_pretrained("digits-ddpm")
+    assert isinstance(model, DiffusionModel)
+    network = Fast(model.network, compute)
     x_T = torch.randn(batch, 1, 28, 28, device=compute.device)
     label = torch.arange(batch, device=compute.device) % 10
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(x_T, torch.full_like(label, 500), label=label)
     if compiled:  # on a GPU "reduce-overhead" replays CUDA graphs
         network.model = torch.compile(network.model, mode="reduce-overhead")  # type: ignore[assignment]
-    denoiser = from_noise_model(partial(network, label=label), SCHEDULE, clip=1)
+    denoiser = model.with_network(network).denoiser(label, clip=1)
 
     def draw(steps: int) -> None:
-        for _ in sample(denoiser, x_T, SCHEDULE, steps, ddim_step):
+        for _ in sample(denoiser, x_T, model.schedule, steps, ddim_step):
             pass
 
     draw(min(steps, 5))  # warms up, compiles
@@ -98,14 +105,14 @@ def sampled(
     }
 
 
-def rows(asked: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
-    for seconds in asked.seconds:
-        yield "training", trained(seconds, asked.samples, asked.steps)
+def rows(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    for seconds in options.seconds:
+        yield "training", trained(seconds, options.samples, options.steps)
     dtypes = {torch.float32, product_format(best_device())}  # bfloat16 only where it is quick
     layouts = torch.contiguous_format, torch.channels_last
-    ways = product(sorted(dtypes, key=str), layouts, [False, True][: 1 + asked.compile])
+    ways = product(sorted(dtypes, key=str), layouts, [False, True][: 1 + options.compile])
     for dtype, layout, compiled in ways:
-        yield "sampling", sampled(asked.batch, asked.steps, dtype, layout, compiled)
+        yield "sampling", sampled(options.batch, options.steps, dtype, layout, compiled)
 
 
 def main() -> None:
@@ -117,13 +124,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50, help="of DDIM")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    result: dict[str, Any] = {"batch": asked.batch, "steps": asked.steps}
-    for kind, row in rows(asked):
+    options = parser.parse_args()
+    result: dict[str, Any] = {"batch": options.batch, "steps": options.steps}
+    for kind, row in rows(options):
         print(kind, json.dumps(row), flush=True)
         result.setdefault(kind, []).append(row)
-        if asked.out:
-            asked.out.write_text(json.dumps(result | {"machine": machine()}, indent=1) + "\n")
+        if options.out:
+            options.out.write_text(json.dumps(result | {"machine": machine()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ from dataclasses import replace
 import torch
 from common import write
 
-from diffusion_lessons import digits, to_unit, vp_schedule
+from diffusion_lessons import TrainOptions, digits, to_unit
+from diffusion_lessons.math.randomness import seeded
 from diffusion_lessons.networks.cards import pretrained_path
 from diffusion_lessons.networks.checkpoints import load
 from diffusion_lessons.networks.compute import fastest
 from diffusion_lessons.networks.gan import Gan
-from diffusion_lessons.training.batches import shuffled, step_generator
+from diffusion_lessons.training.batches import shuffled
 from diffusion_lessons.training.gan import adams, noisy_pairs, train_gan
 
 COMPUTE = replace(fastest(torch.device("cpu")), threads=1)
@@ -32,7 +33,7 @@ def main(name: str) -> None:
     torch.set_num_threads(1)
     gan = load(pretrained_path(name) if name == SHIPPED else name)
     assert isinstance(gan, Gan)
-    net, judge, schedule = gan.generator_net, gan.discriminator, vp_schedule(gan.T)
+    net, judge, schedule = gan.generator_net, gan.discriminator, gan.schedule
     train = digits()
     batches = shuffled(to_unit(train.images), train.labels, batch_size=BATCH, seed=0)
 
@@ -43,7 +44,7 @@ def main(name: str) -> None:
         for step in range(UPDATES, UPDATES + COUNTED):
             x_0, label = COMPUTE.move(batches(step))
             with COMPUTE.autocast():
-                pairs = noisy_pairs(net, x_0, schedule, step_generator(1, step), label)
+                pairs = noisy_pairs(net, x_0, schedule, seeded(1, step), label)
                 seen = (pairs.x_t, pairs.t, label)
                 real, fake = judge(pairs.real, *seen), judge(pairs.fake, *seen)
             times.append(pairs.t)
@@ -55,8 +56,8 @@ def main(name: str) -> None:
     before = right()
     gan.requires_grad_(True)
     fixed = adams(lr=0, discriminator_lr=RATE)  # the generator stays as it is
-    how = {"prepare": tuple, "optimizer": fixed, "steps": UPDATES, "compute": COMPUTE}
-    for _ in train_gan(net, judge, batches, schedule, **how):
+    options = TrainOptions(steps=UPDATES, optimizer=fixed, compute=COMPUTE)
+    for _ in train_gan(net, judge, batches, schedule, options, prepare=tuple):
         pass
     result = {
         "command": "taskset -c 1 env OMP_NUM_THREADS=1 python benchmarks/discriminator.py",

@@ -26,13 +26,12 @@ import torch
 from common import write
 from torch import Tensor, nn
 
-from diffusion_lessons import ddim_step, from_noise_model, linear_schedule, load_pretrained, sample
-from diffusion_lessons.measuring.evaluation import features, reference
+from diffusion_lessons import DiffusionModel, ddim_step, load_pretrained, sample
+from diffusion_lessons.measuring.judge import features, reference
 from diffusion_lessons.measuring.metrics import frechet_distance
-from diffusion_lessons.networks.compute import Compute, fast
+from diffusion_lessons.networks.compute import Compute
 
 DIGITS, ROUNDS = 25, 4
-SCHEDULE = linear_schedule()
 now = time.process_time
 
 
@@ -41,7 +40,9 @@ class Timed(nn.Module):
 
     def __init__(self, compute: Compute) -> None:
         super().__init__()
-        self.network = fast(load_pretrained("digits-ddpm"), compute)
+        model = load_pretrained("digits-ddpm")
+        assert isinstance(model, DiffusionModel)
+        self.model, self.network = model, compute.fast(model.network)
         self.seconds, self.calls = 0.0, 0
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
@@ -68,8 +69,9 @@ class Unet(nn.Module):
 def ours(network: Timed, steps: int, eta: float, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     x_T = torch.randn(DIGITS, 1, 28, 28, generator=generator)
-    denoiser = from_noise_model(network, SCHEDULE, clip=1)
-    *_, last = sample(denoiser, x_T, SCHEDULE, steps, partial(ddim_step, eta=eta), generator)
+    model = network.model.with_network(network)
+    rule = partial(ddim_step, eta=eta)
+    *_, last = sample(model.denoiser(clip=1), x_T, model.schedule, steps, rule, generator)
     return last.x.clamp(-1, 1)
 
 
@@ -84,8 +86,8 @@ def theirs(network: Timed, steps: int, eta: float, seed: int) -> Tensor:
         pipeline = diffusers.DDIMPipeline(Unet(network), diffusers.DDIMScheduler(**rules))
         call["use_clipped_model_output"] = True  # as the paper's formula has it, and ours
     pipeline.set_progress_bar_config(disable=True)
-    found = pipeline(DIGITS, torch.Generator().manual_seed(seed), **call).images
-    drawn: Tensor = torch.from_numpy(found)
+    pictures = pipeline(DIGITS, torch.Generator().manual_seed(seed), **call).images
+    drawn: Tensor = torch.from_numpy(pictures)
     return drawn.permute(0, 3, 1, 2) * 2 - 1
 
 
@@ -104,10 +106,10 @@ def compare(compute: Compute, steps: int, eta: float) -> dict[str, Any]:
             drawn[name].append(way(networks[name], steps, eta, seed))
             whole[name].append(now() - began)
     real = reference(DIGITS * ROUNDS)
-    found: dict[str, Any] = {"steps": steps, "eta": eta}
+    comparison: dict[str, Any] = {"steps": steps, "eta": eta}
     for name in ways:
         fake, inside = features(torch.cat(drawn[name])), networks[name].seconds
-        found[name] = {
+        comparison[name] = {
             "images_per_second": round(DIGITS * ROUNDS / sum(whole[name]), 2),
             "seconds": round(sum(whole[name]), 2),
             "seconds_of_the_network": round(inside, 2),
@@ -116,23 +118,24 @@ def compare(compute: Compute, steps: int, eta: float) -> dict[str, Any]:
             "frechet_distance": round(frechet_distance(fake, real.features), 3),
         }
     ratios = [b / a for a, b in zip(*whole.values(), strict=True)]
-    found["times_as_fast_as_diffusers"] = round(statistics.median(ratios), 3)
+    comparison["times_as_fast_as_diffusers"] = round(statistics.median(ratios), 3)
     far = (torch.cat(drawn["diffusion_lessons"]) - torch.cat(drawn["diffusers"])).abs()
-    found["mean_difference_of_a_pixel"] = round(float(far.mean()), 7)
-    found["largest_difference_of_a_pixel"] = round(float(far.max()), 7)
-    return found
+    comparison["mean_difference_of_a_pixel"] = round(float(far.mean()), 7)
+    comparison["largest_difference_of_a_pixel"] = round(float(far.max()), 7)
+    return comparison
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Our sampler and diffusers', the same weights.")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    dtype = getattr(torch, asked.dtype)
-    compute = Compute(torch.device("cpu"), dtype, torch.channels_last, asked.threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    dtype = getattr(torch, options.dtype)
+    compute = Compute(torch.device("cpu"), dtype, torch.channels_last, options.threads)
+    command = "python benchmarks/sampling.py"
     result = {
-        "command": f"python benchmarks/sampling.py --dtype {asked.dtype} --threads {asked.threads}",
+        "command": f"{command} --dtype {options.dtype} --threads {options.threads}",
         "digits": DIGITS * ROUNDS,
         "rounds": ROUNDS,
         "compute": compute.as_dict(),

@@ -13,11 +13,10 @@ import json
 
 import torch
 from common import quickest, write
-from diffusion_lessons.training.losses import noise_prediction_loss
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffusion_lessons import linear_schedule
+from diffusion_lessons import DiffusionModel
 from diffusion_lessons.networks.compute import Compute
 from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.training.average import EMA
@@ -43,17 +42,16 @@ class Step:
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        self.model = UNet(channels=32, blocks=1, attention_resolutions=())
+        self.model = DiffusionModel(UNet(channels=32, blocks=1, attention_resolutions=()))
         COMPUTE.place(self.model)
         self.optimizers, self.average = MuonAdamW(self.model), EMA(self.model, 0.99)
         self.x_0 = COMPUTE.move(torch.randn(BATCH, 1, 28, 28))
         self.label = torch.randint(10, (BATCH,))
-        self.schedule = linear_schedule()
 
     def learn(self) -> None:
         self.optimizers.zero_grad()
         with COMPUTE.autocast():
-            value = noise_prediction_loss(self.model, self.x_0, self.schedule, label=self.label)
+            value = self.model.loss(self.x_0, label=self.label)
         torch.autograd.backward(value)
 
     def __call__(self) -> None:
@@ -79,11 +77,11 @@ def peak() -> float:
 
 def shares(step: Step) -> dict[str, float]:
     """Which part of a step's time each kind of operation takes."""
-    with profile(activities=[ProfilerActivity.CPU]) as found:
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
         for _ in range(3):
             step()
     spent: dict[str, float] = {}
-    for operation in found.key_averages():
+    for operation in profiled.key_averages():
         name = operation.key.lower()
         kind = next(
             (kind for part, kind in KINDS.items() if part in name),

@@ -25,8 +25,9 @@ import torch
 from peers import STEPS, Peer, denoising_diffusion_pytorch, diffusers
 from torch import Tensor, nn
 
-from diffusion_lessons import digits, linear_schedule, to_unit
-from diffusion_lessons.measuring.evaluation import accuracy, features, generate, reference
+from diffusion_lessons import DiffusionModel, DrawSettings, TrainOptions, digits, to_unit
+from diffusion_lessons.measuring.drawing import draw
+from diffusion_lessons.measuring.judge import accuracy, features, reference
 from diffusion_lessons.measuring.metrics import frechet_distance
 from diffusion_lessons.measuring.tables import Table
 from diffusion_lessons.networks.cards import machine
@@ -79,39 +80,37 @@ def train_peer(peer: Peer, seconds: list[float]) -> Iterator[dict[str, Any]]:
 def cost(model: nn.Module, update: Callable[[int, Compute], None], compute: Compute) -> float:
     """Seconds of the quickest of a few updates in a number format."""
     compute.place(model)
-    found = []
+    seconds = []
     for step in range(4):
         began = now()
         update(step, compute)
-        found.append(now() - began)
-    return min(found)
+        seconds.append(now() - began)
+    return min(seconds)
 
 
 def train_ours(seconds: list[float]) -> Iterator[dict[str, Any]]:
     """The recipe of lesson 02; as many updates as fit into the processor's seconds."""
     for budget in seconds:
-        clock = [now() for _ in train_on_digits(our_network(), steps=40)]
+        clock = [now() for _ in train_on_digits(our_model(), TrainOptions(steps=40))]
         planned = round(budget * (len(clock) - 10) / (clock[-1] - clock[9]))
         began = now()
-        *_, last = train_on_digits(our_network(), steps=planned)
+        *_, last = train_on_digits(our_model(), TrainOptions(steps=planned))
         spent = now() - began
 
-        def draw(labels: Tensor, model: Any = last.model) -> Tensor:
-            return torch.cat(list(generate(model, labels, linear_schedule(), STEPS)))
-
+        draw_ours = partial(draw, last.model, settings=DrawSettings(steps=STEPS))
         row: dict[str, Any] = {"updates": planned, "batch": 64, "cpu_seconds": round(spent, 1)}
         row |= {"parameters": size(last.model), "compute": fastest().as_dict()}
-        yield row | judged(draw, FORMATS[0], True)
+        yield row | judged(draw_ours, FORMATS[0], True)
 
 
 def size(model: nn.Module) -> int:
     return sum(weight.numel() for weight in model.parameters())
 
 
-def our_network() -> UNet:
+def our_model() -> DiffusionModel:
     """Lesson 02's with twice its channels: about as many weights as theirs."""
     torch.manual_seed(0)
-    return UNet(channels=32, blocks=1, attention_resolutions=())
+    return DiffusionModel(UNet(channels=32, blocks=1, attention_resolutions=()))
 
 
 @torch.no_grad()
@@ -120,9 +119,9 @@ def judged(draw: Callable[[Tensor], Tensor], compute: Compute, conditional: bool
     torch.manual_seed(0)
     with compute.autocast():
         drawn = draw(real.labels)
-    found = features(drawn.float().contiguous())
-    row: dict[str, Any] = {"frechet_distance": round(frechet_distance(found, real.features), 3)}
-    return row | ({"class_accuracy": round(accuracy(found, real.labels), 4)} if conditional else {})
+    seen = features(drawn.float().contiguous())
+    row: dict[str, Any] = {"frechet_distance": round(frechet_distance(seen, real.features), 3)}
+    return row | ({"class_accuracy": round(accuracy(seen, real.labels), 4)} if conditional else {})
 
 
 CONTESTANTS: dict[str, Callable[[list[float]], Iterator[dict[str, Any]]]] = {
@@ -142,19 +141,19 @@ def main() -> None:
     parser.add_argument("--theirs", type=float, nargs="+", default=[60, 300])
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".jsonl"))
-    asked = parser.parse_args()
+    options = parser.parse_args()
     head: dict[str, Any] = {
         "command": "taskset -c 1 env OMP_NUM_THREADS=1 python benchmarks/training.py"
     }
     head |= {"samples": COUNT, "ddim_steps": STEPS, "floor": reference(COUNT).floor}
-    table = Table(asked.out, head, lambda row: (row["who"], row["planned"], row["seconds"]))
-    for who in asked.only:
+    table = Table(options.out, head, lambda row: (row["who"], row["planned"], row["seconds"]))
+    for who in options.only:
         alone = who == "diffusion_lessons"
-        for run in [[s] for s in asked.ours] if alone else [sorted(asked.theirs)]:
+        for run in [[s] for s in options.ours] if alone else [sorted(options.theirs)]:
             if all((who, run[-1], seconds) in table for seconds in run):
                 continue
-            for seconds, found in zip(run, CONTESTANTS[who](run), strict=True):
-                row = {"who": who, "seconds": seconds, "planned": run[-1]} | found
+            for seconds, measured in zip(run, CONTESTANTS[who](run), strict=True):
+                row = {"who": who, "seconds": seconds, "planned": run[-1]} | measured
                 if (who, run[-1], seconds) not in table:
                     busy = round(os.getloadavg()[0], 1)  # programs that want a core, this one too
                     table.add(row | {"load_average": busy, "machine": machine()})

@@ -13,11 +13,14 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from diffusion_lessons import cli, linear_schedule, noise_prediction_loss, shuffled, train
+from diffusion_lessons import DiffusionModel, DrawSettings, TrainOptions, cli, shuffled, train
 from diffusion_lessons.data import Images
+from diffusion_lessons.math.losses import vae_loss
 from diffusion_lessons.math.schedule import vp_schedule
-from diffusion_lessons.measuring.evaluation import draw, evaluate_all
+from diffusion_lessons.measuring.drawing import draw_batches
+from diffusion_lessons.measuring.evaluation import evaluate_all
 from diffusion_lessons.networks.compute import Compute, fastest
+from diffusion_lessons.networks.drawing import Drawer
 from diffusion_lessons.networks.gan import Gan, Generator, PointDiscriminator, PointGenerator
 from diffusion_lessons.networks.processes import processes
 from diffusion_lessons.networks.unet import UNet
@@ -25,7 +28,6 @@ from diffusion_lessons.networks.vae import VAE
 from diffusion_lessons.training import loop, optimizers, recipes
 from diffusion_lessons.training.gan import train_gan
 from diffusion_lessons.training.loop import TrainStep
-from diffusion_lessons.training.losses import vae_loss
 from diffusion_lessons.training.optimizers import adamw
 
 FLOAT32 = Compute(torch.device("cpu"))
@@ -38,18 +40,19 @@ def batches(batch_size: int = 8) -> Callable[[int], Any]:
     return shuffled(images, labels, batch_size=batch_size)
 
 
-def pictures(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
-    return noise_prediction_loss(model, batch[0], linear_schedule(), g, batch[1], drop_label=0.5)
+def pictures(model: Any, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
+    loss: Tensor = model.loss(batch[0], g, batch[1], drop_label=0.5)
+    return loss
 
 
-def unet(seed: int = 0) -> UNet:
+def unet(seed: int = 0) -> DiffusionModel:
     torch.manual_seed(seed)
-    return UNet(**TINY)
+    return DiffusionModel(UNet(**TINY))
 
 
-def training(seed: int = 0, batch_size: int = 8, **how: Any) -> Iterator[TrainStep]:
-    how = {"steps": 8, "compute": FLOAT32, "ema": 0.5, "optimizer": adamw()} | how
-    return train(unet(seed), pictures, batches(batch_size), **how)
+def training(seed: int = 0, batch_size: int = 8, **options: Any) -> Iterator[TrainStep]:
+    options = {"steps": 8, "compute": FLOAT32, "ema": 0.5, "optimizer": adamw()} | options
+    return train(unet(seed), pictures, batches(batch_size), **options)
 
 
 def vae(steps: int) -> Iterator[TrainStep]:
@@ -67,23 +70,23 @@ def gan(steps: int) -> Iterator[TrainStep]:
     points = torch.randn(64, 2, generator=torch.Generator().manual_seed(1))
     nets = PointGenerator(width=16), PointDiscriminator(width=16)
     data = shuffled(points, batch_size=8)
-    return train_gan(*nets, data, vp_schedule(4), steps=steps, compute=FLOAT32)
+    return train_gan(*nets, data, vp_schedule(4), TrainOptions(steps=steps, compute=FLOAT32))
 
 
-def told(run: Iterator[TrainStep]) -> list[float]:
-    """Its losses, and the finished network's weights, made short."""
-    found: list[TrainStep] = list(run)
-    weights = torch.cat([w.flatten() for w in found[-1].model.parameters()])
-    return [*(step.loss.item() for step in found), *weights[:: max(1, len(weights) // 50)].tolist()]
+def in_short(run: Iterator[TrainStep]) -> list[float]:
+    """Its losses, and the finished network's weights, some of them."""
+    steps: list[TrainStep] = list(run)
+    weights = torch.cat([w.flatten() for w in steps[-1].model.parameters()])
+    return [*(step.loss.item() for step in steps), *weights[:: max(1, len(weights) // 50)].tolist()]
 
 
 def train_all(folder: Path) -> dict[str, list[float]]:
     """A few steps of everything that is trained, each process seeding its weights otherwise."""
-    how = {"checkpoint": folder / "whole.training", "save_every": 2}
+    saved = {"checkpoint": folder / "whole.training", "save_every": 2}
     with mock.patch.object(loop, "save_state", wraps=loop.save_state) as saving:
-        found = {"unet": told(training(seed=processes().rank, **how))}
-    found |= {"vae": told(vae(4)), "gan": told(gan(4)), "cifar10": told(colours())}
-    return found | {"files written": [saving.call_count]}
+        runs = {"unet": in_short(training(seed=processes().rank, **saved))}
+    runs |= {"vae": in_short(vae(4)), "gan": in_short(gan(4)), "cifar10": in_short(colours())}
+    return runs | {"files written": [saving.call_count]}
 
 
 def colours() -> Iterator[TrainStep]:
@@ -94,8 +97,8 @@ def colours() -> Iterator[TrainStep]:
         mock.patch.object(recipes, "cifar10", return_value=made),
         mock.patch.object(recipes, "UNet", lambda **config: UNet(**config | {"dropout": 0.0})),
     ):
-        small = {"steps": 2, "channels": 16, "batch_size": 4, "warmup": 1, "ema": 0.5}
-        return recipes.cifar10_adm(compute=FLOAT32, **small)
+        options = TrainOptions(steps=2, compute=FLOAT32, warmup=1, ema=0.5)
+        return recipes.cifar10_adm(options, channels=16, batch_size=4)
 
 
 def muon(folder: Path) -> dict[str, list[float]]:
@@ -107,18 +110,22 @@ def muon(folder: Path) -> dict[str, list[float]]:
 def drawn(folder: Path) -> dict[str, list[float]]:
     """Three batches of pictures, so that the last round leaves one process idle; and a table."""
     torch.manual_seed(0)
-    labels, schedule = torch.arange(3).repeat(200), linear_schedule()
-    nets = {"ddpm": (unet(), 2, 1.0), "gan": (Gan(Generator(2, **TINY), nn.Identity(), 2), 2, 1.0)}
-    nets["vae"] = (VAE(size=8, width=8, latent=2, classes=3), 1, 0.0)
-    found = {}
-    for name, (model, steps, eta) in nets.items():
-        parts = list(draw(model.eval(), labels, schedule, steps, eta))
-        assert [len(part) for part in parts] == [250, 250, 100]
-        found[name] = torch.cat(parts).flatten()[::300].tolist()
-    digits = UNet(channels=8, blocks=1).eval()
-    rows = list(evaluate_all(digits, schedule, folder / "table.jsonl", [1], [0.0], count=260))
-    found["table"] = [row["frechet_distance"] for row in rows]
-    return found
+    labels = torch.arange(3).repeat(200)
+    drawers: dict[str, tuple[Drawer, DrawSettings, int]] = {
+        "ddpm": (unet().eval(), DrawSettings(steps=2, eta=1.0), 2),
+        "heun": (unet().eval(), DrawSettings(steps=2, sampler="heun"), 3),
+        "gan": (Gan(Generator(2, **TINY), nn.Identity(), 2).eval(), DrawSettings(), 2),
+        "vae": (VAE(size=8, width=8, latent=2, classes=3).eval(), DrawSettings(), 1),
+    }
+    pictures = {}
+    for name, (model, settings, calls) in drawers.items():
+        parts = list(draw_batches(model, labels, settings))
+        assert [len(part.x) for part in parts] == [250, 250, 100]
+        assert {part.calls for part in parts} == {calls}
+        pictures[name] = torch.cat([part.x for part in parts]).flatten()[::300].tolist()
+    digits = DiffusionModel(UNet(channels=8, blocks=1)).eval()
+    rows = evaluate_all(digits, folder / "table.jsonl", [DrawSettings(steps=1)], count=260)
+    return pictures | {"table": [row["frechet_distance"] for row in rows]}
 
 
 def refuse(folder: Path) -> dict[str, Any]:
@@ -169,8 +176,8 @@ def die(folder: Path) -> None:
 
 def sample(folder: Path) -> int:
     """The command; it parts the processes, so it comes last."""
-    how = ["digits-vae", "--steps", "1", "--each", "2", "--labels", "3", "5"]
-    return cli.main(["sample", *how, "--out", str(folder / "grid.png")])
+    settings = ["--steps", "1", "--each", "2", "--labels", "3", "5"]
+    return cli.main(["sample", "digits-vae", *settings, "--out", str(folder / "grid.png")])
 
 
 PARTS: dict[str, Callable[[Path], Any]] = {
@@ -187,7 +194,7 @@ PARTS: dict[str, Callable[[Path], Any]] = {
 
 if __name__ == "__main__":
     parts, folder = sys.argv[1].split(","), Path(sys.argv[2])
-    found = {}
+    results = {}
     for part in parts:
-        found[part] = PARTS[part](folder)
-        (folder / f"{parts[0]}-{processes().rank}.json").write_text(json.dumps(found))
+        results[part] = PARTS[part](folder)
+        (folder / f"{parts[0]}-{processes().rank}.json").write_text(json.dumps(results))

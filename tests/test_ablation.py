@@ -9,7 +9,7 @@ from diffusion_lessons import cli, linear_schedule, load_pretrained
 from diffusion_lessons.files import read_json_lines
 from diffusion_lessons.measuring.ablation import BASE, VARIANTS, ablate, ablate_gan, held_out_loss
 from diffusion_lessons.measuring.tables import shipped_table
-from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.networks import cards
 from diffusion_lessons.networks.unet import UNet
 
 
@@ -97,7 +97,7 @@ def test_the_network_of_lesson_04_looks_around_at_two_resolutions():
     net = load_pretrained("digits-adm")
     assert isinstance(net, UNet)
     assert net.config["attention_resolutions"] == [14, 7]
-    (measured,) = checkpoints.read_card(checkpoints.pretrained_path("digits-adm"))["measured"]
+    (measured,) = cards.read_card(cards.pretrained_path("digits-adm"))["measured"]
     assert measured["class_accuracy"] > 0.93
 
 

@@ -18,14 +18,14 @@ def test_the_benchmark_of_the_device_trains_draws_and_counts(tmp_path: Path):
     out = tmp_path / "device.json"
     small = ["--seconds", "0.5", "--samples", "10", "--batch", "2", "--steps", "2", "--out"]
     subprocess.run([sys.executable, SCRIPT, *small, out], check=True, timeout=300)
-    found = json.loads(out.read_text())
-    (row,) = found["training"]
+    result = json.loads(out.read_text())
+    (row,) = result["training"]
     assert row["updates"] >= 1
     assert row["seconds"] >= 0.5
     assert row["frechet_distance"] > row["floor"]  # nobody learns digits in half a second
-    layouts = {row["memory_format"] for row in found["sampling"]}
+    layouts = {row["memory_format"] for row in result["sampling"]}
     assert layouts == {"contiguous_format", "channels_last"}
-    for row in found["sampling"]:
+    for row in result["sampling"]:
         assert row["images_per_second"] > 0
         assert row["share_of_peak"] > 0
         # Each of the two steps calls the network once; attention multiplies a little more.

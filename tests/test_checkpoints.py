@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from diffusion_lessons import files
-from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.networks import cards, checkpoints
 from diffusion_lessons.networks.classifier import Classifier, NoisyClassifier
 from diffusion_lessons.networks.mlp import MLP
 from diffusion_lessons.networks.unet import UNet
@@ -47,7 +47,7 @@ def test_a_saved_network_comes_back_rounded_to_half_precision(model: nn.Module, 
 
 
 def test_the_card_tells_what_it_was_given(saved: Path):
-    card = checkpoints.read_card(saved)
+    card = cards.read_card(saved)
     assert card["command"] == "made in a test"
     assert card["network"] == "MLP"
     assert card["parameters"] == sum(p.numel() for p in checkpoints.load(saved).parameters())
@@ -85,7 +85,7 @@ def test_weights_of_another_network_are_found(saved: Path, tmp_path: Path):
 
 
 def test_a_card_cannot_name_code_to_run(saved: Path):
-    card = checkpoints.read_card(saved)
+    card = cards.read_card(saved)
     for network in ["os.system", "Linear", "__import__"]:
         saved.with_suffix(".json").write_text(json.dumps(card | {"network": network}))
         with pytest.raises(ValueError, match="is damaged"):
@@ -107,11 +107,11 @@ def test_unknown_pretrained_names_are_refused_with_the_known_ones():
         checkpoints.load_pretrained("digits-dpm")
 
 
-@pytest.mark.parametrize("name", checkpoints.pretrained_names())
+@pytest.mark.parametrize("name", cards.pretrained_names())
 def test_every_shipped_network_loads_and_says_how_it_was_made(name: str):
-    path = checkpoints.pretrained_path(name)
+    path = cards.pretrained_path(name)
     assert path.stat().st_size <= 8e6
-    card = checkpoints.read_card(path)
+    card = cards.read_card(path)
     for made in card.get("averaged", [card]):
         assert made["command"].startswith(f"diffusion-lessons train {name} --seed ")
         assert made["seconds"] > 0
@@ -121,6 +121,6 @@ def test_every_shipped_network_loads_and_says_how_it_was_made(name: str):
 
 
 def test_what_the_lessons_need_is_shipped():
-    assert set(checkpoints.pretrained_names()) >= {"digits-ddpm", "digits-classifier", "moons-ddpm"}
+    assert set(cards.pretrained_names()) >= {"digits-ddpm", "digits-classifier", "moons-ddpm"}
     total = sum(file.stat().st_size for file in files.ASSETS.glob("*.safetensors"))
     assert total <= 30e6

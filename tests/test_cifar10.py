@@ -2,19 +2,21 @@
 
 import sys
 import types
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pytest
 import torch
 
-from diffusion_lessons import cli
-from diffusion_lessons.networks import checkpoints
+from diffusion_lessons import TrainOptions, cli
+from diffusion_lessons.networks import cards
 from diffusion_lessons.networks.compute import Compute
 from diffusion_lessons.page.viz import tile
 from diffusion_lessons.training import recipes
+from diffusion_lessons.training.loop import TrainStep
 from diffusion_lessons.training.recipes import cifar10_adm
 
 CAT, DOG = "3", "5"
@@ -37,38 +39,49 @@ def made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", torchvision)
 
 
-small = partial(cifar10_adm, channels=16, batch_size=8, compute=FLOAT32, warmup=1, ema=0.0)
+def small(options: TrainOptions, **arguments: Any) -> Iterator[TrainStep]:
+    options = options.usual(compute=FLOAT32, warmup=1, ema=0.0)
+    return cifar10_adm(options, channels=16, batch_size=8, **arguments)
 
 
 @pytest.mark.usefixtures("made")
 def test_the_full_network_has_adms_parts_and_takes_coloured_pictures(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(recipes, "train", lambda model, *_, **options: (model, options))
-    model, options = cifar10_adm(compute=FLOAT32, batch_size=8)
-    stages = model.trace(torch.zeros(1, 3, 32, 32), torch.tensor([1]), torch.tensor([3]))
-    assert (options["steps"], options["ema"], options["warmup"]) == (200_000, 0.9999, 5000)
+    monkeypatch.setattr(recipes, "train_with", lambda model, _, __, options: (model, options))
+    model, options = cifar10_adm(TrainOptions(compute=FLOAT32), batch_size=8)
+    network = model.network
+    stages = network.trace(torch.zeros(1, 3, 32, 32), torch.tensor([1]), torch.tensor([3]))
+    assert (options.steps, options.ema, options.warmup) == (200_000, 0.9999, 5000)
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(44e6, rel=0.01)
     assert stages[-1].output.shape == (1, 3, 32, 32)
     looking = [stage for stage in stages if stage.queries is not None]
     assert {stage.output.shape[2] for stage in looking} == {16, 8, 4}  # 4 is the middle
     assert {stage.queries.shape[3] for stage in looking} == {64}
     parts = ("adaptive_norm", "residual_resampling")
-    assert all(model.config[part] for part in parts)
+    assert all(network.config[part] for part in parts)
 
 
 @pytest.mark.usefixtures("made")
 def test_without_the_data_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(ImportError, match="pip install torchvision"):
-        small(steps=1)
+        small(TrainOptions(steps=1))
+
+
+@pytest.mark.usefixtures("made")
+def test_coloured_pictures_too_are_learned_by_another_prediction_and_schedule():
+    step = next(small(TrainOptions(steps=1), predict="v", schedule="straight"))
+    assert step.loss.isfinite()
+    assert step.model.about["predicts"] == "v"
+    assert step.model.schedule.config["kind"] == "straight"
 
 
 def test_about_half_of_the_pictures_are_mirrored():
     images = torch.arange(400 * 6, dtype=torch.int32).view(400, 2, 1, 3)
-    found = recipes._flipped(images, torch.Generator().manual_seed(0))
-    flipped = (found == images.flip(3)).flatten(1).all(1)
-    assert ((found == images).flatten(1).all(1) ^ flipped).all()
+    some_flipped = recipes._flipped(images, torch.Generator().manual_seed(0))
+    flipped = (some_flipped == images.flip(3)).flatten(1).all(1)
+    assert ((some_flipped == images).flatten(1).all(1) ^ flipped).all()
     assert 150 < flipped.sum() < 250
 
 
@@ -83,14 +96,24 @@ def trained(made: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def test_the_command_draws_cats_and_dogs_in_colour(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    card = checkpoints.read_card(trained)
+    card = cards.read_card(trained)
     assert card["command"] == "diffusion-lessons train cifar10-adm --seed 0 --steps 3"
-    how = ["--each", "2", "--labels", CAT, DOG, "--steps", "2", "--guidance", "classifier-free"]
+    settings = [
+        "--each",
+        "2",
+        "--labels",
+        CAT,
+        DOG,
+        "--steps",
+        "2",
+        "--guidance",
+        "classifier-free",
+    ]
 
     def drawn(scale: str) -> np.ndarray:
         target = tmp_path / f"{scale}.png"
-        asked = ["sample", str(trained), *how, "--scale", scale, "--out", str(target)]
-        assert cli.main(asked) == 0
+        arguments = ["sample", str(trained), *settings, "--scale", scale, "--out", str(target)]
+        assert cli.main(arguments) == 0
         return matplotlib.image.imread(target)[:, :, :3]
 
     weak, strong = drawn("0"), drawn("8")

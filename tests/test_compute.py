@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+from diffusion_lessons.math.prediction import V
+from diffusion_lessons.math.schedule import cosine_schedule
 from diffusion_lessons.networks import compute as module
-from diffusion_lessons.networks.compute import Compute, fast, fastest, measure
+from diffusion_lessons.networks.compute import Compute, Fast, fast, fastest, measure
+from diffusion_lessons.networks.diffusion import DiffusionModel
 from diffusion_lessons.networks.unet import UNet
 
 CPU = torch.device("cpu")
@@ -27,6 +30,18 @@ def test_a_fast_network_gives_the_same_answer(choice: Compute):
     assert answer.shape == x.shape
     tolerance = 1e-4 if choice.dtype == torch.float32 else 0.05  # bfloat16 keeps 8 bits
     torch.testing.assert_close(answer, plain, atol=tolerance, rtol=tolerance)
+
+
+def test_a_fast_diffusion_model_keeps_its_schedule_and_its_prediction():
+    network = UNet(size=8, channels=16, blocks=1, heads=2, attention_resolutions=())
+    model = DiffusionModel(network, cosine_schedule(100), V)
+    faster = fast(model, FORMATS[0])
+    assert isinstance(faster, DiffusionModel)
+    assert isinstance(faster.network, Fast)
+    assert model.network is network
+    assert faster.about == model.about
+    x, label = torch.randn(2, *model.shape), torch.tensor([3, 10])
+    torch.testing.assert_close(faster.denoiser(label)(x, 7), model.denoiser(label)(x, 7))
 
 
 def test_tensors_are_moved_wherever_they_are():
@@ -109,15 +124,15 @@ def test_a_format_the_device_cannot_do_is_left_out(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_format_that_is_hopelessly_slow_is_timed_once(monkeypatch: pytest.MonkeyPatch):
-    asked: list[Compute] = []
+    timed: list[Compute] = []
 
     def passes(choice: Compute) -> list[float]:
-        asked.append(choice)
+        timed.append(choice)
         return [1.0 if choice.dtype == torch.float32 else 10.0]
 
     monkeypatch.setattr(module, "_passes", passes)
     seconds = measure.__wrapped__(CPU)
     for choice in seconds:
         once = choice.dtype == torch.bfloat16
-        assert asked.count(choice) == (1 if once else module.ROUNDS)
+        assert timed.count(choice) == (1 if once else module.ROUNDS)
     assert {choice.dtype for choice in seconds} == {torch.float32, torch.bfloat16}

@@ -24,7 +24,7 @@ from diffusion_lessons.measuring.evaluation import (
     scores,
 )
 from diffusion_lessons.measuring.tables import shipped_table
-from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.networks import cards
 from diffusion_lessons.networks.gan import Gan
 
 
@@ -200,7 +200,7 @@ def test_a_table_that_was_cut_off_goes_on(tmp_path: Path):
 
 def test_the_shipped_table_is_of_the_shipped_network():
     table = shipped_table("speed-quality")
-    card = checkpoints.read_card(checkpoints.pretrained_path("digits-ddpm"))
+    card = cards.read_card(cards.pretrained_path("digits-ddpm"))
     assert table["sha256"] == card["sha256"]
     wanted = {(n, eta, "uniform") for n in (1, 2, 5, 10, 20, 50, 100, 250, 1000) for eta in (0, 1)}
     rows = {(row["steps"], row["eta"], row["spacing"]): row for row in table["rows"]}
@@ -217,7 +217,7 @@ def test_the_shipped_table_is_of_the_shipped_network():
 def test_guidance_trades_diversity_for_fidelity_from_scale_1_on():
     """As measured; between 0 and 1 half-guided digits lie between classes, and both fall."""
     table = shipped_table("guidance")
-    card = checkpoints.read_card(checkpoints.pretrained_path("digits-ddpm"))
+    card = cards.read_card(cards.pretrained_path("digits-ddpm"))
     assert table["sha256"] == card["sha256"]
     rows = {r["scale"]: r for r in table["rows"] if r["guidance"] == "classifier"}
     assert len(rows) >= 12
@@ -245,7 +245,7 @@ def test_classifier_free_guidance_does_so_up_to_scale_3():
 def test_truncation_trades_diversity_for_fidelity():
     """As measured: the lower the threshold, the higher the precision and the lower the recall."""
     table = shipped_table("truncation")
-    card = checkpoints.read_card(checkpoints.pretrained_path("digits-vae"))
+    card = cards.read_card(cards.pretrained_path("digits-vae"))
     assert table["sha256"] == card["sha256"]
     rows = [row for row in table["rows"] if row.get("guidance") == "truncation"]
     assert len(rows) >= 12
@@ -269,7 +269,7 @@ def test_the_shipped_ddgan_draws_what_it_is_asked_for_and_z_matters():
     found = evaluate(gan, linear_schedule(), 1000, 4, 1.0, progress=False)
     assert found["class_accuracy"] >= 0.95
     # The figure in its card, within what 1,000 samples instead of 10,000 allow.
-    (card,) = checkpoints.read_card(checkpoints.pretrained_path("digits-ddgan"))["measured"]
+    (card,) = cards.read_card(cards.pretrained_path("digits-ddgan"))["measured"]
     assert found["recall"] == pytest.approx(card["recall"], abs=0.08)
     g = torch.Generator().manual_seed(0)
     x_t = torch.randn(1, 1, 28, 28, generator=g).expand(64, -1, -1, -1)
@@ -326,7 +326,7 @@ def test_a_table_that_does_not_ship_is_named():
 
 def full_measurement() -> dict:
     """Full-size measurements are too long for a test; the card holds them, with their command."""
-    card = checkpoints.read_card(checkpoints.pretrained_path("digits-ddpm"))
+    card = cards.read_card(cards.pretrained_path("digits-ddpm"))
     wanted = {"samples": 10_000, "steps": 250, "eta": 1.0}  # DDPM
     return next(m for m in card["measured"] if wanted.items() <= m.items())
 

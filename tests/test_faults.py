@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from typing import Any
 import pytest
 import torch
 
-from diffusion_lessons import cli, data, files
+from diffusion_lessons import DiffusionModel, TrainOptions, cli, data, files
 from diffusion_lessons.data import write_digits_file
 from diffusion_lessons.files import STALE, aside, write_json
 from diffusion_lessons.math.schedule import vp_schedule
 from diffusion_lessons.measuring import tables
 from diffusion_lessons.measuring.tables import Table, shipped_table
-from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.networks import cards, checkpoints
 from diffusion_lessons.networks.compute import Compute
 from diffusion_lessons.networks.gan import Discriminator, Generator
 from diffusion_lessons.networks.mlp import MLP
@@ -52,9 +53,9 @@ def train(folder: Path, most: int | None = None) -> None:
     os.dup2(words, 1)
     os.dup2(words, 2)
 
-    def recipe(**options: Any) -> Iterator[Any]:
+    def recipe(options: TrainOptions) -> Iterator[Any]:
         with open(folder / "log", "a") as log:
-            for step in recipes.moons_ddpm(save_every=EVERY, **options):
+            for step in recipes.moons_ddpm(replace(options, save_every=EVERY)):
                 print(step.step, file=log, flush=True)
                 yield step
 
@@ -95,7 +96,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str, An
     assert finish(folder) == 0, (folder / "words").read_text()
     seconds = time.perf_counter() - begun
     path = folder / "moons-ddpm.safetensors"
-    return path.read_bytes(), checkpoints.read_card(path), seconds
+    return path.read_bytes(), cards.read_card(path), seconds
 
 
 def same_but_for_the_time(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -127,7 +128,7 @@ def test_a_run_killed_at_any_moment_loses_one_interval_and_ends_the_same(
     assert finish(tmp_path) == 0, (tmp_path / "words").read_text()
     network, card, _ = whole
     assert target.read_bytes() == network
-    assert same_but_for_the_time(card, checkpoints.read_card(target))
+    assert same_but_for_the_time(card, cards.read_card(target))
 
 
 @contextmanager
@@ -165,7 +166,7 @@ def test_a_full_disk_ends_the_run_with_words_and_keeps_the_last_state(
 
 
 WRITERS: dict[str, Callable[[Path], Any]] = {
-    "n.safetensors": lambda path: checkpoints.save(path, MLP(width=64)),
+    "n.safetensors": lambda path: checkpoints.save(path, DiffusionModel(MLP(width=64))),
     "n.json": lambda path: write_json(path, {"rows": list(range(10_000))}, 1),
 }
 
@@ -300,23 +301,23 @@ DAMAGE = [
 def hunt(path: Path, load: Callable[[], Any], same: Callable[[Any, Any], bool]) -> int:
     """Damage the file in many ways; each time it loads as it was, or is refused with words.
 
-    Returns how many of the damages were refused.
+    Returns damage many of the damages were refused.
     """
     content, good = path.read_bytes(), load()
     rng, refused = random.Random(path.name), 0
     for i in range(DAMAGES):
-        how = DAMAGE[i % len(DAMAGE)]
-        path.write_bytes(how(content, rng))
+        damage = DAMAGE[i % len(DAMAGE)]
+        path.write_bytes(damage(content, rng))
         try:
-            found = load()
+            loaded = load()
         except (ValueError, OSError) as error:
             words = str(error)
             remedies = ("delete", "Delete", "nstall", "another file")
-            assert path.name in words or path.stem in words, f"{how.__name__}: {words}"
-            assert any(remedy in words for remedy in remedies), f"{how.__name__}: {words}"
+            assert path.name in words or path.stem in words, f"{damage.__name__}: {words}"
+            assert any(remedy in words for remedy in remedies), f"{damage.__name__}: {words}"
             refused += 1
         else:
-            assert same(found, good), f"{how.__name__} changed what was read"
+            assert same(loaded, good), f"{damage.__name__} changed what was read"
     path.write_bytes(content)
     assert same(load(), good)
     print(f"{path.name}: {DAMAGES} damages, {refused} refused")
@@ -332,7 +333,7 @@ def same_weights(one: Any, other: Any) -> bool:
 @pytest.fixture
 def shipped(tmp_path: Path) -> Path:
     """A shipped network and its card, copied."""
-    source = checkpoints.pretrained_path("moons-ddpm")
+    source = cards.pretrained_path("moons-ddpm")
     for file in (source, source.with_suffix(".json")):
         shutil.copy(file, tmp_path)
     return tmp_path / source.name
@@ -346,7 +347,7 @@ def test_a_damaged_card_is_refused(shipped: Path) -> None:
     """A flipped digit may change the number of heads, which no shape would show."""
 
     def load() -> Any:
-        return checkpoints.load(shipped), checkpoints.read_card(shipped)
+        return checkpoints.load(shipped), cards.read_card(shipped)
 
     def same(one: Any, other: Any) -> bool:
         known = {key: one[1].get(key) for key in other[1]}
@@ -362,8 +363,8 @@ def test_a_damaged_card_is_refused(shipped: Path) -> None:
 
 def test_weights_and_cards_of_other_networks_are_refused(shipped: Path) -> None:
     weights, card = shipped.read_bytes(), shipped.with_suffix(".json").read_bytes()
-    for name in set(checkpoints.pretrained_names()) - {"moons-ddpm"}:
-        other = checkpoints.pretrained_path(name)
+    for name in set(cards.pretrained_names()) - {"moons-ddpm"}:
+        other = cards.pretrained_path(name)
         shutil.copy(other, shipped)
         with pytest.raises(ValueError, match="not the ones its card describes"):
             checkpoints.load(shipped)
@@ -376,7 +377,7 @@ def test_weights_and_cards_of_other_networks_are_refused(shipped: Path) -> None:
 
 
 def points_run(path: Path, seed: int = 0) -> list[Any]:
-    return list(recipes.moons_ddpm(seed, 3, checkpoint=path))
+    return list(recipes.moons_ddpm(TrainOptions(steps=3, seed=seed, checkpoint=path)))
 
 
 def gan_run(path: Path, T: int) -> list[Any]:
@@ -384,8 +385,8 @@ def gan_run(path: Path, T: int) -> list[Any]:
     net = Generator(2, size=8, channels=16, blocks=1, multipliers=(1,), heads=2)
     networks = (net, Discriminator(channels=4, multipliers=(1,)))
     x = torch.zeros(4, 1, 8, 8)
-    how: dict[str, Any] = {"steps": 1, "compute": Compute(torch.device("cpu")), "checkpoint": path}
-    return list(train_gan(*networks, lambda step: (x,), vp_schedule(T), **how))
+    options = TrainOptions(steps=1, compute=Compute(torch.device("cpu")), checkpoint=path)
+    return list(train_gan(*networks, lambda step: (x,), vp_schedule(T), options))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from diffusion_lessons import (
     GaussianMixture,
+    TrainOptions,
     forward,
     grid_mixture,
     mode_counts,
@@ -27,12 +28,12 @@ from diffusion_lessons.networks.gan import (
     Mapping,
     PointDiscriminator,
     PointGenerator,
+    as_denoiser,
     spread,
 )
 from diffusion_lessons.training import gan
 from diffusion_lessons.training.gan import (
     adams,
-    as_denoiser,
     discriminator_loss,
     generator_loss,
     muons,
@@ -189,9 +190,9 @@ def test_z_speaks_as_loudly_as_time_and_class_from_the_start() -> None:
     torch.manual_seed(0)
     net = Generator(64, channels=32, blocks=1)
     t, label = torch.randint(1, 5, (500,)), torch.randint(0, 10, (500,))
-    told = net.unet.told(t, label).std(0).mean()
-    heard = net.mapping(torch.randn(500, 64)).std(0).mean()
-    assert 0.5 * told < heard < 2 * told
+    of_time_and_class = net.unet.embedding(t, label).std(0).mean()
+    of_z = net.mapping(torch.randn(500, 64)).std(0).mean()
+    assert 0.5 * of_time_and_class < of_z < 2 * of_time_and_class
 
 
 def test_z_is_brought_to_length() -> None:
@@ -226,11 +227,12 @@ def test_a_batch_of_one_kind_has_no_spread() -> None:
 def test_both_networks_come_back_from_a_file(latent: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
     judge = Discriminator(channels=8, multipliers=(1, 2))
-    gan = Gan(small(latent), judge)
+    gan = Gan(small(latent), judge, schedule=vp_schedule(4, beta_max=15.0))
     save(tmp_path / "gan.safetensors", gan)
     back: Any = load(tmp_path / "gan.safetensors")
     assert isinstance(back, Gan)
     assert back.config == gan.config
+    assert back.schedule.same_as(gan.schedule)
     x, t, z = torch.randn(3, 1, 28, 28), torch.tensor([1, 2, 4]), torch.randn(3, 3)
     for whole, half in [
         (gan.generator_net(x, z, t), back.generator_net(x, z, t)),
@@ -253,9 +255,9 @@ def test_training_that_was_cut_off_goes_on_bit_for_bit(tmp_path: Path) -> None:
     def run(steps: int, checkpoint: Path | None = None) -> Any:
         torch.manual_seed(0)
         nets = PointGenerator(width=16), PointDiscriminator(width=16)
-        options = {"steps": 8, "compute": CPU, "checkpoint": checkpoint, "save_every": 4}
-        taken = train_gan(*nets, shuffled(points(), batch_size=64), SCHEDULE, r1_every=3, **options)
-        for step in taken:
+        options = TrainOptions(steps=8, compute=CPU, checkpoint=checkpoint, save_every=4)
+        batches = shuffled(points(), batch_size=64)
+        for step in train_gan(*nets, batches, SCHEDULE, options, r1_every=3):
             if step.step == steps:
                 return step
         raise AssertionError
@@ -275,7 +277,8 @@ def test_each_update_moves_both_networks_by_their_own_rate() -> None:
     before = [p.clone() for p in (*net.parameters(), *judge.parameters())]
     optimizer = adams(lr=0.0, discriminator_lr=1e-3)
     batches = shuffled(points(), batch_size=64)
-    for _ in train_gan(net, judge, batches, SCHEDULE, steps=2, compute=CPU, optimizer=optimizer):
+    options = TrainOptions(steps=2, compute=CPU, optimizer=optimizer)
+    for _ in train_gan(net, judge, batches, SCHEDULE, options):
         pass
     n = len(list(net.parameters()))
     after = [*net.parameters(), *judge.parameters()]
@@ -292,8 +295,9 @@ def test_muon_moves_the_inner_weights_of_both_and_adam_the_others(layers: int) -
     assert len(inner) == 2 * (layers - 1)
     weights = [weight for net in nets for weight in net.parameters()]
     before = [weight.clone() for weight in weights]
-    how = {"steps": 1, "compute": CPU, "warmup": 0, "optimizer": muons(lr=0.02, adam_lr=1e-3)}
-    list(train_gan(*nets, shuffled(points(), batch_size=64), SCHEDULE, **how))
+    optimizer = muons(lr=0.02, adam_lr=1e-3)
+    options = TrainOptions(steps=1, compute=CPU, warmup=0, optimizer=optimizer)
+    list(train_gan(*nets, shuffled(points(), batch_size=64), SCHEDULE, options))
     for then, now in zip(before, weights, strict=True):
         step = (now - then).detach()
         if any(now is weight for weight in inner):  # one pace in all directions
@@ -314,8 +318,8 @@ def test_the_discriminator_may_learn_ahead() -> None:
             return super().forward(x_s, x_t, t, label)
 
     net, batches = PointGenerator(width=16), shuffled(points(), batch_size=64)
-    options = {"steps": 1, "compute": CPU, "r1_every": 2, "discriminator_updates": 3}
-    list(train_gan(net, Watched(width=16), batches, SCHEDULE, **options))
+    judge, options = Watched(width=16), TrainOptions(steps=1, compute=CPU)
+    list(train_gan(net, judge, batches, SCHEDULE, options, r1_every=2, discriminator_updates=3))
     # Real, made and penalty at each of the three updates; the generator answers for the last.
     assert len(seen) == 3 * 3 + 1
     firsts = [float(x_t[0, 0]) for x_t in seen]
@@ -329,13 +333,13 @@ def test_the_discriminator_may_keep_its_rate(slows: bool) -> None:
     nets = PointGenerator(width=16), PointDiscriminator(width=16)
     rates: dict[str, list[float]] = {"generator": [], "discriminator": []}
 
-    class Told(Optimizers):
+    class Recorded(Optimizers):
         def step(self, factor: float, only: nn.Module | None = None) -> None:
             rates["generator" if only is nets[0] else "discriminator"].append(factor)
 
-    options = {"steps": 4, "warmup": 0, "compute": CPU, "optimizer": lambda model: Told()}
+    options = TrainOptions(steps=4, warmup=0, compute=CPU, optimizer=lambda model: Recorded())
     batches = shuffled(points(), batch_size=64)
-    list(train_gan(*nets, batches, SCHEDULE, discriminator_slows=slows, **options))
+    list(train_gan(*nets, batches, SCHEDULE, options, discriminator_slows=slows))
     falling = [1.0, 0.75, 0.5, 0.25]
     assert rates["generator"] == falling
     assert rates["discriminator"] == (falling if slows else [1.0] * 4)
@@ -343,9 +347,9 @@ def test_the_discriminator_may_keep_its_rate(slows: bool) -> None:
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, None])
 def test_the_discriminator_learns_a_whole_number_of_times(wrong: Any) -> None:
-    nets = PointGenerator(width=16), PointDiscriminator(width=16)
+    nets, options = (PointGenerator(width=16), PointDiscriminator(width=16)), TrainOptions(steps=1)
     with pytest.raises((TypeError, ValueError), match="discriminator_updates must be"):
-        train_gan(*nets, lambda step: (points(),), SCHEDULE, steps=1, discriminator_updates=wrong)
+        train_gan(*nets, lambda step: (points(),), SCHEDULE, options, discriminator_updates=wrong)
 
 
 def test_an_interrupt_leaves_no_network_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +359,8 @@ def test_an_interrupt_leaves_no_network_frozen(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(gan, "generator_loss", stop)
     net, judge = PointGenerator(width=16), PointDiscriminator(width=16)
-    run = train_gan(net, judge, shuffled(points(), batch_size=64), SCHEDULE, steps=2, compute=CPU)
+    options = TrainOptions(steps=2, compute=CPU)
+    run = train_gan(net, judge, shuffled(points(), batch_size=64), SCHEDULE, options)
     with pytest.raises(KeyboardInterrupt):
         list(run)
     assert all(weight.requires_grad for weight in judge.parameters())
@@ -364,8 +369,8 @@ def test_an_interrupt_leaves_no_network_frozen(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_running_average_is_of_the_generator_alone() -> None:
     net, judge = PointGenerator(width=16), PointDiscriminator(width=16)
-    options = {"steps": 5, "ema": 0.99, "compute": CPU}
-    *_, last = train_gan(net, judge, shuffled(points(), batch_size=64), SCHEDULE, **options)
+    options = TrainOptions(steps=5, ema=0.99, compute=CPU)
+    *_, last = train_gan(net, judge, shuffled(points(), batch_size=64), SCHEDULE, options)
     kept = last.model.discriminator.state_dict()
     for name, weight in judge.state_dict().items():
         torch.testing.assert_close(kept[name], weight, rtol=0, atol=0)
@@ -381,9 +386,9 @@ def test_a_short_training_separates_two_lumps_and_keeps_both() -> None:
     data, _ = lumps.sample(20_000, rng())
     torch.manual_seed(0)
     nets = PointGenerator(), PointDiscriminator()
-    options = {"steps": 1200, "ema": 0.98, "compute": CPU, "optimizer": adams(1e-3, 1e-3)}
+    options = TrainOptions(steps=1200, ema=0.98, compute=CPU, optimizer=adams(1e-3, 1e-3))
     batches = shuffled(data.float(), batch_size=256)
-    *_, last = train_gan(*nets, batches, SCHEDULE, r1=1, **options)
+    *_, last = train_gan(*nets, batches, SCHEDULE, options, r1=1)
     g = rng(5)
     denoiser = as_denoiser(last.model.generator_net, generator=g)
     *_, end = sample(denoiser, torch.randn(4000, 2, generator=g), SCHEDULE, generator=g)

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,16 @@ import several
 import torch
 
 from diffusion_lessons.files import read_json_lines
-from diffusion_lessons.math.gaussian import Share, own_rows, randn_like
-from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.math.losses import random_times
+from diffusion_lessons.math.randomness import (
+    RowGenerator,
+    derived,
+    rand,
+    randn_like,
+    random_integers,
+)
+from diffusion_lessons.networks import cards
 from diffusion_lessons.networks.processes import Processes, processes
-from diffusion_lessons.training.batches import step_generator
-from diffusion_lessons.training.losses import random_times
 
 ROOT = Path(__file__).parent.parent
 SAME = {"rtol": 0, "atol": 0}
@@ -66,7 +70,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_two_processes_hold_the_same_weights_and_see_the_same_losses(two: list[dict[str, Any]]):
     for part in ("train", "muon", "draw", "compute"):
-        first, second = (dict(found[part]) for found in two)
+        first, second = (dict(each[part]) for each in two)
         first.pop("files written", 0), second.pop("files written", 0)
         assert first == second
 
@@ -75,19 +79,19 @@ def test_two_processes_hold_the_same_weights_and_see_the_same_losses(two: list[d
 def test_the_same_batch_gives_the_losses_and_weights_of_one_process(
     what: str, two: list[dict[str, Any]], alone: dict[str, Any]
 ):
-    one, both = (torch.tensor(found["train"][what]) for found in (alone, two[0]))
+    one, both = (torch.tensor(each["train"][what]) for each in (alone, two[0]))
     torch.testing.assert_close(both, one, rtol=1e-5, atol=1e-5)
 
 
 def test_with_muon_the_losses_are_one_processs_within_bfloat16(
     two: list[dict[str, Any]], alone: dict[str, Any]
 ):
-    one, both = (torch.tensor(found["muon"]["muon"]) for found in (alone, two[0]))
+    one, both = (torch.tensor(each["muon"]["muon"]) for each in (alone, two[0]))
     torch.testing.assert_close(both, one, rtol=2e-3, atol=0)
 
 
 def test_one_process_writes_the_checkpoints(two: list[dict[str, Any]]):
-    assert [found["train"]["files written"] for found in two] == [[4], [0]]
+    assert [each["train"]["files written"] for each in two] == [[4], [0]]
 
 
 def test_pictures_and_tables_are_those_of_one_process(
@@ -109,7 +113,7 @@ def test_what_is_refused_is_refused_by_all_and_for_the_same_reason(two: list[dic
 
 
 def test_the_main_processs_clock_ends_a_run_in_seconds(two: list[dict[str, Any]]):
-    (*before, last), other = (found["refuse"]["clock"] for found in two)
+    (*before, last), other = (each["refuse"]["clock"] for each in two)
     assert [*before, last] == other
     assert all(seconds < 0.2 for seconds in before)
     assert last >= 0.2
@@ -134,7 +138,7 @@ def test_a_recipe_runs_unchanged(tmp_path: Path):
     command = ["train", "moons-ddpm", "--steps", "3", "--out", str(tmp_path)]
     out = launch("-m", "diffusion_lessons", *command)
     assert out.count("3 steps in") == 1
-    card = checkpoints.read_card(tmp_path / "moons-ddpm.safetensors")
+    card = cards.read_card(tmp_path / "moons-ddpm.safetensors")
     assert (card["steps"], card["processes"]) == (3, 2)
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json", ".training"}
 
@@ -177,26 +181,24 @@ def test_without_accelerate_the_message_says_what_to_install(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
-def test_shares_make_up_the_whole(size: int):
-    def drawn(n: int, g: torch.Generator) -> list[torch.Tensor]:
-        choose = partial(torch.randint, 0, 5, generator=g)
+def test_the_random_numbers_of_all_processes_are_those_of_one(size: int):
+    def numbers(n: int, g: torch.Generator) -> list[torch.Tensor]:
         return [
             randn_like(torch.empty(n, 3), g),
             random_times(n, 1000, g),
-            own_rows(choose, (n, 1), g),
+            rand((n, 1, 5), g, torch.device("cpu")),
+            random_integers(1, 4, n, g, torch.device("cpu")),
             torch.rand(2, generator=g),  # what a batch has in common
         ]
 
-    *rows, common = drawn(12, step_generator(3, 7))
-    shares = [
-        drawn(12 // size, step_generator(3, 7, shared=Processes(rank, size)))
-        for rank in range(size)
-    ]
+    seed = derived(3, 7)
+    *rows, common = numbers(12, RowGenerator(seed))
+    parts = [numbers(12 // size, RowGenerator(seed, rank=rank, size=size)) for rank in range(size)]
     for i, whole in enumerate(rows):
-        torch.testing.assert_close(torch.cat([share[i] for share in shares]), whole, **SAME)
-    for share in shares:
-        torch.testing.assert_close(share[-1], common, **SAME)
-    assert isinstance(step_generator(3, 7, shared=Processes(0, size)), Share)
+        assert len(whole.unique()) > 1
+        torch.testing.assert_close(torch.cat([part[i] for part in parts]), whole, **SAME)
+    for part in parts:
+        torch.testing.assert_close(part[-1], common, **SAME)
 
 
 def test_the_rows_of_all_processes_are_the_batch():

@@ -8,26 +8,64 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from diffusion_lessons import cli, from_noise_model, linear_schedule, moons, sample
+from diffusion_lessons import DiffusionModel, TrainOptions, cli, moons, sample
 from diffusion_lessons.files import read_json_lines
-from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.measuring.evaluation import evaluate_points
+from diffusion_lessons.networks import cards, checkpoints
+from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.training import states
 from diffusion_lessons.training.recipes import RECIPES
 
+SMALL_RECIPES = sorted(RECIPES.keys() - {"cifar10-adm"})  # test_cifar10
 
-@pytest.mark.parametrize("name", sorted(RECIPES.keys() - {"cifar10-adm"}))  # test_cifar10
+
+@pytest.mark.parametrize("name", SMALL_RECIPES)
 def test_every_recipe_takes_a_step_and_can_be_saved(name: str, tmp_path: Path):
-    *_, last = RECIPES[name](steps=2)
+    *_, last = RECIPES[name](TrainOptions(steps=2))
     assert last.step == 2
     assert last.loss.isfinite()
     checkpoints.save(tmp_path / "x.safetensors", last.model)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("digits-ddpm", {"predict": "velocity", "schedule": "straight"}),
+        ("digits-adm", {"predict": "v", "schedule": "cosine"}),
+        ("digits-noisy-classifier", {"schedule": "cosine"}),
+    ],
+)
+def test_a_recipe_for_digits_takes_another_prediction_and_schedule(
+    name: str, arguments: dict[str, str], tmp_path: Path
+):
+    step = next(RECIPES[name](TrainOptions(steps=2), **arguments))
+    path = tmp_path / "x.safetensors"
+    checkpoints.save(path, step.model)
+    card = cards.read_card(path)
+    assert card["schedule"]["kind"] == arguments["schedule"]
+    assert card.get("predicts") == arguments.get("predict")
+    assert checkpoints.load(path).schedule.same_as(step.model.schedule)
+
+
+@pytest.mark.parametrize("name", ["predict", "schedule"])
+def test_a_recipe_refuses_an_unknown_prediction_or_schedule(name: str):
+    with pytest.raises(ValueError, match=f"{name} must be one of .*, got 'unknown'"):
+        RECIPES["digits-ddpm"](TrainOptions(steps=2), **{name: "unknown"})
+
+
+@pytest.mark.parametrize("name", SMALL_RECIPES)
+def test_a_recipe_leaves_the_callers_random_numbers_alone(name: str):
+    before = torch.get_rng_state()
+    next(RECIPES[name](TrainOptions(steps=2, seed=5)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_train_writes_a_network_with_its_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     arguments = ["train", "moons-ddpm", "--steps", "20", "--out", str(tmp_path), "--seed", "3"]
     assert cli.main(arguments) == 0
-    card = checkpoints.read_card(tmp_path / "moons-ddpm.safetensors")
+    card = cards.read_card(tmp_path / "moons-ddpm.safetensors")
     assert card["command"] == "diffusion-lessons train moons-ddpm --seed 3 --steps 20"
     assert card["steps"] == 20
     network = (tmp_path / "moons-ddpm.safetensors").read_bytes()
@@ -37,12 +75,70 @@ def test_train_writes_a_network_with_its_card(tmp_path: Path, capsys: pytest.Cap
     assert "20 steps" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("predict", "schedule"),
+    [("v", "cosine"), ("v", "straight"), ("x0", "straight"), ("velocity", "straight")],
+)
+def test_what_a_network_predicts_and_its_schedule_stand_on_its_card_and_are_read_from_it(
+    predict: str, schedule: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Read as noise under the linear schedule, the same weights draw nothing of sense."""
+    arguments = ["train", "moons-ddpm", "--predict", predict, "--schedule", schedule]
+    assert cli.main([*arguments, "--steps", "200", "--out", str(tmp_path)]) == 0
+    path = tmp_path / "moons-ddpm.safetensors"
+    card = cards.read_card(path)
+    assert (card["predicts"], card["schedule"]["kind"]) == (predict, schedule)
+    assert f"--predict {predict} --schedule {schedule}" in card["command"]
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(path), "--samples", "1000"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    misread = evaluate_points(DiffusionModel(checkpoints.load(path).network), count=1000)
+    assert measured["frechet_distance"] < 0.05
+    assert measured["frechet_distance"] < 0.1 * misread["frechet_distance"]
+
+
+def test_noise_is_not_predicted_where_nothing_of_the_picture_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """At T of the straight schedule the guess of x_0 would be a division by 0."""
+    for predict in ([], ["--predict", "noise"]):
+        arguments = ["train", "moons-ddpm", *predict, "--schedule", "straight"]
+        assert cli.main([*arguments, "--out", str(tmp_path)]) == 2
+        assert "predict x0, v or velocity" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate"])
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("predicts", "the weather", "what the network predicts must be one of noise, x0, v"),
+        ("schedule", {"kind": "crooked", "T": 1000}, "no schedule is described by"),
+        ("schedule", {"kind": "linear", "length": 3}, "describes nothing"),
+    ],
+)
+def test_a_card_of_an_unknown_prediction_or_schedule_is_refused_and_named(
+    command: str,
+    name: str,
+    value: object,
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    path = tmp_path / "strange.safetensors"
+    checkpoints.save(path, checkpoints.load_pretrained("digits-ddpm"), {name: value})
+    assert cli.main([command, str(path), "--steps", "1"]) == 2
+    error = capsys.readouterr().err
+    assert str(path) in error
+    assert words in error
+
+
 @pytest.mark.parametrize("name", ["digits-ddpm", "digits-ddgan"])
 def test_train_goes_on_from_a_network_and_says_so(name: str, tmp_path: Path):
     arguments = ["train", name, "--steps", "1", "--seed", "7", "--out", str(tmp_path)]
     assert cli.main([*arguments, "--start", name]) == 0
-    path = tmp_path / f"{name}.safetensors"
-    card, shipped = checkpoints.read_card(path), checkpoints.read_card(cli._path(name))
+    path, start = tmp_path / f"{name}.safetensors", cards.pretrained_path(name)
+    card, shipped = cards.read_card(path), cards.read_card(start)
     assert card["command"].endswith(f"--steps 1 --start {name}")
     assert card["start"]["sha256"] == shipped["sha256"]
     old, new = checkpoints.load_pretrained(name), checkpoints.load(path)
@@ -65,9 +161,7 @@ def test_a_recipe_can_be_told_its_own_arguments(tmp_path: Path, capsys: pytest.C
     path = tmp_path / "digits-ddgan.safetensors"
     model = checkpoints.load(path)
     assert (model.T, model.generator_net.latent) == (2, 0)
-    assert checkpoints.read_card(path)["command"].endswith(
-        "--set T=2 latent=0 discriminator_lr=0.0001"
-    )
+    assert cards.read_card(path)["command"].endswith("--set T=2 latent=0 discriminator_lr=0.0001")
     assert cli.main([*arguments, "--set", "seed=3"]) == 2
     assert "--set seed: digits-ddgan has T, latent, disc" in capsys.readouterr().err
     assert cli.main(["train", "digits-vae", "--set", "T=3"]) == 2
@@ -108,17 +202,43 @@ def test_average_takes_the_means_of_networks_and_of_training_states(tmp_path: Pa
     for name, value in checkpoints.load(target).state_dict().items():
         mean = sum(part.state_dict()[name] for part in parts) / 2
         torch.testing.assert_close(value, mean, atol=1e-3, rtol=1e-3)  # files hold half precision
-    card = checkpoints.read_card(target)
+    card = cards.read_card(target)
     assert card["command"] == f"diffusion-lessons average {one} {state}"
     first, second = card["averaged"]
     assert first["command"].endswith("--seed 1 --steps 3")
     assert (second["steps"], second["seed"]) == (3, 2)
 
 
+def without(path: Path, *names: str) -> None:
+    """Rewrite a training state as a version that did not say this would have written it."""
+    metadata, tensors = states.read_state(path)
+    kept = {key: value for key, value in metadata.items() if key not in (*names, "sha256")}
+    kept["sha256"] = states._digest(tensors, kept)
+    save_file(tensors, path, metadata={"training": json.dumps(kept)})
+
+
+def test_a_training_state_of_version_0_1_is_of_noise_under_the_linear_schedule(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = ["train", "moons-ddpm", "--out", str(tmp_path)]
+    state = tmp_path / "moons-ddpm.training"
+    assert cli.main([*arguments, "--steps", "2"]) == 0
+    without(state, "predicts", "schedule", "batches")
+    for other, word in ([["--predict", "v"], "prediction"], [["--schedule", "cosine"], "schedule"]):
+        assert cli.main([*arguments, "--steps", "4", *other]) == 2
+        assert f"{state} holds the training of another {word}" in capsys.readouterr().err
+    target = tmp_path / "mean.safetensors"
+    assert cli.main(["average", str(state), str(state), "--out", str(target)]) == 0
+    card = cards.read_card(target)
+    assert (card["predicts"], card["schedule"]["kind"]) == ("noise", "linear")
+    assert cli.main([*arguments, "--steps", "4"]) == 0  # goes on
+    assert "4 steps" in capsys.readouterr().out
+
+
 def test_average_refuses_what_is_not_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     target = tmp_path / "x.safetensors"
     assert cli.main(["average", "digits-ddpm", "digits-ddgan", "--out", str(target)]) != 0
-    assert "of one kind and size" in capsys.readouterr().err
+    assert "of one kind, size, prediction and schedule" in capsys.readouterr().err
     assert not target.exists()
     with pytest.raises(ValueError, match="at least one"):
         checkpoints.mean_weights([])
@@ -141,9 +261,9 @@ def test_sample_writes_a_grid(arguments: list[str], tmp_path: Path):
 
 def test_evaluate_prints_json(capsys: pytest.CaptureFixture[str]):
     assert cli.main(["evaluate", "digits-ddpm", "--samples", "50", "--steps", "2"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["samples"] == 50
-    assert found["command"].startswith("diffusion-lessons evaluate digits-ddpm --samples 50")
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["samples"] == 50
+    assert measured["command"].startswith("diffusion-lessons evaluate digits-ddpm --samples 50")
 
 
 def test_evaluate_fills_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -153,14 +273,31 @@ def test_evaluate_fills_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert cli.main(arguments) == 0
     _, *rows = dict(read_json_lines(out)).values()
     assert [(row["steps"], row["spacing"]) for row in rows] == [
-        (1, "uniform"),
         (1, "quadratic"),
-        (2, "uniform"),
+        (1, "uniform"),
         (2, "quadratic"),
+        (2, "uniform"),
     ]
     assert rows[0]["images_per_second"] > 0
     assert rows[0]["command"].startswith("diffusion-lessons evaluate digits-ddpm --samples 20")
     assert capsys.readouterr().out.count("Frechet distance") == 4
+
+
+def test_a_network_without_classes_is_drawn_from_and_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path, grid = tmp_path / "classless.safetensors", tmp_path / "grid.png"
+    checkpoints.save(path, DiffusionModel(UNet(channels=8, blocks=1, classes=0)))
+    steps = ["--steps", "1"]
+    assert cli.main(["sample", str(path), *steps, "--each", "3", "--out", str(grid)]) == 0
+    assert matplotlib.image.imread(grid).shape[:2] == (28 * 2, 3 * 28 * 2)  # one row
+    assert cli.main(["sample", str(path), *steps, "--labels", "3"]) == 2
+    assert "this network knows no classes" in capsys.readouterr().err
+    table = ["--out", str(tmp_path / "table.jsonl")]
+    assert cli.main(["evaluate", str(path), *steps, "--samples", "20", *table]) == 0
+    out = capsys.readouterr().out
+    assert "Frechet distance" in out
+    assert "class accuracy" not in out
 
 
 @pytest.mark.parametrize(
@@ -173,9 +310,9 @@ def test_evaluate_measures_what_steers(
     arguments = ["evaluate", network, "--samples", "20", "--steps", steps]
     guided = ["--guidance", guidance, "--scale"]
     assert cli.main([*arguments, *guided, "0.5"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["guidance"], found["scale"]) == (guidance, 0.5)
-    assert f"--guidance {guidance} --scale 0.5" in found["command"]
+    measured = json.loads(capsys.readouterr().out)
+    assert (measured["guidance"], measured["scale"]) == (guidance, 0.5)
+    assert f"--guidance {guidance} --scale 0.5" in measured["command"]
     out = tmp_path / "table.jsonl"
     assert cli.main([*arguments, *guided, "0.5", "2", "--out", str(out)]) == 0
     _, *rows = dict(read_json_lines(out)).values()
@@ -183,12 +320,23 @@ def test_evaluate_measures_what_steers(
     assert f"{guidance} 2" in capsys.readouterr().out
 
 
+def test_evaluate_measures_points_with_any_settings_of_a_walk(capsys: pytest.CaptureFixture[str]):
+    settings = ["--steps", "5", "--spacing", "quadratic", "--sampler", "heun"]
+    assert cli.main(["evaluate", "moons-ddpm", "--samples", "100", *settings]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert (measured["sampler"], measured["spacing"], measured["network_calls"]) == (
+        "heun",
+        "quadratic",
+        9,
+    )
+
+
 def test_evaluate_can_write_into_the_card(tmp_path: Path):
     path = tmp_path / "classifier.safetensors"
     checkpoints.save(path, checkpoints.load_pretrained("digits-classifier"))
     for _ in range(2):  # the same measurement again replaces the first
         assert cli.main(["evaluate", str(path), "--write"]) == 0
-    (measured,) = checkpoints.read_card(path)["measured"]
+    (measured,) = cards.read_card(path)["measured"]
     assert measured["accuracy"] >= 0.985
 
 
@@ -211,13 +359,21 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
         (["evaluate", "gone.safetensors"], "gone.json"),
         (["evaluate", "digits-ddpm", "--steps", "1", "2"], "make a table: say where with --out"),
         (["evaluate", "digits-ddpm", "--write", "--out", "x.jsonl"], "give one of them"),
-        (["evaluate", "digits-classifier", "--out", "x.jsonl"], "a table needs one for digits"),
-        (["evaluate", "moons-ddpm", "--guidance", "classifier"], "draws points"),
-        (["evaluate", "moons-ddpm", "--spacing", "quadratic"], "draws points"),
+        (["evaluate", "digits-classifier", "--out", "x.jsonl"], "a network that draws pictures"),
+        (["evaluate", "moons-ddpm", "--out", "x.jsonl"], "a network that draws pictures"),
+        (["evaluate", "moons-ddpm", "--guidance", "classifier"], "a classifier of digits"),
+        (["evaluate", "moons-ddpm", "--guidance", "classifier-free"], "knows no classes"),
         (["evaluate", "digits-vae", "--steps", "2"], "a VAE draws in 1 step"),
-        (["evaluate", "digits-ddpm", "--guidance", "truncation"], "guidance of a UNet must be"),
+        (["evaluate", "digits-ddpm", "--guidance", "truncation"], "guidance of a diffusion model"),
         (["train", "moons-ddpm", "--start", "digits-ddpm"], "--start is not for moons-ddpm"),
-        (["train", "digits-ddgan", "--start", "digits-ddpm"], "start must be a Gan, got a UNet"),
+        (["train", "digits-ddgan", "--start", "digits-ddpm"], "start must be a Gan, got a Diff"),
+        (["train", "digits-ddpm", "--start", "digits-ddgan"], "start must be a DiffusionModel"),
+        (["train", "digits-vae", "--predict", "v"], "--predict is not for digits-vae"),
+        (["train", "digits-ddgan", "--schedule", "vp"], "--schedule is not for digits-ddgan"),
+        (
+            ["train", "digits-ddpm", "--start", "digits-ddpm", "--predict", "v"],
+            "a network that training goes on from keeps its own",
+        ),
         (["lab", "--folder", "nowhere"], "no lessons in nowhere"),
     ],
 )
@@ -232,7 +388,16 @@ def test_mistakes_get_one_line(
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["train", "nothing"], [], ["sample", "--steps", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "nothing"],
+        [],
+        ["sample", "--steps", "0"],
+        ["train", "moons-ddpm", "--predict", "score"],
+        ["train", "moons-ddpm", "--schedule", "given"],
+    ],
+)
 def test_the_parser_refuses_what_it_does_not_know(arguments: list[str]):
     with pytest.raises(SystemExit):
         cli.main(arguments)
@@ -258,13 +423,12 @@ def test_the_module_is_the_command():
 def test_the_shipped_moons_look_like_moons(capsys: pytest.CaptureFixture[str]):
     arguments = ["--samples", "2000", "--steps", "50", "--eta", "1"]
     assert cli.main(["evaluate", "moons-ddpm", *arguments]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["near_data"] > 0.95
-    assert found["frechet_distance"] < 0.02  # of data with variance 1 in each direction
-    schedule, generator = linear_schedule(), torch.Generator().manual_seed(0)
-    denoiser = from_noise_model(checkpoints.load_pretrained("moons-ddpm"), schedule)
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["near_data"] > 0.95
+    assert measured["frechet_distance"] < 0.02  # of data with variance 1 in each direction
+    model, generator = checkpoints.load_pretrained("moons-ddpm"), torch.Generator().manual_seed(0)
     start = torch.randn(2000, 2, generator=generator)
-    *_, last = sample(denoiser, start, schedule, 100, generator=generator)
+    *_, last = sample(model.denoiser(), start, model.schedule, 100, generator=generator)
     data, _ = moons(2000, generator)
     # And nothing is left out: nearly every real point has a sample near it.
     assert (torch.cdist(data, last.x).min(1).values < 0.2).double().mean() > 0.97

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import traitlets
+from diffusion_lessons.training.losses import random_times, vae_loss
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -29,7 +30,6 @@ from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.networks.vae import VAE
 from diffusion_lessons.page import viz, widgets
 from diffusion_lessons.training.gan import noisy_pairs
-from diffusion_lessons.training.losses import random_times, vae_loss
 
 PACKAGE = Path(d.__file__).parent
 SCHEDULE = d.linear_schedule(10)

@@ -12,14 +12,17 @@ from torch import nn
 
 from diffusion_lessons.data import moons
 from diffusion_lessons.math.gaussian import x0_to_noise
-from diffusion_lessons.math.schedule import linear_schedule
+from diffusion_lessons.math.losses import noise_prediction_loss, random_times
+from diffusion_lessons.math.prediction import PREDICTIONS
+from diffusion_lessons.math.randomness import RowGenerator, derived, seeded
+from diffusion_lessons.math.schedule import cosine_schedule, linear_schedule
 from diffusion_lessons.networks.compute import Compute
+from diffusion_lessons.networks.diffusion import DiffusionModel
 from diffusion_lessons.networks.mlp import MLP
 from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.training.average import EMA
-from diffusion_lessons.training.batches import shuffled, step_generator
+from diffusion_lessons.training.batches import shuffled
 from diffusion_lessons.training.loop import train, watch
-from diffusion_lessons.training.losses import noise_prediction_loss, random_times
 from diffusion_lessons.training.optimizers import Muon, MuonAdamW, adamw, orthogonalize
 
 SAME = {"rtol": 0, "atol": 0}
@@ -174,12 +177,12 @@ def test_shuffled_refuses_tensors_of_different_lengths():
 
 def test_every_step_has_random_numbers_of_its_own():
     numbers = {
-        torch.rand((), generator=step_generator(seed, step)).item()
+        torch.rand((), generator=seeded(seed, step)).item()
         for seed in range(5)
         for step in range(20)
     }
     assert len(numbers) == 100
-    again = torch.rand((), generator=step_generator(4, 19)).item()
+    again = torch.rand((), generator=seeded(4, 19)).item()
     assert again in numbers
 
 
@@ -255,14 +258,14 @@ def test_orthogonalize_brings_the_singular_values_near_1(shape, generator, produ
         torch.randn(4, *shape, generator=generator)
         * torch.tensor([1e-3, 1, 10, 1e3])[:, None, None]
     )
-    found = orthogonalize(matrices)
-    assert found.dtype == products
-    singular = torch.linalg.svdvals(found.float())
+    nearest = orthogonalize(matrices)
+    assert nearest.dtype == products
+    singular = torch.linalg.svdvals(nearest.float())
     assert singular.min() > 0.6
     assert singular.max() < 1.3
     # The singular vectors stay: U^T M V of the original's U and V is still diagonal.
     U, _, Vh = torch.linalg.svd(matrices, full_matrices=False)
-    inside = U.mT @ found.float() @ Vh.mT
+    inside = U.mT @ nearest.float() @ Vh.mT
     outside_diagonal = inside - torch.diag_embed(inside.diagonal(dim1=1, dim2=2))
     assert outside_diagonal.abs().max() < 0.1
 
@@ -393,8 +396,8 @@ def weights(model):
 
 def finish(run):
     """Losses, steps and the averaged weights of a run to its end."""
-    found = list(run)
-    return [step.loss.item() for step in found], [step.step for step in found], found[-1].model
+    steps = list(run)
+    return [step.loss.item() for step in steps], [step.step for step in steps], steps[-1].model
 
 
 def test_training_makes_the_loss_smaller():
@@ -406,14 +409,14 @@ def test_training_makes_the_loss_smaller():
 
 def test_a_train_step_tells_where_the_run_is():
     model, run = points_run(steps=4)
-    found = list(run)
-    assert [step.progress for step in found] == [0.25, 0.5, 0.75, 1]
-    assert all(a.seconds < b.seconds for a, b in itertools.pairwise(found))
-    assert found[0].loss.shape == ()
-    assert not found[0].loss.requires_grad
-    assert found[0].model is found[-1].model is not model
+    steps = list(run)
+    assert [step.progress for step in steps] == [0.25, 0.5, 0.75, 1]
+    assert all(a.seconds < b.seconds for a, b in itertools.pairwise(steps))
+    assert steps[0].loss.shape == ()
+    assert not steps[0].loss.requires_grad
+    assert steps[0].model is steps[-1].model is not model
     assert model.training
-    assert not found[0].model.training
+    assert not steps[0].model.training
 
 
 def test_every_step_of_a_run_gets_its_own_batch_and_random_numbers():
@@ -424,7 +427,7 @@ def test_every_step_of_a_run_gets_its_own_batch_and_random_numbers():
         return model(torch.ones(1, 2), torch.ones(1)).sum()
 
     list(train(MLP(width=16, layers=1), loss, lambda step: step, steps=4, seed=3, compute=CPU))
-    own = [torch.rand((), generator=step_generator(3, step)).item() for step in range(4)]
+    own = [torch.rand((), generator=RowGenerator(derived(3, step))).item() for step in range(4)]
     assert seen == list(enumerate(own))
 
 
@@ -519,12 +522,12 @@ def test_a_loop_that_was_stopped_goes_on_when_it_is_run_again():
         steps=6,
         compute=CPU,
     )
-    found = [next(run).loss.item() for _ in range(3)]
+    before = [next(run).loss.item() for _ in range(3)]
     with pytest.raises(KeyboardInterrupt):
         next(run)
     after, numbers, _ = finish(run)
     assert numbers == [4, 5, 6]
-    assert found + after == losses
+    assert before + after == losses
 
 
 def test_saving_changes_nothing(tmp_path):
@@ -554,12 +557,12 @@ def test_a_finished_run_can_be_given_more_steps(tmp_path):
 def test_a_run_in_seconds_ends(tmp_path):
     path = tmp_path / "state"
     _, steps = points_run(seconds=0.15, checkpoint=path)
-    found = list(steps)
-    assert found[-1].progress == 1
-    assert found[-1].seconds >= 0.15
-    assert all(step.progress < 1 for step in found[:-1])
+    taken = list(steps)
+    assert taken[-1].progress == 1
+    assert taken[-1].seconds >= 0.15
+    assert all(step.progress < 1 for step in taken[:-1])
     (again,) = points_run(seconds=0.15, checkpoint=path)[1]
-    assert (again.step, again.seconds) == (found[-1].step, found[-1].seconds)
+    assert (again.step, again.seconds) == (taken[-1].step, taken[-1].seconds)
 
 
 def test_the_loss_is_computed_with_the_compiled_network():
@@ -573,6 +576,36 @@ def test_the_loss_is_computed_with_the_compiled_network():
     losses, _, _ = finish(steps)
     assert seen == [model]
     assert losses == pytest.approx([1, 1], abs=0.3)  # of answering 0: the variance of the noise
+
+
+def model_run(predicts="noise", schedule=SCHEDULE, batch_size=32, **options):
+    """A short run of a diffusion model for points, by its own loss; the run and the model."""
+    torch.manual_seed(100)
+    model = DiffusionModel(MLP(width=16, layers=1), schedule, PREDICTIONS[predicts])
+    x, _ = moons(256, torch.Generator().manual_seed(0))
+    return model, train(
+        model,
+        lambda model, batch, g: model.loss(batch[0], g),
+        shuffled(x, batch_size=batch_size),
+        compute=CPU,
+        **options,
+    )
+
+
+def test_the_loss_of_a_diffusion_model_too_is_computed_with_the_compiled_network():
+    """The model's own method calls the network within; a compiled whole would be passed by."""
+    calls = []
+
+    def compile(network):
+        def compiled(x_t, t):
+            calls.append(network)
+            return network(x_t, t)
+
+        return compiled
+
+    model, steps = model_run(steps=3, compile=compile)
+    assert finish(steps)[0] == finish(model_run(steps=3)[1])[0]
+    assert calls == [model.network] * 3
 
 
 class Recorder(MuonAdamW):
@@ -758,6 +791,23 @@ def test_a_checkpoint_of_another_network_is_refused(whole_file, tmp_path):
     refused(tmp_path / "state", run=wider_run, match="another network")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"predicts": "v"}, "another prediction: 'noise', not 'v'"),
+        ({"schedule": cosine_schedule(100)}, "another schedule: .*'linear'.*, not .*'cosine'"),
+        ({"schedule": linear_schedule(50)}, "another schedule: .*'T': 100.*, not .*'T': 50"),
+        ({"batch_size": 16}, "another choice of batches: .*32.*, not .*16"),
+    ],
+    ids=["prediction", "schedule", "T", "batch size"],
+)
+def test_a_checkpoint_of_another_kind_of_training_is_refused_and_named(change, words, tmp_path):
+    path = tmp_path / "state"
+    finish(model_run(steps=2, checkpoint=path)[1])
+    assert finish(model_run(steps=3, checkpoint=path)[1])[1] == [3]
+    refused(path, run=partial(model_run, **change), match=words)
+
+
 # The progress bar
 
 
@@ -783,7 +833,7 @@ def test_a_resumed_run_computes_as_the_checkpoint_says(tmp_path):
         return noise_prediction_loss(model, batch[0], SCHEDULE, generator)
 
     seen: list[bool] = []
-    batches = shuffled(torch.zeros(8, 2), batch_size=4)
+    batches = shuffled(torch.zeros(256, 2), batch_size=32)  # as many as before
     run = train(MLP(width=16, layers=2), loss, batches, steps=3, checkpoint=path)
     assert [step.step for step in run] == [3]
     assert seen == [False]  # float32, whatever would be measured fastest here

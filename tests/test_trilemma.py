@@ -12,7 +12,7 @@ from diffusion_lessons.files import create_json_lines, read_json_lines
 from diffusion_lessons.measuring.evaluation import draw, evaluate
 from diffusion_lessons.measuring.tables import shipped_table
 from diffusion_lessons.measuring.trilemma import METHODS, pictures, trilemma
-from diffusion_lessons.networks.checkpoints import pretrained_path, read_card
+from diffusion_lessons.networks.cards import pretrained_path, read_card
 
 pytest.importorskip("anywidget")
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
-from diffusion_lessons import digits, to_unit
-from diffusion_lessons.math.schedule import linear_schedule
-from diffusion_lessons.measuring.evaluation import decoded, evaluate
+from diffusion_lessons import DrawSettings, digits, to_unit
+from diffusion_lessons.math.losses import vae_loss
+from diffusion_lessons.measuring.drawing import draw
+from diffusion_lessons.measuring.evaluation import evaluate
 from diffusion_lessons.networks.vae import VAE
-from diffusion_lessons.training.losses import vae_loss
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_loss_is_the_negative_elbo(model: VAE, batch):
     x, label = batch
     generator = torch.Generator().manual_seed(2)
-    found = vae_loss(model, x, generator, label)
+    loss = vae_loss(model, x, generator, label)
     mean, std = model.encode(x, label)
     noise = torch.randn(5, 3, generator=torch.Generator().manual_seed(2))
     p = model.logits(mean + std * noise, label).sigmoid().double()
@@ -37,7 +37,7 @@ def test_the_loss_is_the_negative_elbo(model: VAE, batch):
     q = Independent(Normal(mean, std), 1)
     prior = Independent(Normal(torch.zeros(5, 3), torch.ones(5, 3)), 1)
     wanted = -(explained - kl_divergence(q, prior)).mean()
-    torch.testing.assert_close(found.double(), wanted.double(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(loss.double(), wanted.double(), rtol=1e-5, atol=1e-5)
 
 
 def test_the_bound_holds_for_a_world_of_one_number():
@@ -103,23 +103,29 @@ def test_a_short_training_explains_digits_better():
 
 def test_truncation_narrows_what_is_drawn(model: VAE):
     labels = torch.arange(60) % 4
-    wide, narrow = (torch.cat(list(decoded(model, labels, at))) for at in (math.inf, 0.1))
+    truncated = DrawSettings(guidance="truncation", scale=0.1)
+    wide, narrow = draw(model, labels), draw(model, labels, truncated)
     assert wide.shape == (60, 1, 8, 8)
     spread = [x.view(15, 4, -1).std(0).mean() for x in (wide, narrow)]
     assert spread[1] < 0.3 * spread[0]
-    again = torch.cat(list(decoded(model, labels)))
-    torch.testing.assert_close(again, wide)  # the seed decides
+    torch.testing.assert_close(draw(model, labels), wide)  # the seed decides
+    assert not torch.allclose(draw(model, labels, seed=1), wide)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": 2}, "draws in 1 step without eta, got 2 steps"),
-        ({"eta": 1.0}, "draws in 1 step without eta"),
+        ({"steps": 2}, "draws in 1 step with eta 0, got 2 steps"),
+        ({"eta": 1.0}, "draws in 1 step with eta 0, got 1 steps and eta 1"),
+        ({"spacing": "quadratic"}, "a VAE has no choice of spacing"),
+        ({"sampler": "heun"}, "sampler of a VAE, which has no walk, must be one of ddim"),
         ({"guidance": "classifier"}, "guidance of a VAE must be one of none, truncation"),
-        ({"guidance": "truncation", "scale": 0.0}, "threshold must be above 0"),
+        (
+            {"guidance": "truncation", "scale": 0.0},
+            "the threshold of truncation, must be above 0",
+        ),
     ],
 )
 def test_a_vae_is_measured_as_what_it_is(change, message: str):
     with pytest.raises(ValueError, match=message):
-        evaluate(VAE(), linear_schedule(), 20, **{"steps": 1, "progress": False} | change)
+        evaluate(VAE(), DrawSettings(**change), 20, progress=False)
