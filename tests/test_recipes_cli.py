@@ -273,10 +273,10 @@ def test_evaluate_fills_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert cli.main(arguments) == 0
     _, *rows = dict(read_json_lines(out)).values()
     assert [(row["steps"], row["spacing"]) for row in rows] == [
-        (1, "quadratic"),
         (1, "uniform"),
-        (2, "quadratic"),
+        (1, "quadratic"),
         (2, "uniform"),
+        (2, "quadratic"),
     ]
     assert rows[0]["images_per_second"] > 0
     assert rows[0]["command"].startswith("diffusion-lessons evaluate digits-ddpm --samples 20")
