@@ -72,6 +72,12 @@ def sizes(**counts: Any) -> None:
         whole(name, count, 1, LARGEST)
 
 
+def instance(name: str, value: Any, kind: type) -> None:
+    """TypeError unless an object of the class."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, got {value!r:.60}")
+
+
 def tensor(name: str, value: Any) -> None:
     """TypeError unless a tensor."""
     if not isinstance(value, Tensor):
@@ -327,7 +333,10 @@ def network_times(t: Any, batch: int, T: int) -> None:
     if t.is_floating_point() or t.is_complex() or t.dtype == torch.bool:
         raise TypeError(f"t must hold integers, the steps 1..{T} of the schedule, got {t.dtype}")
     if t.shape != (batch,):
-        raise ValueError(f"t must have shape [{batch}], a time for each row, got {list(t.shape)}")
+        raise ValueError(
+            f"t must have shape [{batch}], for each row one of the steps 1..{T} of the schedule, "
+            f"got {list(t.shape)}"
+        )
     if t.device.type == "cpu" and t.numel() and not (t.min() >= 1 and t.max() <= T):
         raise ValueError(
             f"t must lie in 1..{T}, the steps of the schedule, got {t.min()} to {t.max()}"

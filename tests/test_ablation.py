@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffusion_lessons import cli, linear_schedule, load_pretrained
+from diffusion_lessons import DiffusionModel, cli, load_pretrained
 from diffusion_lessons.files import read_json_lines
 from diffusion_lessons.measuring.ablation import BASE, VARIANTS, ablate, ablate_gan, held_out_loss
 from diffusion_lessons.measuring.tables import shipped_table
@@ -57,7 +57,7 @@ def test_an_ablation_that_was_cut_off_goes_on(tmp_path: Path, capsys: pytest.Cap
 
 def test_the_held_out_loss_is_the_same_every_time_and_1_for_a_network_that_says_nothing():
     class Nothing(torch.nn.Module):
-        classes = 10
+        shape, classes = (1, 28, 28), 10
 
         def __init__(self):
             super().__init__()
@@ -66,7 +66,7 @@ def test_the_held_out_loss_is_the_same_every_time_and_1_for_a_network_that_says_
         def forward(self, x_t, t, label):
             return self.weight * x_t
 
-    losses = [held_out_loss(Nothing(), linear_schedule()) for _ in range(2)]
+    losses = [held_out_loss(DiffusionModel(Nothing())) for _ in range(2)]
     assert losses[0] == losses[1]
     assert losses[0] == pytest.approx(1, abs=0.005)  # the noise's own variance
 
@@ -94,7 +94,7 @@ def test_the_shipped_ablation_has_three_seeds_of_each_variant():
 
 
 def test_the_network_of_lesson_04_looks_around_at_two_resolutions():
-    net = load_pretrained("digits-adm")
+    net = load_pretrained("digits-adm").network
     assert isinstance(net, UNet)
     assert net.config["attention_resolutions"] == [14, 7]
     (measured,) = cards.read_card(cards.pretrained_path("digits-adm"))["measured"]

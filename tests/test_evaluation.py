@@ -1,31 +1,33 @@
 """The shipped networks do what their cards say, and the judge judges."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from diffusion_lessons import digits, linear_schedule, load_pretrained, quadratic, to_unit, uniform
+from diffusion_lessons import DiffusionModel, DrawSettings, cli, digits, load_pretrained, to_unit
 from diffusion_lessons.files import read_json_lines
+from diffusion_lessons.measuring.drawing import draw
 from diffusion_lessons.measuring.evaluation import (
-    GUIDANCES,
-    accuracy,
+    combinations,
     evaluate,
     evaluate_all,
     evaluate_classifier,
     evaluate_noisy_classifier,
-    features,
-    generate,
-    judge,
-    noisy_classifier,
-    reference,
-    scores,
+    evaluate_points,
 )
+from diffusion_lessons.measuring.judge import accuracy, features, judge, reference, scores
 from diffusion_lessons.measuring.tables import shipped_table
-from diffusion_lessons.networks import cards
+from diffusion_lessons.networks import cards, checkpoints
+from diffusion_lessons.networks.classifier import Classifier
+from diffusion_lessons.networks.drawing import noisy_classifier
 from diffusion_lessons.networks.gan import Gan
+from diffusion_lessons.networks.mlp import MLP
+from diffusion_lessons.networks.unet import UNet
 
 
 def test_the_judge_knows_real_digits():
@@ -64,38 +66,35 @@ def test_more_samples_than_test_digits_are_refused(count: int):
 
 
 def test_the_shipped_ddpm_draws_what_it_is_asked_for():
-    found = evaluate(load_pretrained("digits-ddpm"), linear_schedule(), 300, 20, progress=False)
+    model = load_pretrained("digits-ddpm")
+    found = evaluate(model, DrawSettings(20), 300, progress=False)
     assert found["class_accuracy"] > 0.9
     assert found["frechet_distance"] < 4 * found["floor"]["frechet_distance"]  # of 300 digits
 
 
 def test_samples_depend_on_the_seed_alone():
     model, labels = load_pretrained("digits-ddpm"), torch.arange(4)
-    a, b, c = (
-        torch.cat(list(generate(model, labels, linear_schedule(), 3, seed=seed)))
-        for seed in [1, 1, 2]
-    )
+    a, b, c = (draw(model, labels, DrawSettings(3), seed) for seed in [1, 1, 2])
     torch.testing.assert_close(a, b, rtol=0, atol=0)
     assert (a - c).abs().mean() > 0.05
 
 
 def test_spacing_changes_the_steps_and_a_wrong_one_is_refused():
-    model, labels, schedule = load_pretrained("digits-ddpm"), torch.arange(4), linear_schedule()
+    model, labels = load_pretrained("digits-ddpm"), torch.arange(4)
     even, crowded = (
-        torch.cat(list(generate(model, labels, schedule, 3, spacing=spacing)))
-        for spacing in (uniform, quadratic)
+        draw(model, labels, DrawSettings(3, spacing=spacing))
+        for spacing in ("uniform", "quadratic")
     )
     assert (even - crowded).abs().mean() > 0.01
-    with pytest.raises(ValueError, match="spacing must be one of"):
-        evaluate(model, schedule, 20, 2, spacing="cubic", progress=False)
+    with pytest.raises(ValueError, match="spacing must be one of uniform, quadratic, got 'cubic'"):
+        DrawSettings(spacing="cubic")
 
 
 def test_scales_that_change_nothing_change_nothing():
-    model, labels, schedule = load_pretrained("digits-ddpm"), torch.arange(4), linear_schedule()
+    model, labels = load_pretrained("digits-ddpm"), torch.arange(4)
 
     def drawn(guidance, scale):
-        how = {"guidance": GUIDANCES[guidance], "scale": scale}
-        return torch.cat(list(generate(model, labels, schedule, 3, **how)))
+        return draw(model, labels, DrawSettings(3, guidance=guidance, scale=scale))
 
     plain = drawn("none", 1.0)
     torch.testing.assert_close(drawn("classifier-free", 1.0), plain)
@@ -106,15 +105,108 @@ def test_scales_that_change_nothing_change_nothing():
 
 
 @pytest.mark.parametrize(
+    ("settings", "calls"),
+    [
+        ({}, 5),
+        ({"eta": 1.0}, 5),
+        ({"sampler": "ddpm"}, 5),
+        ({"sampler": "euler"}, 5),
+        ({"sampler": "heun"}, 9),
+        ({"sampler": "dpm++"}, 5),
+        ({"guidance": "classifier", "scale": 2.0}, 5),  # the classifier's are not counted
+        ({"guidance": "classifier-free", "scale": 2.0}, 10),
+        ({"guidance": "classifier-free", "scale": 1.0}, 5),
+        ({"guidance": "classifier-free", "scale": 0.0}, 5),
+        ({"guidance": "classifier-free", "scale": 2.0, "sampler": "heun"}, 18),
+    ],
+    ids=str,
+)
+def test_a_row_counts_the_calls_of_the_network(settings: dict, calls: int):
+    model, counted = DiffusionModel(UNet(channels=8, blocks=1)), []
+    model.network.register_forward_hook(lambda *_: counted.append(1))
+    row = evaluate(model, DrawSettings(5, **settings), 20, progress=False)
+    assert row["network_calls"] == len(counted) == calls
+
+
+def test_the_calls_of_a_gan_are_its_steps_and_a_vae_has_one():
+    rows = [
+        evaluate(load_pretrained(f"digits-{name}"), count=20) for name in ("gan", "ddgan", "vae")
+    ]
+    assert [row["network_calls"] for row in rows] == [1, 4, 1]
+    assert [row["steps"] for row in rows] == [1, 4, 1]
+
+
+def test_a_network_without_classes_is_measured_but_for_its_class_accuracy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "any.safetensors"
+    checkpoints.save(path, DiffusionModel(UNet(channels=8, blocks=1, classes=0)))
+    row = evaluate(checkpoints.load(path), DrawSettings(2), 20, progress=False)
+    assert "class_accuracy" not in row
+    assert row["frechet_distance"] > row["floor"]["frechet_distance"]
+    assert cli.main(["evaluate", str(path), "--samples", "20", "--steps", "2"]) == 0
+    assert json.loads(capsys.readouterr().out)["frechet_distance"] == row["frechet_distance"]
+    table = str(tmp_path / "table.jsonl")
+    words = ["evaluate", str(path), "--samples", "20", "--steps", "1", "2", "--out", table]
+    assert cli.main(words) == 0
+    printed = capsys.readouterr().out
+    assert "Frechet distance" in printed
+    assert "class accuracy" not in printed
+
+
+def test_points_are_measured_in_the_plane():
+    row = evaluate_points(load_pretrained("moons-ddpm"), DrawSettings(20, 1.0), 1000)
+    assert (row["samples"], row["steps"], row["eta"], row["network_calls"]) == (1000, 20, 1.0, 20)
+    assert row["near_data"] > 0.8
+    assert row["frechet_distance"] < 0.1
+    assert "class_accuracy" not in row
+
+
+@pytest.mark.parametrize("seed", [-1, 10**30, 0.5])
+def test_a_seed_that_is_none_is_refused(seed: float):
+    model = load_pretrained("moons-ddpm")
+    for measure in (
+        lambda: reference(20, seed),
+        lambda: evaluate_points(model, count=20, seed=seed),
+    ):
+        with pytest.raises((TypeError, ValueError), match="seed must"):
+            measure()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        DiffusionModel(MLP(width=16)),
+        DiffusionModel(UNet(size=32, in_channels=3, channels=8, blocks=1)),
+        DiffusionModel(UNet(channels=8, blocks=1, classes=3)),
+        UNet(channels=8, blocks=1),
+        Classifier(channels=4),
+    ],
+    ids=["points", "colours", "three classes", "bare network", "classifier"],
+)
+def test_what_draws_no_digits_is_not_measured(model: Any):
+    with pytest.raises(ValueError, match="only networks for digits can be measured"):
+        evaluate(model, count=20)
+
+
+def test_the_command_tells_how_a_classifier_was_measured(capsys: pytest.CaptureFixture[str]):
+    words = ["evaluate", "digits-noisy-classifier", "--samples", "200", "--seed", "3"]
+    assert cli.main(words) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["command"] == " ".join(["diffusion-lessons", *words])
+    assert row["accuracy_at"] != evaluate_noisy_classifier(noisy_classifier(), 200)["accuracy_at"]
+
+
+@pytest.mark.parametrize(
     ("guidance", "weak", "strong"),
     [("classifier", 0.0, 4.0), ("label+classifier", 0.0, 4.0), ("classifier-free", 0.0, 3.0)],
 )
 def test_guidance_makes_the_class_surer_and_the_samples_less_diverse(
     guidance: str, weak: float, strong: float
 ):
-    model, schedule = load_pretrained("digits-ddpm"), linear_schedule()
+    model = load_pretrained("digits-ddpm")
     less, more = (
-        evaluate(model, schedule, 300, 5, guidance=guidance, scale=scale, progress=False)
+        evaluate(model, DrawSettings(5, guidance=guidance, scale=scale), 300, progress=False)
         for scale in (weak, strong)
     )
     assert more["class_accuracy"] > less["class_accuracy"]
@@ -123,17 +215,19 @@ def test_guidance_makes_the_class_surer_and_the_samples_less_diverse(
 
 
 def test_an_unknown_guidance_is_refused():
-    with pytest.raises(ValueError, match="guidance of a UNet must be one of none, classifier, "):
-        evaluate(load_pretrained("digits-ddpm"), linear_schedule(), 20, 2, guidance="force")
+    with pytest.raises(ValueError, match=r"guidance must be one of none, classifier, .* 'force'"):
+        DrawSettings(guidance="force")
+    truncated = DrawSettings(guidance="truncation")  # there is such a thing, but for a latent
+    with pytest.raises(ValueError, match="guidance of a diffusion model must be one of none, "):
+        evaluate(load_pretrained("digits-ddpm"), truncated, 20)
 
 
 def test_scales_make_rows_of_a_table(tmp_path: Path):
-    model, schedule, out = load_pretrained("digits-ddpm"), linear_schedule(), tmp_path / "t.jsonl"
+    model, out = load_pretrained("digits-ddpm"), tmp_path / "t.jsonl"
+    settings = combinations([2], guidances=["none", "classifier-free"], scales=[0.5, 2.0])
 
     def run():
-        guided = (["none", "classifier-free"], [0.5, 2.0])
-        rows = evaluate_all(model, schedule, out, [2], [0], ["uniform"], 20, 0, {}, "do", *guided)
-        return list(rows)
+        return list(evaluate_all(model, out, settings, 20, command="do"))
 
     rows = run()
     assert [(row.get("guidance"), row.get("scale"), row["network_calls"]) for row in rows] == [
@@ -141,12 +235,12 @@ def test_scales_make_rows_of_a_table(tmp_path: Path):
         ("classifier-free", 0.5, 4),
         ("classifier-free", 2.0, 4),
     ]
-    assert rows[2]["command"].endswith("--seed 0 --guidance classifier-free --scale 2.0")
+    assert rows[2]["command"].endswith("--guidance classifier-free --scale 2.0 --seed 0")
     assert run() == []
 
 
 def test_the_noisy_classifier_sees_less_the_more_noise_there_is():
-    measured = evaluate_noisy_classifier(noisy_classifier(), linear_schedule(), count=2000)
+    measured = evaluate_noisy_classifier(noisy_classifier(), count=2000)
     found = measured["accuracy_at"]
     seen = list(found.values())
     assert list(found) == [1, *range(100, 1001, 100)]
@@ -160,18 +254,18 @@ def test_the_noisy_classifier_sees_less_the_more_noise_there_is():
 @pytest.mark.parametrize("name", ["count", "seed"])
 def test_a_noisy_classifier_is_not_measured_with_odd_numbers(name: str):
     with pytest.raises(ValueError, match=f"{name} must "):
-        evaluate_noisy_classifier(noisy_classifier(), linear_schedule(), **{name: -1})
+        evaluate_noisy_classifier(noisy_classifier(), **{name: -1})
 
 
 def test_a_table_that_was_cut_off_goes_on(tmp_path: Path):
-    model, schedule = load_pretrained("digits-ddpm"), linear_schedule()
+    model = load_pretrained("digits-ddpm")
     out, about = tmp_path / "table.jsonl", {"sha256": "abc"}
 
     def run(steps, count=20, seed=0, about=about):
-        rows = evaluate_all(model, schedule, out, steps, [0, 1], ["uniform"], count, seed, about)
+        rows = evaluate_all(model, out, combinations(steps, [0, 1]), count, seed, about)
         return [(row["steps"], row["eta"]) for row in rows]
 
-    first = evaluate_all(model, schedule, out, [2, 1], [0, 1], ["uniform"], 20, 0, about, "do")
+    first = evaluate_all(model, out, combinations([2, 1], [0, 1]), 20, 0, about, "do")
     row = next(first)  # one row, then the run is cut off
     assert row["command"] == "do --samples 20 --steps 2 --eta 0 --spacing uniform --seed 0"
     assert dict(read_json_lines(out))[2] == row
@@ -259,14 +353,14 @@ def test_truncation_trades_diversity_for_fidelity():
 
 
 def test_the_shipped_vae_draws_what_it_is_asked_for():
-    found = evaluate(load_pretrained("digits-vae"), linear_schedule(), 1000, 1, progress=False)
+    found = evaluate(load_pretrained("digits-vae"), count=1000, progress=False)
     assert found["class_accuracy"] > 0.95
     assert found["frechet_distance"] > 2 * found["floor"]["frechet_distance"]  # blurs are no digits
 
 
 def test_the_shipped_ddgan_draws_what_it_is_asked_for_and_z_matters():
     gan = load_pretrained("digits-ddgan")
-    found = evaluate(gan, linear_schedule(), 1000, 4, 1.0, progress=False)
+    found = evaluate(gan, count=1000, progress=False)
     assert found["class_accuracy"] >= 0.95
     # The figure in its card, within what 1,000 samples instead of 10,000 allow.
     (card,) = cards.read_card(cards.pretrained_path("digits-ddgan"))["measured"]
@@ -282,7 +376,7 @@ def test_the_shipped_ddgan_draws_what_it_is_asked_for_and_z_matters():
 class Real(nn.Module):
     """A generator that draws a real training digit of the class, z deciding which."""
 
-    latent, size, in_channels = 2, 28, 1
+    latent, shape, classes = 2, (1, 28, 28), 10
 
     def __init__(self) -> None:
         super().__init__()
@@ -297,7 +391,7 @@ class Real(nn.Module):
 
 @pytest.mark.parametrize("T", [1, 4])
 def test_a_generator_of_real_digits_is_measured_as_good_as_real(T: int):
-    found = evaluate(Gan(Real(), nn.Identity(), T), linear_schedule(), 1000, T, 1, progress=False)
+    found = evaluate(Gan(Real(), nn.Identity(), T), count=1000, progress=False)
     assert found["network_calls"] == T
     assert found["class_accuracy"] > 0.98
     assert found["frechet_distance"] < 1.2 * found["floor"]["frechet_distance"]
@@ -309,14 +403,15 @@ def test_a_generator_of_real_digits_is_measured_as_good_as_real(T: int):
     ("change", "message"),
     [
         ({"steps": 50}, "draws in 4 steps with eta 1, got 50"),
-        ({"eta": 0.0}, "got 4 steps and eta 0.0"),
+        ({"eta": 0.0}, "got 4 steps and eta 0"),
+        ({"spacing": "quadratic"}, "this Gan has no choice of spacing"),
+        ({"sampler": "heun"}, "sampler of a Gan must be one of ddpm"),
         ({"guidance": "classifier-free"}, "guidance of a Gan must be one of none"),
     ],
 )
 def test_a_gan_is_measured_as_what_it_is(change: dict, message: str):
-    arguments = {"count": 10, "steps": 4, "eta": 1.0, "progress": False} | change
     with pytest.raises(ValueError, match=message):
-        evaluate(Gan(Real(), nn.Identity()), linear_schedule(), **arguments)
+        evaluate(Gan(Real(), nn.Identity()), DrawSettings(**change), 10, progress=False)
 
 
 def test_a_table_that_does_not_ship_is_named():

@@ -229,7 +229,7 @@ def test_a_wrong_log_prob_is_refused(log_prob, message: str):
         (torch.tensor([[1, 2]]), r"label must be integers \[B\]"),
         (torch.tensor([1.0, 2.0]), r"label must be integers \[B\]"),
         (torch.tensor([True, False]), r"label must be integers \[B\]"),
-        (torch.tensor([1, 2, 3]), "3 labels for 2 rows"),
+        (torch.tensor([1, 2, 3]), "label has 3 rows, and there are 2 rows of x_t"),
         (torch.tensor([1, 10]), r"labels must lie in 0\.\.9"),
         (torch.tensor([-1, 1]), r"labels must lie in 0\.\.9"),
     ],

@@ -5,7 +5,7 @@ import os
 import random
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -13,14 +13,18 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import traitlets
-from diffusion_lessons.training.losses import random_times, vae_loss
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 import diffusion_lessons as d
 from diffusion_lessons import cli
+from diffusion_lessons.cli import drawing, machine, tables, training
 from diffusion_lessons.course import quiz
+from diffusion_lessons.math.losses import random_times, vae_loss
+from diffusion_lessons.math.schedule import schedule_from
+from diffusion_lessons.measuring import evaluation
+from diffusion_lessons.measuring.drawing import draw, draw_batches
 from diffusion_lessons.measuring.tables import shipped_table
 from diffusion_lessons.networks import checkpoints
 from diffusion_lessons.networks.classifier import Classifier, NoisyClassifier
@@ -79,6 +83,7 @@ NUMBER: list[Any] = ["0.5", None, True, math.nan, 3j, [0.5], torch.ones(2)]
 FINITE = [*NUMBER, math.inf, -math.inf]
 POSITIVE = [*FINITE, 0, -1.0]
 SHARE = [*FINITE, -0.1, 1.1]
+NO_STEPS = [torch.ones(4), torch.ones(1).long(), torch.tensor(3), 0 * T, -T, 11 * T]
 
 
 class Case(NamedTuple):
@@ -105,10 +110,8 @@ def through(make: Callable[..., Any], *inputs: Any) -> Callable[..., Any]:
 
 
 def trained(**given: Any) -> Any:
-    loss = partial(d.noise_prediction_loss, schedule=SCHEDULE)
-    return next(
-        d.train(MLP(3, 8, 1), lambda m, b, g: loss(m, b[0], generator=g), lambda i: (X,), **given)
-    )
+    model = d.DiffusionModel(MLP(3, 8, 1), SCHEDULE)
+    return next(d.train(model, lambda m, b, g: m.loss(b[0], g), lambda i: (X,), **given))
 
 
 def same_kind(x: Any) -> bool:
@@ -148,9 +151,40 @@ CASES = {
         {
             "alpha_bar": [
                 *("text", None, {}, 1.0, [], [1], [1, 1], [1, 0.5, math.nan], [1, -1], [0.9, 0.5]),
-                *([1, "a"], torch.tensor([1, 0.5 + 1j]), torch.ones(2, device="meta"), [1, 0]),
+                *([1, "a"], torch.tensor([1, 0.5 + 1j]), torch.ones(2, device="meta")),
+                *([1, 0, 0], [1, 0, -0.1], [1, math.inf], [math.nan, 0.5]),
             ]
         },
+    ),
+    "NoiseSchedule, path": Case(
+        d.NoiseSchedule,
+        {"alpha": [1, 0.5, 0], "sigma": [0, 0.5, 1]},
+        {
+            "alpha": [
+                *("text", {}, 1.0, [], [1], [1, 0], [0.9, 0.5, 0], [1, 0.5, 1.1], [1, 1, 2]),
+                *([1, 0.5, -0.1], [1, math.nan, 0], [1, 0.5, "a"], torch.tensor([1, 0.5, 1j])),
+            ],
+            "sigma": [
+                *("text", None, {}, 1.0, [], [0], [0, 1], [0.1, 0.5, 1], [0, 0, 1]),
+                *([0, -0.5, 1], [0, math.nan, 1], [0, 0.5, "a"]),
+            ],
+        },
+    ),
+    "schedule_from": Case(
+        schedule_from,
+        {"config": SCHEDULE.config},
+        {
+            "config": [
+                *("linear", None, 3, [], {}, {"kind": "spiral"}, {"kind": 3}, {"alpha": [1, 0]}),
+                *({"kind": "linear", "speed": 3}, {"kind": "zero terminal"}),
+                {"kind": "linear", "alpha_bar": [1, 0.5]},
+            ]
+        },
+        {"config": "describe"},
+    ),
+    "straight_schedule": Case(d.straight_schedule, {"T": 10}, {"T": HUGE_COUNT}),
+    "zero_terminal": Case(
+        d.zero_terminal, {"schedule": SCHEDULE}, {"schedule": [d.vp_schedule(1)]}
     ),
     "schedule.at": Case(SCHEDULE.at, {"t": 3, "like": X}, {"t": TIME, "like": NO_TENSOR}),
     "schedule.times": Case(
@@ -351,8 +385,8 @@ CASES = {
         {"steps": 1},
         {
             "steps": COUNT,
-            "warmup": [*WHOLE, None],
-            "ema": [*NUMBER, 1.0, -1.0],
+            "warmup": WHOLE,
+            "ema": [*(v for v in NUMBER if v is not None), 1.0, -1.0],
             "seed": [*WHOLE, None, 10**30],
             "save_every": COUNT,
         },
@@ -415,7 +449,89 @@ CASES = {
     "NoisyClassifier.forward": Case(
         NoisyClassifier(8, channels=4).forward,
         {"x_t": PICTURES, "t": T},
-        {"x_t": GREYS, "t": TIMES},
+        {"x_t": GREYS, "t": [*TIMES, *NO_STEPS[:3], 0 * T, -T, 101 * T]},
+        {"x_t": "t"},
+    ),
+    "DiffusionModel": Case(
+        d.DiffusionModel,
+        {"network": UNET, "schedule": SCHEDULE, "prediction": d.V},
+        {
+            "network": [None, "UNet", 3, lambda x, t: x],
+            "schedule": ["linear", 3, [1, 0.5], SCHEDULE.config],
+            "prediction": ["v", None, 3],
+        },
+    ),
+    "DiffusionModel, noise": Case(
+        d.DiffusionModel,
+        {"network": UNET, "schedule": SCHEDULE},
+        {"schedule": [d.straight_schedule(10), d.zero_terminal(SCHEDULE)]},
+        {"schedule": "Schedule"},
+    ),
+    "DiffusionModel.forward": Case(
+        d.DiffusionModel(UNET, SCHEDULE).forward,
+        {"x_t": PICTURES, "t": T, "label": LABELS},
+        {"x_t": GREYS, "t": [*TIMES, *NO_STEPS], "label": CLASSES[:3] + CLASSES[4:]},
+        {"x_t": "t|label", "t": "label"},
+    ),
+    "DiffusionModel.denoiser": Case(
+        through(d.DiffusionModel(UNET, SCHEDULE).denoiser, PICTURES, 5),
+        {"label": LABELS, "clip": 1.0},
+        {"label": CLASSES, "clip": [v for v in POSITIVE if v is not None]},
+    ),
+    "DiffusionModel.loss": Case(
+        d.DiffusionModel(UNET, SCHEDULE).loss,
+        {"x_0": PICTURES, "label": LABELS},
+        {
+            "x_0": [v for v in GREYS if not isinstance(v, Tensor) or v.numel()],
+            "label": CLASSES,
+            "drop_label": SHARE,
+        },
+        {"x_0": "x_t|label"},
+    ),
+    "DrawSettings": Case(
+        d.DrawSettings,
+        {},
+        {
+            "steps": [v for v in COUNT if v is not None],
+            "eta": [v for v in SHARE if v is not None],
+            "sampler": ["ddmp", "", 3, ["ddim"]],
+            "spacing": ["cubic", "", None, 3, d.quadratic],
+            "guidance": ["force", "", None, 3],
+            "scale": NUMBER,
+        },
+    ),
+    "draw": Case(
+        draw,
+        {
+            "model": d.DiffusionModel(UNET, SCHEDULE),
+            "labels": LABELS,
+            "settings": d.DrawSettings(2),
+            "numbers": LABELS,
+        },
+        {
+            "model": [None, "digits-ddpm", UNET, lambda x, t: x],
+            "labels": [*CLASSES, None, 0, -1, torch.ones(0).long(), torch.tensor(3)],
+            "settings": [None, 20, "ddim", {}, d.DrawSettings(11)],
+            "seed": SEED,
+            "numbers": [*NO_INTEGERS, torch.ones(3).long(), torch.ones(1).long(), 3],
+        },
+        {"model": "draws no pictures", "labels": "numbers", "settings": "steps"},
+    ),
+    "evaluate": Case(
+        evaluation.evaluate,
+        {
+            "model": d.DiffusionModel(UNet(channels=8, blocks=1)),
+            "settings": d.DrawSettings(1),
+            "count": 10,
+            "progress": False,
+        },
+        {
+            "model": [None, UNET, d.DiffusionModel(UNET, SCHEDULE), Classifier(channels=4)],
+            "settings": [None, 20, d.DrawSettings(1001)],
+            "count": [v for v in [*COUNT, 1, HUGE] if not isinstance(v, list)],
+            "seed": [v for v in SEED if not isinstance(v, list)],
+        },
+        {"model": "only networks for digits", "settings": "steps"},
     ),
     "Generator.forward": Case(
         GENERATOR.forward,
@@ -650,7 +766,7 @@ def test_any_two_tensors_are_taken_or_refused_with_words(
 
 NETWORKS = ["digits-ddpm", "digits-vae", "digits-gan", "digits-classifier", "moons-ddpm"]
 FIRST = {
-    "train": [*cli.RECIPES, "nothing"],
+    "train": [*training.RECIPES, "nothing"],
     "sample": [*NETWORKS, "gone.safetensors", "", "x" * 300, "\0.safetensors"],
     "evaluate": [*NETWORKS, "digits-noisy-classifier", "gone.safetensors", "digits-ddpm.json"],
     "ablate": ["unet", "ddgan", "x"],
@@ -663,10 +779,12 @@ OPTIONS = [
     *("--steps", "--eta", "--seed", "--scale", "--spacing", "--guidance", "--samples", "--each"),
     *("--out", "--start", "--write", "--divide", "--seeds", "--variants", "--methods", "--labels"),
     *("--folder", "--port", "--help", "--version", "--compile", "--", "-x"),
+    *("--sampler", "--predict", "--schedule", "--set"),
 ]
 VALUES = [
     *("0", "1", "2", "4", "-1", "2.5", "nan", "inf", "1e9", "9" * 30, "99999999", "x", ""),
     *("none", "classifier", "classifier-free", "truncation", "quadratic", "uniform", "GAN"),
+    *("heun", "dpm++", "ddpm", "v", "velocity", "noise", "straight", "cosine", "T=2", "lr=x"),
     *("/dev/null/x", "/", "gone/x.jsonl", "digits-ddpm", "\0", "\u00e9", "x" * 300),
 ]
 
@@ -690,27 +808,30 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         yield from ()
 
     monkeypatch.chdir(tmp_path)
-    for name in ("ablate", "ablate_gan", "trilemma", "evaluate_all"):
-        monkeypatch.setattr(cli, name, nothing)
+    for name in ("ablate", "ablate_gan", "trilemma"):
+        monkeypatch.setattr(tables, name, nothing)
+    monkeypatch.setattr(drawing, "evaluate_all", nothing)
     for name in ("evaluate", "evaluate_classifier", "evaluate_noisy_classifier", "evaluate_points"):
-        monkeypatch.setattr(cli, name, lambda *_, **__: {})
-    monkeypatch.setattr(cli, "_lab", lambda options: None)
-    monkeypatch.setattr(cli, "_doctor", lambda options: None)
+        monkeypatch.setattr(evaluation, name, lambda *_, **__: {})
+    monkeypatch.setattr(machine, "run_lab", lambda options: None)
+    monkeypatch.setattr(machine, "run_doctor", lambda options: None)
     monkeypatch.setattr(checkpoints, "write_card", lambda *_: None)
-    real = cli.draw
 
-    def draw(model: Any, labels: Tensor, *how: Any) -> list[Tensor]:
-        real(model, labels, *how)  # refuses what it must; nothing is drawn yet
-        return [torch.zeros(min(len(labels), 100), 1, 28, 28)]
+    def blank(model: Any, labels: Tensor | int, *settings: Any) -> Tensor:
+        draw_batches(model, labels, *settings)  # refuses what it must; nothing is drawn yet
+        return torch.zeros(10, *model.shape)
 
-    monkeypatch.setattr(cli, "draw", draw)
+    monkeypatch.setattr(drawing, "draw", blank)
 
-    def recipe(**options: Any) -> Iterator[Any]:
-        seed, checkpoint = options["seed"], options["checkpoint"]
-        yield trained(steps=1, seed=seed, checkpoint=checkpoint)
+    def shortened(recipe: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(recipe)  # so that it takes what the recipe takes
+        def run(options: d.TrainOptions, **_: Any) -> Iterator[Any]:
+            yield trained(steps=1, seed=options.seed, checkpoint=options.checkpoint)
 
-    for name in cli.RECIPES:
-        monkeypatch.setitem(cli.RECIPES, name, recipe)
+        return run
+
+    for name, recipe in training.RECIPES.items():
+        monkeypatch.setitem(training.RECIPES, name, shortened(recipe))
 
 
 @pytest.mark.usefixtures("quick")

@@ -7,11 +7,12 @@ import pytest
 import torch
 import traitlets
 
-from diffusion_lessons import cli, linear_schedule, load_pretrained
+from diffusion_lessons import cli, load_pretrained
 from diffusion_lessons.files import create_json_lines, read_json_lines
-from diffusion_lessons.measuring.evaluation import draw, evaluate
+from diffusion_lessons.measuring.drawing import draw
+from diffusion_lessons.measuring.evaluation import evaluate
 from diffusion_lessons.measuring.tables import shipped_table
-from diffusion_lessons.measuring.trilemma import METHODS, pictures, trilemma
+from diffusion_lessons.measuring.trilemma import METHODS, pictures, solver_methods, trilemma
 from diffusion_lessons.networks.cards import pretrained_path, read_card
 
 pytest.importorskip("anywidget")
@@ -41,15 +42,24 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 def test_a_row_is_what_evaluate_finds(rows: list[dict[str, Any]]) -> None:
-    row, how = rows[1], METHODS[FEW[1]].how
+    row, settings = rows[1], METHODS[FEW[1]].settings
     model: Any = load_pretrained("digits-ddpm")
-    found = evaluate(model, linear_schedule(), 20, seed=1, progress=False, **how)
+    found = evaluate(model, settings, 20, seed=1, progress=False)
     for name in ("frechet_distance", "precision", "recall", "class_accuracy", "floor"):
         assert row[name] == found[name], name
     assert (row["samples"], row["network_calls"], row["network"]) == (20, 5, "digits-ddpm")
     labels = torch.arange(10).repeat_interleave(3)
-    shown = torch.cat(list(draw(model, labels, linear_schedule(), seed=1, **how)))
+    shown = draw(model, labels, settings, seed=1)
     torch.testing.assert_close(pictures(row), shown.clamp(-1, 1), rtol=0, atol=1 / 255 + 1e-6)
+
+
+def test_another_sampler_is_measured_for_whom_asks(tmp_path: Path) -> None:
+    out = tmp_path / "table.jsonl"
+    names = list(solver_methods(["heun"]))
+    assert names == ["heun, 5 steps", "heun, 10 steps", "heun, 20 steps"]
+    (row,) = trilemma(out, names[:1], divide=500)
+    assert (row["sampler"], row["steps"], row["network_calls"]) == ("heun", 5, 9)
+    assert list(trilemma(out, names[:1], divide=500)) == []
 
 
 def test_an_unknown_method_is_refused(tmp_path: Path) -> None:

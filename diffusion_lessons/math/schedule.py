@@ -235,7 +235,7 @@ def schedule_from(config: Mapping[str, Any]) -> NoiseSchedule:
 
     Raises ValueError for a description that makes no schedule.
     """
-    match dict(config):
+    match config:
         case {"kind": "zero terminal", "of": inner, **rest} if not rest:
             return zero_terminal(schedule_from(inner))
         case {"kind": str(kind), **rest} if kind in SCHEDULES:
@@ -245,4 +245,4 @@ def schedule_from(config: Mapping[str, Any]) -> NoiseSchedule:
             return NoiseSchedule(alpha_bar)
         case {"alpha": alpha, "sigma": sigma, **rest} if not rest:
             return NoiseSchedule(alpha=alpha, sigma=sigma)
-    raise ValueError(f"no schedule is described by {dict(config)}")
+    raise ValueError(f"no schedule is described by {config!r}")

@@ -46,24 +46,31 @@ def draw_batches(
     TypeError for what draws nothing, and ValueError for settings or labels that the network cannot
     take.
     """
-    if not isinstance(model, Drawer):
-        raise TypeError(f"a {type(model).__name__} draws no pictures")
-    settings = model.settled(settings)
+    settings = settled(model, settings)
     count = _count(model, labels)
     checks.whole("seed", seed, 0, 2**63 - 1)
     numbers = torch.arange(count) if numbers is None else numbers
+    checks.rows("numbers", numbers, count)
     checks.length("labels", count, len(numbers), "numbers")
     return _drawn(model, labels, settings, seed, numbers, compute or fastest(), batch_size)
 
 
+def settled(model: Drawer, settings: DrawSettings) -> DrawSettings:
+    """The settings, filled up with what is usual for the network. Raises as `draw_batches`."""
+    if not isinstance(model, Drawer):
+        raise TypeError(f"a {type(model).__name__} draws no pictures")
+    checks.instance("settings", settings, DrawSettings)
+    return model.settled(settings)
+
+
 def _count(model: Drawer, labels: Tensor | int) -> int:
-    if not isinstance(labels, Tensor):
-        checks.whole("the number of pictures", labels, 1)
-        return labels
-    if not model.classes:
-        raise ValueError("this network knows no classes: give a number of pictures, not labels")
-    checks.rows("labels", labels, len(labels), model.classes)
-    return len(labels)
+    if isinstance(labels, Tensor):
+        if not model.classes:
+            raise ValueError("this network knows no classes: give a number of pictures, not labels")
+        checks.rows("labels", labels, labels.numel(), model.classes)
+    count = len(labels) if isinstance(labels, Tensor) else labels
+    checks.whole("the number of labels or pictures", count, 1)
+    return count
 
 
 def _drawn(

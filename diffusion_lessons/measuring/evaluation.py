@@ -18,7 +18,7 @@ from ..networks.classifier import Classifier, NoisyClassifier
 from ..networks.compute import Compute
 from ..networks.drawing import Drawer, DrawSettings
 from ..networks.processes import processes
-from .drawing import USUAL, draw_batches
+from .drawing import USUAL, draw_batches, settled
 from .judge import CLASSES, FEW, SHAPE, judged, reference
 from .metrics import class_accuracy, frechet_distance
 from .tables import Row, Table
@@ -42,7 +42,7 @@ def evaluate(
     """
     if not isinstance(model, Drawer) or model.shape != SHAPE or model.classes not in (0, CLASSES):
         raise ValueError("only networks for digits can be measured: the judge knows nothing else")
-    settings = model.settled(settings)
+    settings = settled(model, settings)
     real = reference(count, seed)
     labels = real.labels if model.classes else count
     start = time.perf_counter()
@@ -112,8 +112,7 @@ def evaluate_all(
     """
     head = {**(about or {}), "seed": seed, "random_numbers": BY_ROW}
     table = Table(out, head, _key)
-    settled = [model.settled(each) for each in settings]
-    for each in settled:
+    for each in [settled(model, each) for each in settings]:
         if _key({"samples": count, **described(each)}) in table:
             continue
         row = evaluate(model, each, count, seed)
@@ -202,7 +201,8 @@ def evaluate_points(
     share of samples within 0.1 of one of 20,000 real points.
     """
     checks.whole("count", count, 2, 10**6)
-    settings = model.settled(settings)
+    checks.whole("seed", seed, 0, 2**63 - 1)
+    settings = settled(model, settings)
     generator = torch.Generator().manual_seed(seed)
     real, more = moons(count, generator)[0], moons(20_000, generator)[0]
     compute = Compute(torch.device("cpu"))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .. import checks
 from ..data import digits, to_unit
 from ..networks.checkpoints import load_pretrained
 from ..networks.compute import best_device, fastest
@@ -66,8 +67,8 @@ def reference(count: int, seed: int = 0) -> Reference:
     Raises ValueError unless count is in 2..10,000.
     """
     test, train = digits(train=False), digits()
-    if not 2 <= count <= len(test.labels):
-        raise ValueError(f"count must lie in 2..{len(test.labels)}, got {count}")
+    checks.whole("count", count, 2, len(test.labels))
+    checks.whole("seed", seed, 0, 2**63 - 1)
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(test.labels), generator=generator)[:count]
     real, labels = features(to_unit(test.images[rows])), test.labels[rows]

@@ -51,7 +51,8 @@ def loaded(path: Path | str, make: Callable[[Card], Network]) -> Network:
 
 def _made(path: Path, make: Callable[[Card], Network], card: Card) -> Network:
     try:
-        return make(card)
+        with torch.random.fork_rng(devices=[]):  # leave the caller's random numbers alone
+            return make(card)
     except (ValueError, TypeError, KeyError) as error:
         raise UnknownNetwork(
             f"{path} describes no network that this version can make: {error}. If a newer version "

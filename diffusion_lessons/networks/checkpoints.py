@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch import nn
 
+from .. import checks
 from ..files import aside
 from .cards import Card, loaded, pretrained_path, write_card
 from .classifier import Classifier, NoisyClassifier
@@ -71,8 +72,7 @@ def load(path: Path | str) -> nn.Module:
 def made_of(card: Card) -> nn.Module:
     """The network that a card describes, with fresh weights. ValueError for what is unknown."""
     kind = card["network"]
-    if kind not in KINDS:
-        raise ValueError(f"its network {kind!r} is none that this version knows")
+    checks.one_of("its network", kind, KINDS)
     return KINDS[kind](card)
 
 

@@ -41,8 +41,11 @@ class DiffusionModel(nn.Module):
         prediction: Prediction = NOISE,
     ) -> None:
         super().__init__()
+        checks.instance("network", network, nn.Module)
+        checks.instance("prediction", prediction, Prediction)
         self.network, self.prediction = network, prediction
         self.schedule = linear_schedule() if schedule is None else schedule
+        checks.instance("schedule", self.schedule, NoiseSchedule)
         alpha_T, sigma_T = self.schedule.alpha[-1:], self.schedule.sigma[-1:]
         a, b = prediction.mixture(alpha_T, sigma_T)
         checks.above_zero(
@@ -68,6 +71,7 @@ class DiffusionModel(nn.Module):
         return 1.0 if len(self.shape) == 3 else None
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        checks.batch(x_t=x_t)
         checks.network_times(t, len(x_t), self.schedule.T)
         answer: Tensor = self.network(x_t, t) if label is None else self.network(x_t, t, label)
         return answer

@@ -4,6 +4,7 @@ A `Drawer` says the shape of what it draws, which classes it knows and which set
 ``draw`` makes one batch. A U-Net in a `DiffusionModel`, a VAE and a GAN are drawers alike.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -53,7 +54,7 @@ class DrawSettings:
             checks.whole("steps", self.steps, 1)
         if self.eta is not None:
             checks.share("eta", self.eta)
-        checks.real("scale", self.scale)
+        checks.within("scale", self.scale, -math.inf, math.inf)
         if self.sampler is not None:
             checks.one_of("sampler", self.sampler, SAMPLERS)
         checks.one_of("spacing", self.spacing, SPACINGS)

@@ -1,0 +1,205 @@
+"""A diffusion model is a network, what it predicts and its schedule: all three, or none."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diffusion_lessons import (
+    NOISE,
+    PREDICTIONS,
+    SAMPLERS,
+    VELOCITY,
+    X0,
+    DiffusionModel,
+    DrawSettings,
+    GaussianMixture,
+    NoiseSchedule,
+    Prediction,
+    V,
+    cosine_schedule,
+    digits,
+    linear_schedule,
+    load_pretrained,
+    prediction_loss,
+    straight_schedule,
+    to_unit,
+    vp_schedule,
+    zero_terminal,
+)
+from diffusion_lessons.measuring.drawing import draw
+from diffusion_lessons.networks.compute import Compute, Fast, fast
+from diffusion_lessons.networks.drawing import Drawer
+from diffusion_lessons.networks.mlp import MLP
+from diffusion_lessons.networks.unet import UNet
+
+FLOAT32 = Compute(torch.device("cpu"))
+MIXTURE = GaussianMixture(
+    torch.tensor([[-1.0, 0.5], [0.8, -0.4]]), torch.tensor([0.2, 0.3]), torch.tensor([0.6, 0.4])
+)
+SCHEDULES = {
+    "linear": linear_schedule(),
+    "cosine": cosine_schedule(),
+    "vp": vp_schedule(1000),
+    "straight": straight_schedule(),
+    "zero terminal": zero_terminal(linear_schedule()),
+}
+
+
+class Exact(nn.Module):
+    """A network that knows the mixture, and answers in the words of its prediction."""
+
+    shape = (2,)
+
+    def __init__(self, schedule: NoiseSchedule, prediction: Prediction) -> None:
+        super().__init__()
+        self.schedule, self.prediction = schedule, prediction
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        x_0 = MIXTURE.denoise(x_t, t, self.schedule)
+        return self.prediction.from_x0(x_0, x_t, t, self.schedule)
+
+
+def small_unet(**options: Any) -> UNet:
+    torch.manual_seed(0)
+    sizes = {"size": 8, "channels": 8, "blocks": 1, "attention_resolutions": (), "heads": 2}
+    return UNet(**sizes | options).eval()
+
+
+# What it is
+
+
+def test_without_more_it_is_ddpms_noise_under_the_linear_schedule():
+    model = DiffusionModel(small_unet())
+    assert model.prediction is NOISE
+    assert model.schedule.same_as(linear_schedule())
+    assert isinstance(model, Drawer)
+    assert (model.shape, model.classes, model.limit) == ((1, 8, 8), 10, 1.0)
+    points = DiffusionModel(MLP(width=16))
+    assert (points.shape, points.classes, points.limit) == ((2,), 0, None)
+
+
+def test_called_it_is_its_network():
+    model = DiffusionModel(small_unet(), cosine_schedule(), V)
+    x_t, t, label = torch.randn(3, 1, 8, 8), torch.tensor([1, 40, 1000]), torch.tensor([0, 9, 10])
+    torch.testing.assert_close(model(x_t, t, label), model.network(x_t, t, label), rtol=0, atol=0)
+    torch.testing.assert_close(model(x_t, t), model.network(x_t, t), rtol=0, atol=0)
+
+
+def test_its_weights_carry_the_networks_own_names():
+    model = DiffusionModel(small_unet())
+    assert model.state_dict().keys() == model.network.state_dict().keys()
+    twin = DiffusionModel(UNet(**model.network.config))
+    twin.load_state_dict(model.state_dict())
+    assert all(
+        torch.equal(a, b) for a, b in zip(twin.parameters(), model.parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("prediction", [X0, V, VELOCITY], ids=lambda prediction: prediction.name)
+def test_a_schedule_that_leaves_nothing_of_x_0_suits_all_predictions_but_noise(
+    prediction: Prediction,
+):
+    for schedule in (straight_schedule(10), zero_terminal(linear_schedule(10))):
+        assert DiffusionModel(MLP(width=16), schedule, prediction).schedule is schedule
+        with pytest.raises(ValueError, match="predicted noise; predict x0, v or velocity"):
+            DiffusionModel(MLP(width=16), schedule, NOISE)
+
+
+def test_a_faster_network_changes_nothing_else():
+    model = DiffusionModel(small_unet(), cosine_schedule(), V)
+    faster = fast(model, FLOAT32)
+    assert isinstance(faster.network, Fast)
+    assert isinstance(model.network, UNet)  # the model that was given is as it was
+    assert (faster.prediction, faster.schedule) == (model.prediction, model.schedule)
+    x_t, t = torch.randn(2, 1, 8, 8), torch.tensor([1, 1000])
+    torch.testing.assert_close(faster(x_t, t), model(x_t, t))
+
+
+# Its times
+
+
+@pytest.mark.parametrize("name", ["digits-ddpm", "moons-ddpm", "digits-noisy-classifier"])
+@pytest.mark.parametrize(
+    "t",
+    [
+        torch.ones(4),
+        torch.ones(4).bool(),
+        torch.ones(1).long(),
+        torch.tensor(1),
+        torch.ones(4, 1).long(),
+        torch.tensor([0, 1, 2, 3]),
+        torch.tensor([1, 2, 3, 1001]),
+        torch.tensor([1, 2, -1, 3]),
+        torch.full((4,), 5000),
+    ],
+    ids=lambda t: str(t.tolist()),
+)
+def test_a_time_that_is_none_of_its_schedule_is_refused(name: str, t: Tensor):
+    model = load_pretrained(name)
+    x_t = torch.zeros(4, 2) if name == "moons-ddpm" else torch.zeros(4, 1, 28, 28)
+    with pytest.raises((TypeError, ValueError), match=r"t must .*1\.\.1000"):
+        model(x_t, t)
+
+
+@pytest.mark.parametrize("t", [5, 5.0, None, [5, 5]])
+def test_a_time_that_is_no_tensor_is_refused(t: Any):
+    with pytest.raises(TypeError, match="t must be a tensor"):
+        DiffusionModel(MLP(width=16))(torch.zeros(2, 2), t)
+
+
+def test_the_first_and_the_last_step_are_times():
+    model = DiffusionModel(MLP(width=16), cosine_schedule(50))
+    assert model(torch.zeros(2, 2), torch.tensor([1, 50])).shape == (2, 2)
+    with pytest.raises(ValueError, match=r"1\.\.50, the steps of the schedule, got 1 to 51"):
+        model(torch.zeros(2, 2), torch.tensor([1, 51]))
+
+
+# What it is for
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("prediction", PREDICTIONS.values(), ids=PREDICTIONS)
+def test_whatever_the_exact_network_predicts_its_denoiser_is_the_exact_one(
+    prediction: Prediction, schedule: NoiseSchedule
+):
+    if prediction is NOISE and schedule.alpha[-1] == 0:
+        return  # there is none
+    model = DiffusionModel(Exact(schedule, prediction), schedule, prediction)
+    x_t = torch.randn(40, 2, generator=torch.Generator().manual_seed(0)).double()
+    for t in (1, 10, 500, 999, 1000):
+        exact = MIXTURE.denoise(x_t, t, schedule)
+        torch.testing.assert_close(model.denoiser()(x_t, t), exact, rtol=1e-6, atol=1e-6)
+        clipped = model.denoiser(clip=0.5)(x_t, t)
+        torch.testing.assert_close(clipped, exact.clamp(-0.5, 0.5), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_what_is_drawn_does_not_hang_on_what_is_predicted(schedule: NoiseSchedule, sampler: str):
+    settings = DrawSettings(200, sampler=sampler)
+    drawn = {}
+    for prediction in PREDICTIONS.values():
+        if prediction is not NOISE or schedule.alpha[-1] > 0:
+            model = DiffusionModel(Exact(schedule, prediction), schedule, prediction)
+            drawn[prediction.name] = draw(model, 50, settings, compute=FLOAT32)
+    for points in drawn.values():
+        torch.testing.assert_close(points, drawn["x0"], rtol=0, atol=5e-3)
+    distance = torch.cdist(drawn["x0"], MIXTURE.means).amin(1)
+    assert distance.mean() < 0.6  # they have arrived
+    assert drawn["x0"].std() > 0.3  # and not at one place
+
+
+def test_its_loss_is_that_of_its_own_prediction_under_its_own_schedule():
+    x_0, label = to_unit(digits(train=False).images[:8, :, 10:18, 10:18]), torch.arange(8)
+    model = DiffusionModel(small_unet(), cosine_schedule(), V)
+
+    def generator() -> torch.Generator:
+        return torch.Generator().manual_seed(3)
+
+    loss = model.loss(x_0, generator(), label, drop_label=0.5)
+    own = prediction_loss(model.network, x_0, cosine_schedule(), V, generator(), label, 0.5)
+    torch.testing.assert_close(loss, own, rtol=0, atol=0)
+    other = prediction_loss(model.network, x_0, linear_schedule(), NOISE, generator(), label, 0.5)
+    assert abs(loss - other) > 1e-3

@@ -1,0 +1,265 @@
+"""Drawing: a picture belongs to its seed and its number, and no network is asked what it cannot."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from matplotlib.image import imread
+from torch import Tensor, nn
+
+from diffusion_lessons import (
+    DiffusionModel,
+    DrawSettings,
+    cli,
+    cosine_schedule,
+    linear_schedule,
+    load_pretrained,
+)
+from diffusion_lessons.measuring import drawing
+from diffusion_lessons.measuring.drawing import draw, draw_batches
+from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.networks.classifier import Classifier
+from diffusion_lessons.networks.compute import Compute
+from diffusion_lessons.networks.mlp import MLP
+from diffusion_lessons.networks.unet import UNet
+
+FLOAT32 = Compute(torch.device("cpu"))
+CLOSE = {"rtol": 0, "atol": 1e-4}
+
+EACH_WAY = [
+    ("digits-ddpm", DrawSettings(6)),
+    ("digits-ddpm", DrawSettings(6, 1.0)),
+    ("digits-ddpm", DrawSettings(6, sampler="ddpm")),
+    ("digits-ddpm", DrawSettings(6, sampler="heun")),
+    ("digits-ddpm", DrawSettings(6, sampler="dpm++")),
+    ("digits-ddpm", DrawSettings(6, 1.0, guidance="classifier-free", scale=2.0)),
+    ("digits-ddpm", DrawSettings(6, 1.0, guidance="label+classifier", scale=2.0)),
+    ("digits-ddgan", DrawSettings()),
+    ("digits-vae", DrawSettings()),
+    ("digits-vae", DrawSettings(guidance="truncation", scale=0.5)),
+    ("moons-ddpm", DrawSettings(6, 1.0)),
+]
+
+
+def in_short(value: object) -> str:
+    if not isinstance(value, DrawSettings):
+        return str(value)
+    return f"{value.sampler or 'usual'}-{value.eta or 0:g}-{value.guidance}"
+
+
+@pytest.fixture
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command draws in float32, in which rounding cannot be seen."""
+    monkeypatch.setattr(drawing, "fastest", lambda: FLOAT32)
+
+
+@pytest.fixture
+def without_classes(tmp_path: Path) -> Path:
+    """A network for digits that knows no classes, saved."""
+    torch.manual_seed(0)
+    path = tmp_path / "any.safetensors"
+    checkpoints.save(path, DiffusionModel(UNet(channels=8, blocks=1, classes=0)))
+    return path
+
+
+# A picture belongs to its seed and its number
+
+
+@pytest.mark.parametrize(("name", "settings"), EACH_WAY, ids=in_short)
+def test_a_picture_belongs_to_its_seed_and_its_number_alone(name: str, settings: DrawSettings):
+    model: Any = load_pretrained(name)
+    numbers = torch.arange(10)
+    labels: Any = numbers if model.classes else 10
+
+    def some(rows: list[int], seed: int = 5) -> Tensor:
+        wanted = labels[rows] if model.classes else len(rows)
+        return draw(model, wanted, settings, seed, numbers[rows], FLOAT32)
+
+    alone = some([7])
+    torch.testing.assert_close(some([3, 7, 9])[1:2], alone, **CLOSE)
+    torch.testing.assert_close(some([7, 0])[:1], alone, **CLOSE)
+    parts = list(draw_batches(model, labels, settings, 5, compute=FLOAT32, batch_size=4))
+    assert [len(part.x) for part in parts] == [4, 4, 2]
+    torch.testing.assert_close(parts[1].x[3:], alone, **CLOSE)
+    other_seed, again = some([7], seed=6), some([7])
+    torch.testing.assert_close(again, alone, rtol=0, atol=0)
+    assert (other_seed - alone).abs().mean() > 0.02
+
+
+@pytest.mark.parametrize(("name", "settings"), EACH_WAY, ids=in_short)
+def test_another_number_is_another_picture(name: str, settings: DrawSettings):
+    model: Any = load_pretrained(name)
+    labels = torch.tensor([4, 4]) if model.classes else 2
+    one, other = draw(model, labels, settings, numbers=torch.tensor([7, 8]), compute=FLOAT32)
+    assert (one - other).abs().mean() > 0.02
+
+
+def test_numbers_may_be_as_large_as_integers_are():
+    model = DiffusionModel(MLP(width=16))
+    numbers = torch.tensor([0, 2**32, 2**62])
+    drawn = draw(model, 3, DrawSettings(2), numbers=numbers, compute=FLOAT32)
+    assert torch.pdist(drawn).min() > 1e-3
+    last = draw(model, 1, DrawSettings(2), numbers=numbers[2:], compute=FLOAT32)
+    torch.testing.assert_close(last, drawn[2:], **CLOSE)
+
+
+def test_drawing_leaves_the_random_numbers_of_others_alone():
+    model = load_pretrained("digits-ddgan")
+    before = torch.random.get_rng_state()
+    draw(model, torch.tensor([1, 2]), compute=FLOAT32)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.usefixtures("in_float32")
+@pytest.mark.parametrize(
+    ("network", "settings"),
+    [
+        ("digits-ddpm", ["--steps", "5"]),
+        ("digits-ddpm", ["--steps", "5", "--eta", "1"]),
+        ("digits-ddgan", []),
+        ("digits-vae", []),
+    ],
+)
+def test_the_command_draws_the_same_3s_whatever_stands_beside_them(
+    network: str, settings: list[str], tmp_path: Path
+):
+    def rows(each: int, *labels: int) -> list[Tensor]:
+        out = tmp_path / "grid.png"
+        words = ["sample", network, *settings, "--out", str(out), "--each", str(each)]
+        assert cli.main([*words, "--labels", *map(str, labels)]) == 0
+        greys = torch.tensor(imread(out))[::2, ::2, 0]  # each pixel is two wide
+        return list(greys.split(28))
+
+    (threes,) = rows(2, 3)
+    assert threes.shape == (28, 2 * 28)
+    ones, beside, twos = rows(2, 1, 3, 2)
+    level = 1 / 255 + 1e-6
+    torch.testing.assert_close(beside, threes, rtol=0, atol=level)
+    (more,) = rows(3, 3)
+    torch.testing.assert_close(more[:, : 2 * 28], threes, rtol=0, atol=level)
+    assert (ones - twos).abs().mean() > 0.02
+
+
+# Networks without classes
+
+
+def test_a_network_without_classes_draws_a_number_of_pictures(without_classes: Path):
+    model = checkpoints.load(without_classes)
+    drawn = draw(model, 3, DrawSettings(2))
+    assert drawn.shape == (3, 1, 28, 28)
+    assert drawn.abs().max() <= 1
+    with pytest.raises(ValueError, match="knows no classes: give a number of pictures, not labels"):
+        draw(model, torch.tensor([1, 2]))
+    for guidance in ("classifier-free", "classifier", "label+classifier"):
+        with pytest.raises(ValueError, match="guid"):
+            draw(model, 3, DrawSettings(2, guidance=guidance))
+
+
+def test_the_command_draws_from_it_and_asks_for_no_labels(
+    without_classes: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = without_classes.with_suffix(".png")
+    words = ["sample", str(without_classes), "--steps", "2", "--each", "3", "--out", str(out)]
+    assert cli.main(words) == 0
+    assert imread(out).shape[:2] == (2 * 28, 3 * 2 * 28)
+    assert cli.main([*words, "--labels", "3"]) == 2
+    assert "--labels: this network knows no classes" in capsys.readouterr().err
+
+
+def test_a_network_with_classes_draws_any_of_them_unless_labels_are_given():
+    model = load_pretrained("digits-ddpm")
+    assert draw(model, 2, DrawSettings(2)).shape == (2, 1, 28, 28)
+
+
+def test_points_are_drawn_like_pictures_and_limited_by_nothing():
+    model = load_pretrained("moons-ddpm")
+    drawn = draw(model, 200, DrawSettings(20))
+    assert drawn.shape == (200, 2)
+    assert drawn.abs().max() > 1
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("digits-vae", {"steps": 2}, "a VAE draws in 1 step with eta 0, got 2 steps"),
+        ("digits-vae", {"eta": 0.5}, "a VAE draws in 1 step with eta 0, got .* eta 0.5"),
+        ("digits-vae", {"sampler": "heun"}, "sampler of a VAE, which has no walk, must be"),
+        ("digits-vae", {"spacing": "quadratic"}, "a VAE has no choice of spacing"),
+        (
+            "digits-vae",
+            {"guidance": "classifier-free"},
+            "guidance of a VAE must be one of none, tr",
+        ),
+        (
+            "digits-vae",
+            {"guidance": "truncation", "scale": 0},
+            "scale, the threshold of truncation",
+        ),
+        ("digits-ddgan", {"steps": 50}, "this Gan draws in 4 steps with eta 1, got 50 steps"),
+        ("digits-ddgan", {"eta": 0.0}, "this Gan draws in 4 steps with eta 1, got .* eta 0"),
+        ("digits-ddgan", {"sampler": "heun"}, "sampler of a Gan must be one of ddpm"),
+        ("digits-ddgan", {"spacing": "quadratic"}, "this Gan has no choice of spacing"),
+        ("digits-ddgan", {"guidance": "classifier-free"}, "guidance of a Gan must be one of none"),
+        ("digits-ddgan", {"guidance": "truncation"}, "guidance of a Gan must be one of none"),
+        ("moons-ddpm", {"guidance": "classifier"}, "by a classifier of digits, which this network"),
+        ("moons-ddpm", {"guidance": "classifier-free"}, "this network knows no classes"),
+        ("moons-ddpm", {"guidance": "truncation"}, "guidance of a diffusion model must be one of"),
+        ("moons-ddpm", {"steps": 1001}, r"steps must lie in 1\.\.1000, got 1001"),
+        ("digits-ddpm", {"steps": 1001}, r"steps must lie in 1\.\.1000, got 1001"),
+        (
+            "digits-ddpm",
+            {"sampler": "heun", "eta": 0.5},
+            "eta belongs to the sampler ddim, not to h",
+        ),
+        (
+            "digits-ddpm",
+            {"sampler": "ddpm", "eta": 0.0},
+            "eta belongs to the sampler ddim, not to d",
+        ),
+        ("digits-ddpm", {"guidance": "truncation"}, "guidance of a diffusion model must be one of"),
+    ],
+)
+def test_what_a_network_cannot_do_is_refused_before_anything_is_drawn(
+    name: str, settings: dict, message: str
+):
+    model: Any = load_pretrained(name)
+    labels = torch.tensor([1, 2]) if model.classes else 2
+    with pytest.raises(ValueError, match=message):
+        draw_batches(model, labels, DrawSettings(**settings))
+
+
+@pytest.mark.parametrize("guidance", ["classifier", "label+classifier"])
+@pytest.mark.parametrize(
+    "schedule", [cosine_schedule(), linear_schedule(beta_T=0.03), linear_schedule(500)], ids=repr
+)
+def test_a_classifier_guides_under_its_own_schedule_alone(guidance: str, schedule: Any):
+    model = DiffusionModel(UNet(channels=8, blocks=1), schedule)
+    settings = DrawSettings(2, guidance=guidance)
+    with pytest.raises(ValueError, match=r"was trained on pictures noised under .*linear, T=1000"):
+        draw(model, torch.tensor([1, 2]), settings)
+
+
+@pytest.mark.parametrize("guidance", ["classifier", "label+classifier"])
+def test_a_classifier_pushes_towards_a_label(guidance: str):
+    with pytest.raises(ValueError, match="a classifier pushes towards a class: give labels"):
+        draw(load_pretrained("digits-ddpm"), 2, DrawSettings(2, guidance=guidance))
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        (UNet(channels=8, blocks=1), "UNet"),
+        (MLP(width=16), "MLP"),
+        (Classifier(channels=4), "Classifier"),
+        (nn.Identity(), "Identity"),
+        (None, "NoneType"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_drawer_draws_nothing(model: Any, kind: str):
+    with pytest.raises(TypeError, match=f"a {kind} draws no pictures"):
+        draw(model, 3)
