@@ -7,10 +7,9 @@ into channels: the network works at half the resolution, where a processor has f
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -169,36 +168,9 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         rescale_residual: bool = False,
     ) -> None:
+        arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
-        checks.sizes(size=size, in_channels=in_channels, channels=channels, blocks=blocks)
-        checks.sizes(unshuffle=unshuffle, heads=heads)
-        if head_channels is not None:
-            checks.sizes(head_channels=head_channels)
-        checks.whole("classes", classes, 0, checks.LARGEST)
-        checks.share("dropout", dropout)
-        if not 1 <= len(multipliers) <= 8:
-            raise ValueError(f"multipliers must be 1 to 8 numbers, got {list(multipliers)}")
-        for multiplier in multipliers:
-            checks.whole("each of multipliers", multiplier, 1, 64)
-        self.config = {
-            "size": size,
-            "in_channels": in_channels,
-            "channels": channels,
-            "multipliers": list(multipliers),
-            "blocks": blocks,
-            "unshuffle": unshuffle,
-            "attention_resolutions": list(attention_resolutions),
-            "heads": heads,
-            "head_channels": head_channels,
-            "classes": classes,
-            "adaptive_norm": adaptive_norm,
-            "residual_resampling": residual_resampling,
-            "dropout": dropout,
-            "rescale_residual": rescale_residual,
-        }
-        shrink = unshuffle * 2 ** (len(multipliers) - 1)
-        if size % shrink:
-            raise ValueError(f"size {size} cannot be divided by {shrink} (unshuffle and levels)")
+        self.config = _checked(arguments)
         self.size, self.in_channels, self.classes = size, in_channels, classes
         self.shape = (in_channels, size, size)
         self.unshuffle = unshuffle
@@ -207,21 +179,7 @@ class UNet(nn.Module):
         self.label = nn.Embedding(classes + 1, features)
         widths = [channels * multiplier for multiplier in multipliers]
         self.input = nn.Conv2d(in_channels * unshuffle**2, widths[0], 3, padding=1)
-        make = _Maker(
-            features,
-            heads,
-            head_channels,
-            set(attention_resolutions),
-            partial(
-                ResBlock,
-                features=features,
-                adaptive_norm=adaptive_norm,
-                dropout=dropout,
-                rescale_residual=rescale_residual,
-            ),
-            residual_resampling,
-            rescale_residual,
-        )
+        make = _Maker(self.config, features)
         side = size // unshuffle
         self.down, skips = make.way_down(widths, blocks, side)
         self.middle = make.middle(widths[-1])
@@ -312,17 +270,41 @@ class Stage(nn.Module):
         return self.attention(h)
 
 
-@dataclass(frozen=True)
+def _checked(arguments: dict[str, Any]) -> dict[str, Any]:
+    """A U-Net's arguments as a card keeps them. ValueError for those that make no network."""
+    numbers = ("size", "in_channels", "channels", "blocks", "unshuffle", "heads")
+    checks.sizes(**{name: arguments[name] for name in numbers})
+    if arguments["head_channels"] is not None:
+        checks.sizes(head_channels=arguments["head_channels"])
+    checks.whole("classes", arguments["classes"], 0, checks.LARGEST)
+    checks.share("dropout", arguments["dropout"])
+    multipliers = list(arguments["multipliers"])
+    if not 1 <= len(multipliers) <= 8:
+        raise ValueError(f"multipliers must be 1 to 8 numbers, got {multipliers}")
+    for multiplier in multipliers:
+        checks.whole("each of multipliers", multiplier, 1, 64)
+    size, shrink = arguments["size"], arguments["unshuffle"] * 2 ** (len(multipliers) - 1)
+    if size % shrink:
+        raise ValueError(f"size {size} cannot be divided by {shrink} (unshuffle and levels)")
+    looks = list(arguments["attention_resolutions"])
+    return arguments | {"multipliers": multipliers, "attention_resolutions": looks}
+
+
 class _Maker:
     """Makes the stages of a `UNet` from what they have in common."""
 
-    features: int
-    heads: int
-    head_channels: int | None
-    attention_resolutions: set[int]
-    block: Callable[..., ResBlock]
-    residual_resampling: bool
-    rescale_residual: bool
+    def __init__(self, config: dict[str, Any], features: int) -> None:
+        self.heads, self.head_channels = config["heads"], config["head_channels"]
+        self.attention_resolutions = set(config["attention_resolutions"])
+        self.residual_resampling = config["residual_resampling"]
+        self.rescale_residual = config["rescale_residual"]
+        self.block = partial(
+            ResBlock,
+            features=features,
+            adaptive_norm=config["adaptive_norm"],
+            dropout=config["dropout"],
+            rescale_residual=config["rescale_residual"],
+        )
 
     def way_down(
         self, widths: list[int], blocks: int, side: int
