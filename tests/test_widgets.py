@@ -32,7 +32,6 @@ from diffusion_lessons.page.widgets import (
     ScheduleExplorer,
     TrajectoryPlayer,
 )
-from diffusion_lessons.page.widgets import _base as base
 from diffusion_lessons.page.widgets.trajectory import BUDGET
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -147,7 +146,7 @@ def test_style_is_kept_to_the_widgets() -> None:
 
 
 def test_python_and_css_agree_on_the_colours() -> None:
-    for colour in (palette.SIGNAL, palette.NOISE, palette.RESULT, base.LINE, base.SOFT):
+    for colour in (palette.SIGNAL, palette.NOISE, palette.RESULT, palette.LINE, palette.SOFT):
         assert colour in ForwardExplorer._css
 
 

@@ -12,8 +12,8 @@ pytest.importorskip("anywidget")
 from diffusion_lessons.math.gaussian import posterior
 from diffusion_lessons.math.schedule import vp_schedule
 from diffusion_lessons.networks.gan import Discriminator, Gan, Generator
+from diffusion_lessons.page.kit import ring
 from diffusion_lessons.page.widgets import DDGANStepper
-from diffusion_lessons.page.widgets._base import ring
 
 LABEL = torch.tensor([3, 7])
 GREY, COARSE = 1 / 255 + 1e-5, 1 / 23 + 1e-5  # half a level, twice

@@ -14,14 +14,13 @@ import torch
 import traitlets
 
 from diffusion_lessons import ddim_invert, ddim_step, linear_schedule, sample, slerp
+from diffusion_lessons.page.kit import noise_seed, ring, unpack_greys
 from diffusion_lessons.page.widgets import (
     GuidanceExplorer,
     InterpolationExplorer,
     StepsExplorer,
     TruncationExplorer,
 )
-from diffusion_lessons.page.widgets._base import ring, unpack_greys
-from diffusion_lessons.page.widgets._computed import noise_seed
 
 SCHEDULE = linear_schedule()
 CLEAN = torch.stack([ring(12), -ring(12)])  # data that are one of two pictures

@@ -28,7 +28,7 @@ def notebook(open_notebook: Any, lab_server: Any) -> Page:
     (root / "mix.py").write_text(python, "utf-8")
     (root / "mix.js").write_text(javascript, "utf-8")
     setup = (
-        "from diffusion_lessons.page.widgets._base import ring\nfrom mix import MixExplorer\n"
+        "from diffusion_lessons.page.kit import ring\nfrom mix import MixExplorer\n"
         "a, b = ring(), ring().transpose(1, 2)"
     )
     cells = [setup, f"widget = {show.strip()}\nwidget"]

@@ -17,7 +17,7 @@ from diffusion_lessons.math.exact import ring_mixture
 from diffusion_lessons.math.sampling import Step
 from diffusion_lessons.math.schedule import linear_schedule
 from diffusion_lessons.page.widgets import *
-from diffusion_lessons.page.widgets._base import ring
+from diffusion_lessons.page.kit import ring
 
 g = torch.Generator().manual_seed(3)
 schedule = linear_schedule()
@@ -129,7 +129,7 @@ def test_keys_and_mouse_repaint_and_python_hears(notebook: Page, name: str) -> N
 
 def test_forward_shows_the_picture_that_python_computes(notebook: Page) -> None:
     lab = notebook.lab
-    from diffusion_lessons.page.widgets._base import ring
+    from diffusion_lessons.page.kit import ring
 
     noise = torch.randn(28, 28, generator=torch.Generator().manual_seed(0))
     schedule = linear_schedule()

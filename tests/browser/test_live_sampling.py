@@ -9,7 +9,7 @@ SETUP = """
 import time, torch
 from diffusion_lessons.math.schedule import linear_schedule
 from diffusion_lessons.page.widgets import *
-from diffusion_lessons.page.widgets._base import ring
+from diffusion_lessons.page.kit import ring
 
 g = torch.Generator().manual_seed(3)
 schedule = linear_schedule()

@@ -21,7 +21,7 @@ pytest.importorskip("anywidget")
 from diffusion_lessons.course import quiz
 from diffusion_lessons.course.quiz.item import picture
 from diffusion_lessons.page import widgets
-from diffusion_lessons.page.widgets._base import ring
+from diffusion_lessons.page.kit import ring
 
 # A model as a published page has it: values and their changes, and nobody who answers.
 SHOW = """async ({ module, css, state }) => {

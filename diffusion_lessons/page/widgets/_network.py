@@ -10,7 +10,7 @@ from torch import Tensor
 from ... import checks
 from ...math.gaussian import forward, noise_to_x0
 from ...math.schedule import NoiseSchedule
-from ._base import Explorer, as_bytes, check_pictures, check_seed, pack_greys, unpack_greys
+from .. import kit
 
 
 class Traced(Protocol):
@@ -27,7 +27,7 @@ class Pass(NamedTuple):
     stages: list[Any]  # `Trace`s
 
 
-class NetworkExplorer(Explorer):
+class NetworkExplorer(kit.Explorer):
     """Pictures [N, 1, H, W] noised up to chosen times, and what a network makes of them."""
 
     picture = traitlets.Int(0, min=0).tag(sync=True)
@@ -35,9 +35,9 @@ class NetworkExplorer(Explorer):
 
     _times = traitlets.List(traitlets.Int()).tag(sync=True)
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W]
-    _x_0 = as_bytes()  # [N, H, W], greys
-    _x_t = as_bytes()  # [times, N, H, W], greys
-    _x0_hat = as_bytes()
+    _x_0 = kit.as_bytes()  # [N, H, W], greys
+    _x_t = kit.as_bytes()  # [times, N, H, W], greys
+    _x0_hat = kit.as_bytes()
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class NetworkExplorer(Explorer):
         times: Sequence[int],
         seed: int,
     ) -> None:
-        x_0 = check_pictures(images, most=6)
+        x_0 = kit.check_pictures(images, most=6)
         listed = list(times)
         for t in listed:
             checks.whole("each of times", t, 0)
@@ -61,7 +61,7 @@ class NetworkExplorer(Explorer):
                 f"model must be a U-Net that can trace its stages, got {type(model).__name__} "
                 "(give the network itself, not `fast` of it)"
             )
-        check_seed(seed)
+        kit.check_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(len(x_0), 1, *x_0.shape[1:], generator=generator)
         self.passes: list[Pass] = []
@@ -74,9 +74,9 @@ class NetworkExplorer(Explorer):
         super().__init__(
             _times=listed,
             _shape=list(x_0.shape),
-            _x_0=pack_greys(x_0),
-            _x_t=pack_greys(torch.stack([p.x_t for p in self.passes])),
-            _x0_hat=pack_greys(torch.stack([p.x0_hat for p in self.passes])),
+            _x_0=kit.pack_greys(x_0),
+            _x_t=kit.pack_greys(torch.stack([p.x_t for p in self.passes])),
+            _x0_hat=kit.pack_greys(torch.stack([p.x0_hat for p in self.passes])),
         )
         self.t = listed[len(listed) // 2]
 
@@ -91,7 +91,7 @@ class NetworkExplorer(Explorer):
 
     def _shown(self, content: bytes) -> Tensor:
         """The picture [H, W] at the chosen time, of greys [times, N, H, W]."""
-        every = unpack_greys(content, [len(self._times), *self._shape])
+        every = kit.unpack_greys(content, [len(self._times), *self._shape])
         return every[self._times.index(self.t), self.picture]
 
     @property

@@ -12,9 +12,8 @@ import traitlets
 from torch import Tensor
 
 from ... import checks
-from ..palette import RESULT
-from ._base import INK, check_seed, new_figure, pack_greys, unpack_greys
-from ._computed import Computed, Part
+from .. import kit
+from ..palette import INK, RESULT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +22,7 @@ Curve = Sequence[tuple[float, float, float]]
 """Measured points (scale, recall, precision)"""
 
 
-class TradeExplorer(Computed):
+class TradeExplorer(kit.Computed):
     """Samples of one class by one of several methods, at one of several scales of its knob.
 
     A part is a method, a class and a scale. A subclass checks its own arguments, calls
@@ -51,7 +50,7 @@ class TradeExplorer(Computed):
         curves: Mapping[str, Curve] | None,
         seed: int,
     ) -> None:
-        check_seed(seed)
+        kit.check_seed(seed)
         super().__init__(
             seed=seed,
             _methods=list(methods),
@@ -81,11 +80,11 @@ class TradeExplorer(Computed):
         """Yields after each call of the network, returns pictures [N, 1, H, W]."""
         raise NotImplementedError
 
-    def _compute(self, part: int) -> Part:
+    def _compute(self, part: int) -> kit.Part:
         rest, at = divmod(part, len(self._scales))
         row, column = divmod(rest, len(self._classes))
         drawn = yield from self._drawn(self._methods[row], self._classes[column], self._scales[at])
-        return {"pictures": pack_greys(drawn)}
+        return {"pictures": kit.pack_greys(drawn)}
 
     def pictures(
         self, method: str | None = None, label: int | None = None, scale: float | None = None
@@ -106,7 +105,7 @@ class TradeExplorer(Computed):
         row = self._methods.index(method) * len(self._classes) + self._classes.index(label)
         part = self._part(row * len(self._scales) + self._scales.index(scale))
         count, rows, columns = self._shape
-        return unpack_greys(part["pictures"], [count, 1, rows, columns])
+        return kit.unpack_greys(part["pictures"], [count, 1, rows, columns])
 
     def figure(self) -> "Figure":
         """Samples of the chosen class and method at every scale, a row each."""
@@ -114,7 +113,7 @@ class TradeExplorer(Computed):
         height = len(self._scales)
         grid = torch.cat([self.pictures(scale=scale)[:count, 0] for scale in self._scales])
         grid = grid.view(height, count, rows, columns).transpose(1, 2)
-        figure = new_figure(1.1 + 0.6 * count, 0.5 + 0.6 * height)
+        figure = kit.new_figure(1.1 + 0.6 * count, 0.5 + 0.6 * height)
         axes = figure.subplots()
         picture = grid.reshape(height * rows, count * columns).numpy()
         axes.imshow(picture, cmap="gray", vmin=-1, vmax=1)

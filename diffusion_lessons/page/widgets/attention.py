@@ -8,8 +8,8 @@ import traitlets
 from torch import Tensor
 
 from ...math.schedule import NoiseSchedule, linear_schedule
+from .. import kit
 from ..palette import NOISE, RESULT
-from ._base import as_bytes, draw_picture, module_text, new_figure, pack, unpack
 from ._network import NetworkExplorer, Traced
 
 if TYPE_CHECKING:
@@ -30,15 +30,15 @@ class AttentionExplorer(NetworkExplorer):
     traitlets.TraitError for a choice that was not given.
     """
 
-    _esm = module_text("network.js", "attention.js")
+    _esm = kit.module_text("network.js", "attention.js")
 
     head = traitlets.Int(1, min=0).tag(sync=True)
     row = traitlets.Int(0, min=0).tag(sync=True)
     column = traitlets.Int(0, min=0).tag(sync=True)
 
     _stages = traitlets.List(traitlets.Dict()).tag(sync=True)
-    _numbers = as_bytes()  # by stage, time, picture: queries, keys [heads, places, width], int8
-    _scales = as_bytes()  # float32, one for each of these [places, width]
+    _numbers = kit.as_bytes()  # by stage, time, picture: queries, keys [heads, places, width], int8
+    _scales = kit.as_bytes()  # float32, one for each of these [places, width]
 
     def __init__(
         self,
@@ -73,8 +73,8 @@ class AttentionExplorer(NetworkExplorer):
             numbers.append((both / scale[..., None, None]).round().flatten())
             scales.append(scale.flatten())
         self._stages = kept
-        self._numbers = pack(torch.cat(numbers), "i1")
-        self._scales = pack(torch.cat(scales), "<f4")
+        self._numbers = kit.pack(torch.cat(numbers), "i1")
+        self._scales = kit.pack(torch.cat(scales), "<f4")
         self.row, self.column = (n // 2 for n in self._shape[1:])
 
     @traitlets.validate("head", "row", "column")
@@ -103,9 +103,9 @@ class AttentionExplorer(NetworkExplorer):
         (rows, columns), heads, width = stage["size"], stage["heads"], stage["width"]
         shape = [T, N, 2, heads, rows * columns, width]
         size = torch.Size(shape).numel()
-        numbers = torch.tensor(unpack(self._numbers, "i1")[start : start + size]).view(shape)
+        numbers = torch.tensor(kit.unpack(self._numbers, "i1")[start : start + size]).view(shape)
         count = T * N * 2 * heads
-        scales = torch.tensor(unpack(self._scales, "<f4")[start_scale : start_scale + count])
+        scales = torch.tensor(kit.unpack(self._scales, "<f4")[start_scale : start_scale + count])
         both = numbers * scales.view(T, N, 2, heads, 1, 1)
         q, k = both[self._times.index(self.t), self.picture]  # [heads, places, width]
         place = (
@@ -117,12 +117,12 @@ class AttentionExplorer(NetworkExplorer):
 
     def figure(self) -> "Figure":
         """The noisy picture with the pixel marked, and where it looks at each resolution."""
-        figure = new_figure(2.2 * (1 + len(self._stages)), 2.4)
+        figure = kit.new_figure(2.2 * (1 + len(self._stages)), 2.4)
         axes = figure.subplots(1, 1 + len(self._stages))
-        draw_picture(axes[0], self.x_t, f"$x_t$, t = {self.t}", NOISE)
+        kit.draw_picture(axes[0], self.x_t, f"$x_t$, t = {self.t}", NOISE)
         axes[0].plot(self.column, self.row, "s", mec=NOISE, mfc="none", mew=2)
         for i, (ax, stage) in enumerate(zip(axes[1:], self._stages, strict=True)):
             weights = self.weights(i)
             title = f"{stage['size'][0]} x {stage['size'][1]}"
-            draw_picture(ax, 2 * weights / weights.max() - 1, title, RESULT)
+            kit.draw_picture(ax, 2 * weights / weights.max() - 1, title, RESULT)
         return figure

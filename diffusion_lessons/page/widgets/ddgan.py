@@ -10,19 +10,8 @@ from torch import Tensor
 from ... import checks
 from ...math.gaussian import forward, posterior
 from ...math.schedule import vp_schedule
+from .. import kit
 from ..palette import NOISE, RESULT, SIGNAL
-from ._base import (
-    Explorer,
-    as_bytes,
-    check_pictures,
-    check_seed,
-    draw_picture,
-    module_text,
-    new_figure,
-    pack_greys,
-    style_text,
-    unpack_greys,
-)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +32,7 @@ class Pair(Protocol):
     T: int
 
 
-class DDGANStepper(Explorer):
+class DDGANStepper(kit.Explorer):
     """What one step of a denoising diffusion GAN computes, every tensor of it in a box.
 
     ``gan`` is a `Gan` for grey pictures whose generator takes a z. ``images`` are at most 6 clean
@@ -62,8 +51,8 @@ class DDGANStepper(Explorer):
     not fit, traitlets.TraitError for a choice that is not there.
     """
 
-    _esm = module_text("back.js", "ddgan.js")
-    _css = style_text("ddgan.css")
+    _esm = kit.module_text("back.js", "ddgan.js")
+    _css = kit.style_text("ddgan.css")
 
     mode = traitlets.Enum(MODES, "training").tag(sync=True)
     t = traitlets.Int(1, min=1).tag(sync=True)
@@ -74,11 +63,11 @@ class DDGANStepper(Explorer):
     _counts = traitlets.Dict().tag(sync=True)  # of t, z and picture
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W]
     _alpha_bar = traitlets.List(traitlets.Float()).tag(sync=True)  # 0..T
-    _x_0 = as_bytes()  # [N, H, W], greys
-    _x_t = as_bytes()  # [modes, T, N, H, W], greys
-    _x0_drawn = as_bytes()  # [modes, T, latents, N, H, W], greys
-    _x_s_made = as_bytes()  # the same
-    _x_s_true = as_bytes()  # [T, N, H, W], greys
+    _x_0 = kit.as_bytes()  # [N, H, W], greys
+    _x_t = kit.as_bytes()  # [modes, T, N, H, W], greys
+    _x0_drawn = kit.as_bytes()  # [modes, T, latents, N, H, W], greys
+    _x_s_made = kit.as_bytes()  # the same
+    _x_s_true = kit.as_bytes()  # [T, N, H, W], greys
     _latents: Any = traitlets.List().tag(sync=True)  # [latents][latent]
     _logits_made: Any = traitlets.List().tag(sync=True)  # [T][latents][N]
     _logits_true: Any = traitlets.List().tag(sync=True)  # [T][N]
@@ -91,9 +80,9 @@ class DDGANStepper(Explorer):
         latents: int = 8,
         seed: int = 0,
     ) -> None:
-        x_0 = check_pictures(images, most=6)[:, None]
+        x_0 = kit.check_pictures(images, most=6)[:, None]
         checks.whole("latents", latents, 2, 12)
-        check_seed(seed)
+        kit.check_seed(seed)
         if not getattr(getattr(gan, "generator_net", None), "latent", 0):
             raise ValueError("gan must be a Gan whose generator takes a z")
         if label is not None and label.shape != (len(x_0),):
@@ -116,11 +105,11 @@ class DDGANStepper(Explorer):
             _counts={"t": gan.T, "z": latents, "picture": len(x_0)},
             _shape=list(x_0.shape[2:]),
             _alpha_bar=[float(a) for a in self.schedule.alpha_bar],
-            _x_0=pack_greys(x_0),
-            _x_t=pack_greys(joined("x_t"), LEVELS),
-            _x0_drawn=pack_greys(joined("x0_drawn")),
-            _x_s_made=pack_greys(joined("x_s_made"), LEVELS),
-            _x_s_true=pack_greys(torch.stack([s["x_s_true"] for s in trained]), LEVELS),
+            _x_0=kit.pack_greys(x_0),
+            _x_t=kit.pack_greys(joined("x_t"), LEVELS),
+            _x0_drawn=kit.pack_greys(joined("x0_drawn")),
+            _x_s_made=kit.pack_greys(joined("x_s_made"), LEVELS),
+            _x_s_true=kit.pack_greys(torch.stack([s["x_s_true"] for s in trained]), LEVELS),
             _latents=[[round(v, 3) for v in row] for row in self._z.tolist()],
             _logits_made=torch.stack([step["logits_made"] for step in trained]).tolist(),
             _logits_true=torch.stack([step["logits_true"] for step in trained]).tolist(),
@@ -192,13 +181,13 @@ class DDGANStepper(Explorer):
     def _shown(self, content: bytes, each_z: bool, levels: int = 256) -> Tensor:
         count = [self._counts["z"]] if each_z else []
         shape = [2, self._counts["t"], *count, self._counts["picture"], *self._shape]
-        mine = unpack_greys(content, shape, levels)[MODES.index(self.mode), self.t - 1]
+        mine = kit.unpack_greys(content, shape, levels)[MODES.index(self.mode), self.t - 1]
         return (mine[self.z] if each_z else mine)[self.picture]
 
     @property
     def x_0(self) -> Tensor:
         """The clean picture, float32 [H, W]."""
-        return unpack_greys(self._x_0, [self._counts["picture"], *self._shape])[self.picture]
+        return kit.unpack_greys(self._x_0, [self._counts["picture"], *self._shape])[self.picture]
 
     @property
     def x_t(self) -> Tensor:
@@ -219,7 +208,7 @@ class DDGANStepper(Explorer):
     def x_s_true(self) -> Tensor:
         """x_s, noised back from x_0, in 24 greys from -1 to 1."""
         shape = [self._counts["t"], self._counts["picture"], *self._shape]
-        return unpack_greys(self._x_s_true, shape, LEVELS)[self.t - 1, self.picture]
+        return kit.unpack_greys(self._x_s_true, shape, LEVELS)[self.t - 1, self.picture]
 
     def _logits(self) -> tuple[Tensor, Tensor]:
         """What the discriminator says to the true pair and to the made one."""
@@ -252,8 +241,8 @@ class DDGANStepper(Explorer):
             pictures[2] = (self.x_s_made, f"$x_{s}'$: {made:.0%} real", RESULT)
             pictures = [(self.x_0, "$x_0$", SIGNAL), *pictures]
             pictures.append((self.x_s_true, f"$x_{s}$: {true:.0%} real", SIGNAL))
-        figure = new_figure(1.5 * len(pictures), 1.8)
+        figure = kit.new_figure(1.5 * len(pictures), 1.8)
         axes = figure.subplots(1, len(pictures))
         for ax, (picture, title, colour) in zip(axes, pictures, strict=True):
-            draw_picture(ax, picture, title, colour)
+            kit.draw_picture(ax, picture, title, colour)
         return figure

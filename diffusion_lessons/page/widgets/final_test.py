@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
-from ..palette import RESULT
-from ._base import INK, SOFT, Explorer, module_text, new_figure, style_text
+from .. import kit
+from ..palette import INK, RESULT, SOFT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +22,7 @@ NEEDED: dict[str, set[str]] = {
 """What an item of each kind must say besides its ``id``."""
 
 
-class FinalTest(Explorer):
+class FinalTest(kit.Explorer):
     """Items to be answered, each with a reason and the lesson to go back to; a score at the end.
 
     ``items`` are those of `quiz.final_test`: formulas to match with meanings, numbers (a set of
@@ -35,8 +35,8 @@ class FinalTest(Explorer):
     most there are. Raises ValueError for items that are not of these kinds.
     """
 
-    _esm = module_text("final_test.js")
-    _css = style_text("final_test.css")
+    _esm = kit.module_text("final_test.js")
+    _css = kit.style_text("final_test.css")
 
     item = traitlets.Int(0, min=0).tag(sync=True)
     answers = traitlets.Dict().tag(sync=True)
@@ -81,7 +81,7 @@ class FinalTest(Explorer):
         if item["kind"] == "match":
             lines += [pair["formula"] for pair in item["pairs"]]
         lines += item.get("lines", [])
-        figure = new_figure(8, 0.6 + 0.28 * len(lines))
+        figure = kit.new_figure(8, 0.6 + 0.28 * len(lines))
         axes = figure.subplots(1, 2 if "picture" in item else 1, squeeze=False)[0]
         for ax in axes:
             ax.set_axis_off()

@@ -8,27 +8,14 @@ import traitlets
 from torch import Tensor
 
 from ...math.schedule import NoiseSchedule, linear_schedule
-from ..palette import NOISE, RESULT, SIGNAL
-from ._base import (
-    INK,
-    Explorer,
-    as_bytes,
-    check_pictures,
-    check_points,
-    check_seed,
-    draw_axes,
-    draw_picture,
-    module_text,
-    new_figure,
-    pack,
-    unpack,
-)
+from .. import kit
+from ..palette import INK, NOISE, RESULT, SIGNAL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class ForwardExplorer(Explorer):
+class ForwardExplorer(kit.Explorer):
     """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise, for every t (DDPM eq. 4).
 
     Shows x_0, the noise and x_t, the two coefficients, the histogram of x_t's pixels on its way to
@@ -43,7 +30,7 @@ class ForwardExplorer(Explorer):
     traitlets.TraitError for a ``t`` or an ``image`` that does not exist.
     """
 
-    _esm = module_text("forward.js")
+    _esm = kit.module_text("forward.js")
 
     t = traitlets.Int(0).tag(sync=True)
     image = traitlets.Int(0).tag(sync=True)
@@ -51,11 +38,11 @@ class ForwardExplorer(Explorer):
 
     _seed = traitlets.Int(0).tag(sync=True)
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)
-    _alpha_bar = as_bytes()
-    _images = as_bytes()
-    _noise = as_bytes()
-    _points = as_bytes()
-    _point_noise = as_bytes()
+    _alpha_bar = kit.as_bytes()
+    _images = kit.as_bytes()
+    _noise = kit.as_bytes()
+    _points = kit.as_bytes()
+    _point_noise = kit.as_bytes()
 
     def __init__(
         self,
@@ -64,21 +51,21 @@ class ForwardExplorer(Explorer):
         points: Tensor | None = None,
         seed: int = 0,
     ) -> None:
-        x_0 = check_pictures(images)  # [N, H, W]
-        dots = torch.zeros(0, 2) if points is None else check_points(points)
+        x_0 = kit.check_pictures(images)  # [N, H, W]
+        dots = torch.zeros(0, 2) if points is None else kit.check_points(points)
         schedule = schedule or linear_schedule()
-        check_seed(seed)
+        kit.check_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         self.schedule = schedule
         super().__init__(
             t=schedule.T // 4,
             _seed=seed,
             _shape=list(x_0.shape),
-            _alpha_bar=pack(schedule.alpha_bar, "<f8"),
-            _images=pack(x_0, "<f4"),
-            _noise=pack(torch.randn(x_0.shape[1:], generator=generator), "<f4"),
-            _points=pack(dots, "<f4"),
-            _point_noise=pack(torch.randn(dots.shape, generator=generator), "<f4"),
+            _alpha_bar=kit.pack(schedule.alpha_bar, "<f8"),
+            _images=kit.pack(x_0, "<f4"),
+            _noise=kit.pack(torch.randn(x_0.shape[1:], generator=generator), "<f4"),
+            _points=kit.pack(dots, "<f4"),
+            _point_noise=kit.pack(torch.randn(dots.shape, generator=generator), "<f4"),
         )
 
     @traitlets.validate("t")
@@ -97,12 +84,12 @@ class ForwardExplorer(Explorer):
     @property
     def noise(self) -> Tensor:
         """The noise shown, float32 [H, W]."""
-        return torch.tensor(unpack(self._noise, "<f4")).view(self._shape[1:])
+        return torch.tensor(kit.unpack(self._noise, "<f4")).view(self._shape[1:])
 
     @property
     def x_0(self) -> Tensor:
         """The clean picture shown, float32 [H, W]."""
-        return torch.tensor(unpack(self._images, "<f4")).view(self._shape)[self.image]
+        return torch.tensor(kit.unpack(self._images, "<f4")).view(self._shape)[self.image]
 
     @property
     def x_t(self) -> Tensor:
@@ -117,12 +104,12 @@ class ForwardExplorer(Explorer):
         """x_0, the noise, x_t and the histogram at the current t."""
         a_t = float(self.schedule.alpha_bar[self.t])
         columns = 5 if self._points else 4
-        figure = new_figure(2.1 * columns, 2.3)
+        figure = kit.new_figure(2.1 * columns, 2.3)
         axes = figure.subplots(1, columns, width_ratios=[1, 1, 1] + [1.5] * (columns - 3))
-        draw_picture(axes[0], self.x_0, f"{a_t**0.5:.3f} · picture $x_0$", SIGNAL)
-        draw_picture(axes[1], self.noise, f"+ {(1 - a_t) ** 0.5:.3f} · noise", NOISE)
-        draw_picture(axes[2], self.x_t, f"= $x_t$ at t = {self.t}", RESULT)
-        draw_axes(axes[3], "value of a pixel of $x_t$", "histogram")
+        kit.draw_picture(axes[0], self.x_0, f"{a_t**0.5:.3f} · picture $x_0$", SIGNAL)
+        kit.draw_picture(axes[1], self.noise, f"+ {(1 - a_t) ** 0.5:.3f} · noise", NOISE)
+        kit.draw_picture(axes[2], self.x_t, f"= $x_t$ at t = {self.t}", RESULT)
+        kit.draw_axes(axes[3], "value of a pixel of $x_t$", "histogram")
         axes[3].hist(
             self.x_t.flatten().numpy(),
             bins=40,
@@ -134,9 +121,9 @@ class ForwardExplorer(Explorer):
         grid = np.linspace(-4, 4, 200)
         axes[3].plot(grid, np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi), color=INK, linestyle="--")
         if self._points:
-            pair = [torch.tensor(unpack(p, "<f4")) for p in (self._points, self._point_noise)]
+            pair = [torch.tensor(kit.unpack(p, "<f4")) for p in (self._points, self._point_noise)]
             x, y = self._mix(*pair).view(-1, 2).numpy().T
-            draw_axes(axes[4], "the points $x_t$", "")
+            kit.draw_axes(axes[4], "the points $x_t$", "")
             axes[4].scatter(x, y, s=2, color=RESULT)
             axes[4].set(xlim=(-4, 4), ylim=(-4, 4), aspect="equal")
         return figure

@@ -8,8 +8,7 @@ from torch import Tensor
 from ... import checks
 from ...math.sampling import Denoiser, Step, ddim_step, sample
 from ...math.schedule import NoiseSchedule
-from ._base import module_text
-from ._computed import check_batch, check_denoiser, draw
+from .. import kit
 from ._trade import Curve, TradeExplorer, check_classes, check_rising
 
 Guided = Callable[[Tensor, float], Denoiser]
@@ -33,7 +32,7 @@ class GuidanceExplorer(TradeExplorer):
     these ranges, traitlets.TraitError for a choice that was not given.
     """
 
-    _esm = module_text("trade.js", "guidance.js")
+    _esm = kit.module_text("trade.js", "guidance.js")
 
     def __init__(
         self,
@@ -46,7 +45,7 @@ class GuidanceExplorer(TradeExplorer):
         curves: Mapping[str, Curve] | None = None,
         seed: int = 0,
     ) -> None:
-        noise = check_batch(x_T, "x_T", 16)
+        noise = kit.check_batch(x_T, "x_T", 16)
         listed = check_rising("scales", scales)
         if not methods:
             raise ValueError("methods must name at least one guidance")
@@ -56,7 +55,7 @@ class GuidanceExplorer(TradeExplorer):
             raise ValueError(f"curves are of {sorted(unknown)}, which are not among the methods")
         for guided in methods.values():
             label = self._labels(len(noise), wanted[0], noise)
-            check_denoiser(guided(label, listed[-1]), noise, schedule.T)
+            kit.check_denoiser(guided(label, listed[-1]), noise, schedule.T)
         self.methods, self.schedule, self.steps = dict(methods), schedule, steps
         self._given = seed, noise
         shape = [len(noise), *noise.shape[2:]]
@@ -71,7 +70,7 @@ class GuidanceExplorer(TradeExplorer):
     def x_T(self) -> Tensor:
         """The starting noise [N, 1, H, W]: the one given, or the one of a later ``seed``."""
         seed, noise = self._given
-        return noise if self.seed == seed else draw(noise, self.seed, use=0)
+        return noise if self.seed == seed else kit.draw_noise(noise, self.seed, use=0)
 
     def sampled(self, method: str, label: int, scale: float) -> Iterator[Step]:
         """The walk that ends in the pictures shown for this choice, computed now."""

@@ -9,9 +9,8 @@ from torch import Tensor
 from ... import checks
 from ...math.sampling import Denoiser, ddim_invert, ddim_step, sample, slerp
 from ...math.schedule import NoiseSchedule
+from .. import kit
 from ..palette import NOISE, RESULT, SIGNAL
-from ._base import check_seed, module_text, new_figure, pack_greys, unpack_greys
-from ._computed import Computed, Part, check_batch, check_denoiser, draw, noise_seed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 REACH = 4  # noise is kept as bytes that span -4..4; see interpolation.js
 
 
-class InterpolationExplorer(Computed):
+class InterpolationExplorer(kit.Computed):
     """Half way between two pictures: pixels mixed, or DDIM (eta = 0) from a noise in between.
 
     ``a`` and ``b`` are noises [N, 1, H, W]; the first ``pairs`` of them are shown. With ``invert``
@@ -38,7 +37,7 @@ class InterpolationExplorer(Computed):
     ``pair`` that does not exist.
     """
 
-    _esm = module_text("interpolation.js")
+    _esm = kit.module_text("interpolation.js")
 
     share = traitlets.Float(0.5, min=0.0, max=1.0).tag(sync=True)
     pair = traitlets.Int(0).tag(sync=True)
@@ -60,7 +59,7 @@ class InterpolationExplorer(Computed):
         invert: bool = False,
         seed: int = 0,
     ) -> None:
-        first, second = check_batch(a, "a", 100_000), check_batch(b, "b", 100_000)
+        first, second = kit.check_batch(a, "a", 100_000), kit.check_batch(b, "b", 100_000)
         if first.shape != second.shape:
             raise ValueError(
                 f"a and b must have one shape, got {list(first.shape)} and {list(second.shape)}"
@@ -70,11 +69,10 @@ class InterpolationExplorer(Computed):
         checks.whole("steps", steps, 2, schedule.T)
         checks.whole("positions", positions, 3, 65)
         checks.whole("pairs", pairs, 1, 12)
-        check_seed(seed)
+        kit.check_seed(seed)
         pairs = min(pairs, len(first))
-        check_denoiser(
-            denoiser, draw(first[:1].expand(2 * positions, -1, -1, -1), 0, 0), schedule.T
-        )
+        both_ways = first[:1].expand(2 * positions, -1, -1, -1)
+        kit.check_denoiser(denoiser, kit.draw_noise(both_ways, 0, 0), schedule.T)
         self.denoiser, self.schedule, self.steps = denoiser, schedule, steps
         self._given = seed, first, second
         super().__init__(
@@ -107,17 +105,17 @@ class InterpolationExplorer(Computed):
             return a[row : row + 1], b[row : row + 1]
         if self.seed == seed:
             return a[pair : pair + 1], b[pair : pair + 1]
-        both = draw(torch.cat([a[:1], b[:1]]), self.seed, use=2 + pair)
+        both = kit.draw_noise(torch.cat([a[:1], b[:1]]), self.seed, use=2 + pair)
         return both[:1], both[1:]
 
     def _calls(self, part: int) -> int:
         return 2 * self.steps if self._inverted else self.steps
 
-    def _compute(self, part: int) -> Part:
+    def _compute(self, part: int) -> kit.Part:
         a, b = self.ends(part)
         clean = torch.cat([a, b])
         if self._inverted:
-            generator = torch.Generator().manual_seed(noise_seed(self.seed, use=1))
+            generator = torch.Generator().manual_seed(kit.noise_seed(self.seed, use=1))
             for step in ddim_invert(self.denoiser, clean, self.schedule, self.steps, generator):
                 if 0 < step.t < self.schedule.T:  # the two ends ask the network nothing
                     yield
@@ -133,10 +131,10 @@ class InterpolationExplorer(Computed):
         stds = ways.flatten(1).std(1).chunk(2)
         cosine = (a * b).sum() / (a.norm() * b.norm())
         return {
-            "ends": pack_greys(clean),  # whose pixels are mixed
-            "straight": pack_greys(straight),
-            "on_shell": pack_greys(on_shell),
-            "noises": pack_greys(torch.cat([a, b]) / REACH),
+            "ends": kit.pack_greys(clean),  # whose pixels are mixed
+            "straight": kit.pack_greys(straight),
+            "on_shell": kit.pack_greys(on_shell),
+            "noises": kit.pack_greys(torch.cat([a, b]) / REACH),
             "angle": round(float(cosine.clamp(-1, 1).acos()), 6),
             "stds": [[round(float(std), 4) for std in way] for way in stds],
         }
@@ -160,11 +158,11 @@ class InterpolationExplorer(Computed):
 
     def _pictures(self, way: str, pair: int | None) -> Tensor:
         part = self._part(self.pair if pair is None else pair)
-        return unpack_greys(part[way], [-1, 1, *self._shape])
+        return kit.unpack_greys(part[way], [-1, 1, *self._shape])
 
     def figure(self) -> "Figure":
         """The three ways of the chosen pair, at nine places."""
-        figure = new_figure(7.6, 2.7)
+        figure = kit.new_figure(7.6, 2.7)
         rows, columns = self._shape
         places = [round(i * (self._positions - 1) / 8) for i in range(9)]
         nothing = torch.full((self._positions, 1, rows, columns), -1.0)

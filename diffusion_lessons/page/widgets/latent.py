@@ -8,23 +8,14 @@ import traitlets
 from torch import Tensor
 
 from ... import checks
+from .. import kit
 from ..palette import NOISE, RESULT
-from ._base import (
-    Explorer,
-    as_bytes,
-    as_float,
-    draw_picture,
-    module_text,
-    new_figure,
-    pack_greys,
-    unpack_greys,
-)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class LatentExplorer(Explorer):
+class LatentExplorer(kit.Explorer):
     """The plane of a two-dimensional latent: slide through it, see what the decoder draws.
 
     ``decode`` makes grey pictures [B, 1, H, W] in -1..1 of latents z [B, 2], as `VAE.decode` does
@@ -36,7 +27,7 @@ class LatentExplorer(Explorer):
     place beyond the grid.
     """
 
-    _esm = module_text("latent.js")
+    _esm = kit.module_text("latent.js")
 
     across = traitlets.Int(0, min=0).tag(sync=True)
     up = traitlets.Int(0, min=0).tag(sync=True)
@@ -44,7 +35,7 @@ class LatentExplorer(Explorer):
     _side = traitlets.Int(0).tag(sync=True)
     _reach = traitlets.Float(0.0).tag(sync=True)
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W]
-    _pictures = as_bytes()  # [side (up), side (across), H, W], greys
+    _pictures = kit.as_bytes()  # [side (up), side (across), H, W], greys
 
     def __init__(
         self, decode: Callable[[Tensor], Tensor], reach: float = 2.5, side: int = 21
@@ -56,7 +47,9 @@ class LatentExplorer(Explorer):
         ticks = torch.linspace(-reach, reach, side)
         z_2, z_1 = torch.meshgrid(ticks, ticks, indexing="ij")
         with torch.no_grad():
-            drawn = as_float(decode(torch.stack([z_1, z_2], -1).view(-1, 2)), "what decode makes")
+            drawn = kit.as_float(
+                decode(torch.stack([z_1, z_2], -1).view(-1, 2)), "what decode makes"
+            )
         shape = list(drawn.shape)
         if len(shape) != 4 or shape[:2] != [side**2, 1] or max(shape[2:]) > 64:
             raise ValueError(
@@ -64,7 +57,7 @@ class LatentExplorer(Explorer):
                 f"got shape {shape}"
             )
         super().__init__(
-            _side=side, _reach=float(reach), _shape=shape[2:], _pictures=pack_greys(drawn)
+            _side=side, _reach=float(reach), _shape=shape[2:], _pictures=kit.pack_greys(drawn)
         )
         self.across = self.up = side // 2
 
@@ -82,7 +75,7 @@ class LatentExplorer(Explorer):
         return torch.stack([ticks[self.across], ticks[self.up]])
 
     def _every(self) -> Tensor:
-        return unpack_greys(self._pictures, [self._side, self._side, *self._shape])
+        return kit.unpack_greys(self._pictures, [self._side, self._side, *self._shape])
 
     @property
     def picture(self) -> Tensor:
@@ -91,11 +84,11 @@ class LatentExplorer(Explorer):
 
     def figure(self) -> "Figure":
         """The map, every second place, and the picture shown."""
-        figure = new_figure(6.4, 4.4)
+        figure = kit.new_figure(6.4, 4.4)
         plane, axes = figure.subplots(1, 2, width_ratios=[3, 1])
         rows = self._every()[::2, ::2].flip(0)  # up is up
         tiles = rows.transpose(1, 2).reshape(len(rows) * self._shape[0], -1)
-        draw_picture(plane, tiles, "the latent's plane", NOISE)
+        kit.draw_picture(plane, tiles, "the latent's plane", NOISE)
         z_1, z_2 = self.z.tolist()
-        draw_picture(axes, self.picture, f"z = ({z_1:.2f}, {z_2:.2f})", RESULT)
+        kit.draw_picture(axes, self.picture, f"z = ({z_1:.2f}, {z_2:.2f})", RESULT)
         return figure

@@ -11,8 +11,8 @@ from ...math.exact import GaussianMixture
 from ...math.gaussian import Gaussian
 from ...math.sampling import ddpm_step
 from ...math.schedule import NoiseSchedule, linear_schedule
+from .. import kit
 from ..palette import NOISE, RESULT, SIGNAL
-from ._base import Explorer, as_bytes, draw_axes, module_text, new_figure, pack
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +21,7 @@ REACH = 3.0  # of x_t
 SPAN = (-3.5, 3.5)  # of the axis
 
 
-class MultimodalExplorer(Explorer):
+class MultimodalExplorer(kit.Explorer):
     """q(x_s | x_t) of a mixture on a line, exactly, and the Gaussian that a DDPM step draws.
 
     Three curves over x_s: the true q(x_s | x_t), a mixture of as many Gaussians as the data has;
@@ -34,14 +34,14 @@ class MultimodalExplorer(Explorer):
     of one step, traitlets.TraitError for values outside their range.
     """
 
-    _esm = module_text("back.js", "multimodal.js")
+    _esm = kit.module_text("back.js", "multimodal.js")
 
     t = traitlets.Int(2).tag(sync=True)
     stride = traitlets.Int(1, min=1).tag(sync=True)
     x_t = traitlets.Float(0.1, min=-REACH, max=REACH).tag(sync=True)
     component = traitlets.Int(0, min=0).tag(sync=True)
 
-    _alpha_bar = as_bytes()
+    _alpha_bar = kit.as_bytes()
     _means = traitlets.List(traitlets.Float()).tag(sync=True)
     _stds = traitlets.List(traitlets.Float()).tag(sync=True)
     _weights = traitlets.List(traitlets.Float()).tag(sync=True)
@@ -59,7 +59,7 @@ class MultimodalExplorer(Explorer):
         super().__init__(
             t=max(2, round(0.6 * schedule.T)),
             stride=max(1, round(0.02 * schedule.T)),
-            _alpha_bar=pack(schedule.alpha_bar, "<f8"),
+            _alpha_bar=kit.pack(schedule.alpha_bar, "<f8"),
             _means=mixture.means[:, 0].tolist(),
             _stds=mixture.stds.tolist(),
             _weights=mixture.weights.tolist(),
@@ -125,10 +125,10 @@ class MultimodalExplorer(Explorer):
         """The curves at the current values."""
         x = torch.linspace(*SPAN, 1401, dtype=torch.float64)
         true, gauss = self.curves(x)
-        figure = new_figure(7, 3)
+        figure = kit.new_figure(7, 3)
         axes = figure.subplots()
         title = f"from t = {self.t} back to s = {self.s}: they share {100 * self.overlap:.0f} %"
-        draw_axes(axes, f"$x_{{{self.s}}}$", title)
+        kit.draw_axes(axes, f"$x_{{{self.s}}}$", title)
         axes.fill_between(x, true, color=RESULT, alpha=0.25, lw=0)
         axes.plot(x, true, color=RESULT, label="$q(x_s | x_t)$")
         axes.plot(x, gauss, "--", color=NOISE, label="DDPM's step")

@@ -8,8 +8,8 @@ import traitlets
 
 from ...math.gaussian import Gaussian, posterior
 from ...math.schedule import NoiseSchedule, linear_schedule
+from .. import kit
 from ..palette import NOISE, RESULT, SIGNAL
-from ._base import Explorer, as_bytes, draw_axes, module_text, new_figure, pack
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 REACH = 3.0  # of the sliders for x_0 and x_t
 
 
-class PosteriorExplorer(Explorer):
+class PosteriorExplorer(kit.Explorer):
     """q(x_s | x_t, x_0) in one dimension: the prior times the likelihood, normalised (DDPM eq. 7).
 
     On the axis of x_s: the prior N(sqrt(a_s) x_0, 1 - a_s), what x_0 says about x_s; the likelihood
@@ -31,14 +31,14 @@ class PosteriorExplorer(Explorer):
     values outside their range.
     """
 
-    _esm = module_text("back.js", "posterior.js")
+    _esm = kit.module_text("back.js", "posterior.js")
 
     x_0 = traitlets.Float(1.2, min=-REACH, max=REACH).tag(sync=True)
     x_t = traitlets.Float(-0.6, min=-REACH, max=REACH).tag(sync=True)
     t = traitlets.Int(2).tag(sync=True)
     stride = traitlets.Int(1, min=1).tag(sync=True)
 
-    _alpha_bar = as_bytes()
+    _alpha_bar = kit.as_bytes()
 
     def __init__(self, schedule: NoiseSchedule | None = None) -> None:
         schedule = schedule or linear_schedule()
@@ -47,7 +47,7 @@ class PosteriorExplorer(Explorer):
         self.schedule = schedule
         t = max(2, round(0.35 * schedule.T))
         stride = max(1, round(0.1 * schedule.T))
-        super().__init__(t=t, stride=stride, _alpha_bar=pack(schedule.alpha_bar, "<f8"))
+        super().__init__(t=t, stride=stride, _alpha_bar=kit.pack(schedule.alpha_bar, "<f8"))
 
     @traitlets.validate("t", "stride")
     def _check_times(self, proposal: Any) -> int:
@@ -74,9 +74,9 @@ class PosteriorExplorer(Explorer):
         a_ts = a_t / a_s
         q = self.posterior
         mean, std = float(q.mean), float(q.std)
-        figure = new_figure(8, 3)
+        figure = kit.new_figure(8, 3)
         axes = figure.subplots()
-        draw_axes(axes, "$x_s$", f"from t = {self.t} back to s = {self.s}")
+        kit.draw_axes(axes, "$x_s$", f"from t = {self.t} back to s = {self.s}")
         near = mean + std * np.linspace(-5, 5, 200)  # it may be narrower than the even grid
         grid = np.unique(np.concatenate([np.linspace(-4, 4, 800), near]))
         for centre, width, colour, style, name in [

@@ -8,19 +8,8 @@ from torch import Tensor
 
 from ... import checks
 from ...math.schedule import NoiseSchedule, cosine_schedule, linear_schedule, vp_schedule
+from .. import kit
 from ..palette import NOISE, RESULT, SIGNAL
-from ._base import (
-    Explorer,
-    as_bytes,
-    check_pictures,
-    draw_axes,
-    draw_picture,
-    module_text,
-    new_figure,
-    pack,
-    ring,
-    unpack,
-)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +18,7 @@ KINDS = ["linear", "cosine", "vp"]
 MOST_STEPS = 10_000
 
 
-class ScheduleExplorer(Explorer):
+class ScheduleExplorer(kit.Explorer):
     """beta, alpha_bar and the log signal-to-noise ratio of a schedule, and the picture along it.
 
     ``images`` is one or more pictures, floats [N, 1, H, W] in -1..1, of which the first is shown (a
@@ -42,7 +31,7 @@ class ScheduleExplorer(Explorer):
     values outside these ranges at the start, traitlets.TraitError later.
     """
 
-    _esm = module_text("schedule.js")
+    _esm = kit.module_text("schedule.js")
 
     kind = traitlets.Enum(KINDS, "linear").tag(sync=True)
     T = traitlets.Int(1000, min=1, max=MOST_STEPS).tag(sync=True)
@@ -51,8 +40,8 @@ class ScheduleExplorer(Explorer):
     t = traitlets.Int(0, min=0, max=MOST_STEPS).tag(sync=True)
 
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)
-    _image = as_bytes()
-    _noise = as_bytes()
+    _image = kit.as_bytes()
+    _noise = kit.as_bytes()
 
     def __init__(
         self,
@@ -69,7 +58,7 @@ class ScheduleExplorer(Explorer):
             checks.real(name, beta)
             if not 0 < beta < 1:
                 raise ValueError(f"{name} is a variance and must lie between 0 and 1, got {beta}")
-        x_0 = ring() if images is None else check_pictures(images)
+        x_0 = kit.ring() if images is None else kit.check_pictures(images)
         noise = torch.randn(x_0.shape[1:], generator=torch.Generator().manual_seed(0))
         super().__init__(
             kind=kind,
@@ -78,8 +67,8 @@ class ScheduleExplorer(Explorer):
             beta_T=beta_T,
             t=T // 4,
             _shape=list(x_0.shape[1:]),
-            _image=pack(x_0[0], "<f4"),
-            _noise=pack(noise, "<f4"),
+            _image=kit.pack(x_0[0], "<f4"),
+            _noise=kit.pack(noise, "<f4"),
         )
 
     @traitlets.validate("beta_1", "beta_T")
@@ -103,7 +92,7 @@ class ScheduleExplorer(Explorer):
     def figure(self) -> "Figure":
         """The three curves with t marked, and the picture at t."""
         schedule, t = self.schedule, self.t
-        figure = new_figure(9.2, 2.4)
+        figure = kit.new_figure(9.2, 2.4)
         axes = figure.subplots(1, 4, width_ratios=[1.3, 1.3, 1.3, 1])
         curves = [
             (schedule.beta[1:], 1, NOISE, r"noise added, $\beta_t$"),
@@ -111,11 +100,11 @@ class ScheduleExplorer(Explorer):
             (schedule.snr.log()[1:], 1, RESULT, "log signal / noise"),
         ]
         for panel, (values, first, colour, title) in zip(axes, curves, strict=False):
-            draw_axes(panel, "time t", title)
+            kit.draw_axes(panel, "time t", title)
             panel.plot(range(first, first + len(values)), values.numpy(), color=colour)
             panel.axvline(t, color="gray", linestyle=":")
         a_t = schedule.alpha_bar[t]
-        x_0, noise = (torch.tensor(unpack(x, "<f4")) for x in (self._image, self._noise))
+        x_0, noise = (torch.tensor(kit.unpack(x, "<f4")) for x in (self._image, self._noise))
         x_t = a_t.sqrt() * x_0 + (1 - a_t).sqrt() * noise
-        draw_picture(axes[3], x_t.view(self._shape), f"$x_t$ at t = {t}", RESULT)
+        kit.draw_picture(axes[3], x_t.view(self._shape), f"$x_t$ at t = {t}", RESULT)
         return figure

@@ -12,18 +12,8 @@ from torch import Tensor
 from ... import checks
 from ...math.sampling import Denoiser, Step, ddim_step, sample, thin
 from ...math.schedule import NoiseSchedule
-from ..palette import RESULT
-from ._base import (
-    INK,
-    as_bytes,
-    check_labels,
-    check_seed,
-    module_text,
-    new_figure,
-    pack_greys,
-    unpack_greys,
-)
-from ._computed import Computed, Part, check_batch, check_denoiser, draw, noise_seed
+from .. import kit
+from ..palette import INK, RESULT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +22,7 @@ LEVELS = 12  # greys of a film: noise does not compress, so it is kept coarsely;
 FRAMES = 7  # pictures of a walk, its two ends included
 
 
-class StepsExplorer(Computed):
+class StepsExplorer(kit.Computed):
     """DDIM (arXiv 2010.02502) with every number of steps and every eta, from the same noise.
 
     For each pair of ``steps`` and ``etas`` the pictures that `sample` makes from ``x_T`` with
@@ -51,7 +41,7 @@ class StepsExplorer(Computed):
     given.
     """
 
-    _esm = module_text("steps.js")
+    _esm = kit.module_text("steps.js")
 
     steps = traitlets.Int(1).tag(sync=True)
     eta = traitlets.Float(0.0).tag(sync=True)
@@ -61,7 +51,7 @@ class StepsExplorer(Computed):
     _all_steps = traitlets.List(traitlets.Int()).tag(sync=True)
     _all_etas = traitlets.List(traitlets.Float()).tag(sync=True)
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W]
-    _start = as_bytes()  # x_T
+    _start = kit.as_bytes()  # x_T
 
     def __init__(
         self,
@@ -73,16 +63,16 @@ class StepsExplorer(Computed):
         labels: Sequence[object] | Tensor | None = None,
         seed: int = 0,
     ) -> None:
-        noise = check_batch(x_T, "x_T", 16)
+        noise = kit.check_batch(x_T, "x_T", 16)
         _check_rising("steps", steps)
         _check_rising("etas", etas)
         for count in steps:
             checks.whole("each of steps", count, 1, schedule.T)
         for eta in etas:
             checks.within("each of etas", eta, 0, 1)
-        check_seed(seed)
-        captions = check_labels(labels, len(noise))
-        check_denoiser(denoiser, noise, schedule.T)
+        kit.check_seed(seed)
+        captions = kit.check_labels(labels, len(noise))
+        kit.check_denoiser(denoiser, noise, schedule.T)
         self.denoiser, self.schedule = denoiser, schedule
         self._given = seed, noise
         super().__init__(
@@ -106,24 +96,24 @@ class StepsExplorer(Computed):
         return proposal.value
 
     def _renew(self) -> None:
-        self._start = pack_greys(self.x_T, LEVELS)
+        self._start = kit.pack_greys(self.x_T, LEVELS)
 
     @property
     def x_T(self) -> Tensor:
         """The starting noise [N, 1, H, W]: the one given, or the one of a later ``seed``."""
         seed, noise = self._given
-        return noise if self.seed == seed else draw(noise, self.seed, use=0)
+        return noise if self.seed == seed else kit.draw_noise(noise, self.seed, use=0)
 
     def sampled(self, steps: int, eta: float) -> Iterator[Step]:
         """The walk that is shown for this pair, computed now."""
-        generator = torch.Generator().manual_seed(noise_seed(self.seed, use=1))
+        generator = torch.Generator().manual_seed(kit.noise_seed(self.seed, use=1))
         rule = partial(ddim_step, eta=eta)
         return sample(self.denoiser, self.x_T, self.schedule, steps, rule, generator)
 
     def _calls(self, part: int) -> int:
         return self._all_steps[part % len(self._all_steps)]
 
-    def _compute(self, part: int) -> Part:
+    def _compute(self, part: int) -> kit.Part:
         row, column = divmod(part, len(self._all_steps))
         walk, seconds, begun = [], 0.0, time.perf_counter()
         for step in self.sampled(self._all_steps[column], self._all_etas[row]):
@@ -138,8 +128,8 @@ class StepsExplorer(Computed):
         return {
             "seconds": round(seconds, 4),
             "times": [step.t for step in frames],
-            "finished": pack_greys(walk[-1].x),
-            "film": pack_greys(torch.stack(film), LEVELS),
+            "finished": kit.pack_greys(walk[-1].x),
+            "film": kit.pack_greys(torch.stack(film), LEVELS),
         }
 
     def _index(self, steps: int, eta: float) -> int:
@@ -158,7 +148,7 @@ class StepsExplorer(Computed):
         chosen = self.steps if steps is None else steps, self.eta if eta is None else eta
         part = self._part(self._index(*chosen))
         count, rows, columns = self._shape
-        return unpack_greys(part["finished"], [count, 1, rows, columns])
+        return kit.unpack_greys(part["finished"], [count, 1, rows, columns])
 
     def seconds(self, steps: int | None = None, eta: float | None = None) -> float:
         """How long that walk took, when it was computed."""
@@ -170,7 +160,7 @@ class StepsExplorer(Computed):
         etas = sorted({self._all_etas[0], self._all_etas[-1]})
         count, rows, columns = min(self._shape[0], 4), *self._shape[1:]
         width = len(self._all_steps)
-        figure = new_figure(1 + 0.62 * width, 0.4 + (0.62 * count + 0.4) * len(etas))
+        figure = kit.new_figure(1 + 0.62 * width, 0.4 + (0.62 * count + 0.4) * len(etas))
         for axes, eta in zip(figure.subplots(len(etas), squeeze=False)[:, 0], etas, strict=True):
             grid = torch.full((count, rows, width, columns), -1.0)
             for i, steps in enumerate(self._all_steps):

@@ -13,17 +13,8 @@ from torch import Tensor
 from ... import checks
 from ...data import to_bytes
 from ...math.sampling import Step, thin
+from .. import kit
 from ..palette import RESULT, SIGNAL
-from ._base import (
-    Explorer,
-    as_bytes,
-    as_float,
-    check_labels,
-    draw_axes,
-    draw_picture,
-    module_text,
-    new_figure,
-)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +23,7 @@ BUDGET = 150_000  # compressed bytes; 200 kB in a notebook, where they are writt
 LEAST_FRAMES = 8  # fewer are no longer a film
 
 
-class TrajectoryPlayer(Explorer):
+class TrajectoryPlayer(kit.Explorer):
     """x_t beside x0_hat, the picture the denoiser expects, at the times a sampler visited.
 
     ``steps`` are those of ``sample(...)``, or other `Step` tuples in the order in which they are to
@@ -50,7 +41,7 @@ class TrajectoryPlayer(Explorer):
     ValueError for steps that are empty, differ in shape, or are too heavy for 8 frames.
     """
 
-    _esm = module_text("trajectory.js")
+    _esm = kit.module_text("trajectory.js")
 
     frame = traitlets.Int(0, min=0).tag(sync=True)
     t = traitlets.Int(0).tag(sync=True)
@@ -60,7 +51,7 @@ class TrajectoryPlayer(Explorer):
 
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [B, H, W] or [M, 2]
     _scale = traitlets.Float(1.0).tag(sync=True)  # of points: value / integer
-    _film = as_bytes()  # zlib of all x, then all x0_hat
+    _film = kit.as_bytes()  # zlib of all x, then all x0_hat
 
     def __init__(
         self,
@@ -74,7 +65,7 @@ class TrajectoryPlayer(Explorer):
         checks.whole("frames", frames, 2, 1000)
         shape = list(every[0].x.shape)
         pictures = len(shape) == 4
-        captions = check_labels(labels, shape[0] if pictures else 0)
+        captions = kit.check_labels(labels, shape[0] if pictures else 0)
         kept, film, scale = _fit(every, frames)
         super().__init__(
             labels=captions,
@@ -131,7 +122,7 @@ class TrajectoryPlayer(Explorer):
         """Five moments of the film (of its first picture): x_t above, x0_hat below."""
         x, x0_hat = self.decoded()
         moments = sorted({round(i * (len(x) - 1) / 4) for i in range(5)})
-        figure = new_figure(1.8 * len(moments), 3.7)
+        figure = kit.new_figure(1.8 * len(moments), 3.7)
         grid = figure.subplots(2, len(moments), squeeze=False)
         limit = 1.05 * float(x.abs().max())
         for column, i in enumerate(moments):
@@ -140,9 +131,9 @@ class TrajectoryPlayer(Explorer):
                 (grid[1][column], x0_hat[i], r"$\hat{x}_0$", SIGNAL),
             ]:
                 if self._pictures:
-                    draw_picture(axes, values[0, 0], name, colour)
+                    kit.draw_picture(axes, values[0, 0], name, colour)
                     continue
-                draw_axes(axes, "", name)
+                kit.draw_axes(axes, "", name)
                 axes.scatter(*values.numpy().T, s=2, color=colour)
                 axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
         return figure
@@ -187,11 +178,11 @@ def _fit(steps: list[Step], frames: int) -> tuple[list[Step], bytes, float]:
 
 
 def _reach(step: Step) -> float:
-    return max(float(as_float(x, "steps").abs().max()) for x in (step.x, step.x0_hat))
+    return max(float(kit.as_float(x, "steps").abs().max()) for x in (step.x, step.x0_hat))
 
 
 def _quantise(x: Tensor, scale: float) -> NDArray[Any]:
-    x = as_float(x, "steps")
+    x = kit.as_float(x, "steps")
     if x.ndim == 4:
         return to_bytes(x).numpy()
     return (x / scale).round().numpy().astype("<i2")

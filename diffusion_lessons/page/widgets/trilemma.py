@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 import traitlets
 
+from .. import kit
 from ..palette import RESULT, SIGNAL
-from ._base import (
-    Explorer,
-    as_bytes,
-    draw_axes,
-    draw_picture,
-    module_text,
-    new_figure,
-    pack_greys,
-    unpack_greys,
-)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +21,7 @@ NUMBERS = (
 )
 
 
-class TrilemmaExplorer(Explorer):
+class TrilemmaExplorer(kit.Explorer):
     """A room with the axes diversity (recall), fidelity (precision) and speed, and points in it.
 
     ``rows`` are those of a table that `trilemma` measured, at least two. The room can be turned
@@ -42,14 +33,14 @@ class TrilemmaExplorer(Explorer):
     hold no such numbers, traitlets.TraitError for a choice that is not there.
     """
 
-    _esm = module_text("trilemma.js")
+    _esm = kit.module_text("trilemma.js")
 
     turn = traitlets.Int(0, min=0, max=90).tag(sync=True)
     tilt = traitlets.Int(0, min=0, max=90).tag(sync=True)
     method = traitlets.Unicode().tag(sync=True)
 
     _rows = traitlets.List(traitlets.Dict()).tag(sync=True)
-    _pictures = as_bytes()  # [rows, 30, 28, 28], greys
+    _pictures = kit.as_bytes()  # [rows, 30, 28, 28], greys
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         try:
@@ -63,7 +54,7 @@ class TrilemmaExplorer(Explorer):
                 for row in self.rows
             ]
             shown = torch.stack(
-                [unpack_greys(base64.b64decode(row["pictures"]), SHAPE) for row in self.rows]
+                [kit.unpack_greys(base64.b64decode(row["pictures"]), SHAPE) for row in self.rows]
             )
         except Exception as error:
             raise ValueError(f"rows must be of a table that trilemma made: {error}") from error
@@ -73,7 +64,7 @@ class TrilemmaExplorer(Explorer):
                 raise ValueError(f"the row of {row['method']!r} holds odd numbers")
         if len(listed) < 2 or len({row["method"] for row in listed}) < len(listed):
             raise ValueError("rows must be of at least two methods, each of them once")
-        super().__init__(_rows=listed, _pictures=pack_greys(shown), method=listed[0]["method"])
+        super().__init__(_rows=listed, _pictures=kit.pack_greys(shown), method=listed[0]["method"])
         self.turn, self.tilt = 35, 20
 
     @traitlets.validate("method")
@@ -90,16 +81,16 @@ class TrilemmaExplorer(Explorer):
 
     def figure(self) -> "Figure":
         """Recall against precision, larger points for faster methods; the chosen one's samples."""
-        figure = new_figure(8.4, 3.4)
+        figure = kit.new_figure(8.4, 3.4)
         axes, samples = figure.subplots(1, 2, width_ratios=[3, 2])
         for row in self._rows:
             colour = RESULT if row["method"] == self.method else SIGNAL
             size = 12 + 18 * math.log10(max(row["images_per_second"], 1))
             axes.scatter(row["recall"], row["precision"], s=size, color=colour)
             axes.annotate(row["method"], (row["recall"], row["precision"]), fontsize=6)
-        draw_axes(axes, "recall", "precision (larger: faster)")
+        kit.draw_axes(axes, "recall", "precision (larger: faster)")
         index = [row["method"] for row in self._rows].index(self.method)
-        every = unpack_greys(self._pictures, [len(self._rows), *SHAPE])[index]
+        every = kit.unpack_greys(self._pictures, [len(self._rows), *SHAPE])[index]
         grid = every.permute(1, 2, 0, 3).reshape(3 * 28, 280)
-        draw_picture(samples, grid, self.method, RESULT)
+        kit.draw_picture(samples, grid, self.method, RESULT)
         return figure

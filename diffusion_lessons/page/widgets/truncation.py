@@ -7,8 +7,7 @@ from torch import Tensor
 
 from ... import checks
 from ...math.guidance import truncated_normal
-from ._base import as_float, module_text
-from ._computed import noise_seed
+from .. import kit
 from ._trade import Curve, TradeExplorer, check_classes, check_rising
 
 Decode = Callable[[Tensor, Tensor], Tensor]
@@ -29,7 +28,7 @@ class TruncationExplorer(TradeExplorer):
     values outside these ranges, traitlets.TraitError for a choice that was not given.
     """
 
-    _esm = module_text("trade.js", "truncation.js")
+    _esm = kit.module_text("trade.js", "truncation.js")
     _scale_name = "threshold"
 
     def __init__(
@@ -51,7 +50,7 @@ class TruncationExplorer(TradeExplorer):
         self.decode, self.latent = decode, latent
         with torch.no_grad():
             example = decode(torch.zeros(count, latent), torch.full((count,), wanted[0]))
-        shape = list(as_float(example, "what decode makes").shape)
+        shape = list(kit.as_float(example, "what decode makes").shape)
         if len(shape) != 4 or shape[:2] != [count, 1] or max(shape) > 64:
             raise ValueError(
                 f"decode must make grey pictures [{count}, 1, H, W] of at most 64 x 64 pixels, "
@@ -63,7 +62,7 @@ class TruncationExplorer(TradeExplorer):
     def latents(self, threshold: float | None = None) -> Tensor:
         """The numbers decoded, float32 [count, latent]: those shown unless a threshold is named."""
         threshold = self.scale if threshold is None else threshold
-        generator = torch.Generator().manual_seed(noise_seed(self.seed, 0))
+        generator = torch.Generator().manual_seed(kit.noise_seed(self.seed, 0))
         return truncated_normal([self._shape[0], self.latent], threshold, generator)
 
     def _calls(self, part: int) -> int:

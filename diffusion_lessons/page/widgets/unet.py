@@ -9,16 +9,8 @@ from torch import Tensor
 
 from ... import checks
 from ...math.schedule import NoiseSchedule, linear_schedule
+from .. import kit
 from ..palette import NOISE, RESULT, SIGNAL
-from ._base import (
-    as_bytes,
-    draw_picture,
-    module_text,
-    new_figure,
-    pack_greys,
-    style_text,
-    unpack_greys,
-)
 from ._network import NetworkExplorer, Traced
 
 if TYPE_CHECKING:
@@ -42,13 +34,13 @@ class UNetExplorer(NetworkExplorer):
     given.
     """
 
-    _esm = module_text("network.js", "unet.js")
-    _css = style_text("unet.css")
+    _esm = kit.module_text("network.js", "unet.js")
+    _css = kit.style_text("unet.css")
 
     stage = traitlets.Int(0, min=0).tag(sync=True)
 
     _stages = traitlets.List(traitlets.Dict()).tag(sync=True)
-    _maps = as_bytes()  # by stage: [times, N, maps, side, side], greys
+    _maps = kit.as_bytes()  # by stage: [times, N, maps, side, side], greys
 
     def __init__(
         self,
@@ -83,7 +75,7 @@ class UNetExplorer(NetworkExplorer):
                 }
             )
         self._stages = stages
-        self._maps = pack_greys(torch.cat(greys))
+        self._maps = kit.pack_greys(torch.cat(greys))
         self.stage = len(stages) // 2
 
     @traitlets.validate("stage")
@@ -100,18 +92,18 @@ class UNetExplorer(NetworkExplorer):
             for stage in self._stages
         ]
         sizes = [torch.Size(shape).numel() for shape in shapes]
-        every = unpack_greys(self._maps, [sum(sizes)]).split(sizes)
+        every = kit.unpack_greys(self._maps, [sum(sizes)]).split(sizes)
         mine = every[self.stage].view(shapes[self.stage])
         return mine[self._times.index(self.t), self.picture]
 
     def figure(self) -> "Figure":
         """The noisy picture, the maps of the chosen stage, and what the network makes of them."""
         maps, stage = self.feature_maps(), self._stages[self.stage]
-        figure = new_figure(1.1 * (len(maps[:6]) + 2), 1.6)
+        figure = kit.new_figure(1.1 * (len(maps[:6]) + 2), 1.6)
         axes = figure.subplots(1, len(maps[:6]) + 2)
-        draw_picture(axes[0], self.x_t, f"$x_t$, t = {self.t}", NOISE)
-        draw_picture(axes[-1], self.x0_hat, r"$\hat x_0$", RESULT)
+        kit.draw_picture(axes[0], self.x_t, f"$x_t$, t = {self.t}", NOISE)
+        kit.draw_picture(axes[-1], self.x0_hat, r"$\hat x_0$", RESULT)
         for channel, ax, picture in zip(stage["shown"], axes[1:-1], maps, strict=False):
             colour = COLOURS[stage["kind"]]
-            draw_picture(ax, picture, f"{stage['kind']}, {channel}", colour)
+            kit.draw_picture(ax, picture, f"{stage['kind']}, {channel}", colour)
         return figure

@@ -10,18 +10,8 @@ from ... import checks
 from ...math.exact import GaussianMixture
 from ...math.sampling import ddim_step
 from ...math.schedule import NoiseSchedule, linear_schedule
-from ..palette import NOISE, RESULT, SIGNAL
-from ._base import (
-    SOFT,
-    Explorer,
-    as_bytes,
-    check_seed,
-    draw_axes,
-    module_text,
-    new_figure,
-    pack,
-    unpack,
-)
+from .. import kit
+from ..palette import NOISE, RESULT, SIGNAL, SOFT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +20,7 @@ REACH = 3.0  # of the axes, either way
 MOST = 10.0  # scale
 
 
-class VectorExplorer(Explorer):
+class VectorExplorer(kit.Explorer):
     """Classifier guidance of an exact mixture in the plane: three arrows, and points that follow.
 
     At a point that can be moved, for any time: the denoiser's arrow, from x_t to
@@ -46,7 +36,7 @@ class VectorExplorer(Explorer):
     traitlets.TraitError for values outside theirs.
     """
 
-    _esm = module_text("vector.js")
+    _esm = kit.module_text("vector.js")
 
     label = traitlets.Int(0, min=0).tag(sync=True)
     scale = traitlets.Float(1.0, min=0.0, max=MOST).tag(sync=True)
@@ -59,7 +49,7 @@ class VectorExplorer(Explorer):
     _means = traitlets.List(traitlets.List(traitlets.Float())).tag(sync=True)
     _stds = traitlets.List(traitlets.Float()).tag(sync=True)
     _weights = traitlets.List(traitlets.Float()).tag(sync=True)
-    _start = as_bytes()  # x_T of the particles
+    _start = kit.as_bytes()  # x_T of the particles
 
     def __init__(
         self,
@@ -79,7 +69,7 @@ class VectorExplorer(Explorer):
         checks.whole("particles", particles, 1, 2000)
         checks.whole("steps", steps, 2, min(schedule.T, 200))
         checks.whole("label", label, 0, K - 1)
-        check_seed(seed)
+        kit.check_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         self.mixture, self.schedule = mixture, schedule
         times = schedule.times(steps)
@@ -88,7 +78,7 @@ class VectorExplorer(Explorer):
             _means=mixture.means.tolist(),
             _stds=mixture.stds.tolist(),
             _weights=mixture.weights.tolist(),
-            _start=pack(torch.randn(particles, 2, generator=generator), "<f4"),
+            _start=kit.pack(torch.randn(particles, 2, generator=generator), "<f4"),
         )
         self.set_trait("times", times)
         self.frame = 3 * steps // 5
@@ -135,7 +125,7 @@ class VectorExplorer(Explorer):
 
     def points(self) -> Tensor:
         """Where the particles are at the time shown, float64 [particles, 2]."""
-        x = torch.tensor(unpack(self._start, "<f4")).view(-1, 2).double()
+        x = torch.tensor(kit.unpack(self._start, "<f4")).view(-1, 2).double()
         for t, s in zip(self.times[: self.frame], self.times[1:], strict=False):
             denoiser, classifier = self._arrows(x, t)
             x0_hat = (x + denoiser + classifier) / self.schedule.alpha_bar[t].sqrt()
@@ -144,9 +134,9 @@ class VectorExplorer(Explorer):
 
     def figure(self) -> "Figure":
         """The plane at the time shown."""
-        figure = new_figure(4.2, 4.2)
+        figure = kit.new_figure(4.2, 4.2)
         axes = figure.subplots()
-        draw_axes(axes, "", f"class {self.label}, scale {self.scale:g}, t = {self.t}")
+        kit.draw_axes(axes, "", f"class {self.label}, scale {self.scale:g}, t = {self.t}")
         across, up = self.points().numpy().T
         axes.scatter(across, up, s=3, color=SOFT)
         here = torch.tensor([[self.x, self.y]]).double()

@@ -16,8 +16,7 @@ import torch
 import traitlets
 from torch import Tensor
 
-from ...math.sampling import Denoiser
-from ._base import Explorer, as_float
+from .explorer import Explorer
 
 PORTION = 0.25  # seconds
 
@@ -68,7 +67,7 @@ class Computed(Explorer):
         move = max(1, total // 50)
         with tqdm(total=total, desc=words, unit="call", leave=False, miniters=move) as bar:
             for part in range(count):
-                content = yield_from(self._compute(part), bar.update)
+                content = finish(self._compute(part), bar.update)
                 trait = traitlets.Dict({"seed": self.seed, **content}).tag(sync=True)
                 self.add_traits(**{f"_part_{part}": trait})
         self.observe(self._forget, "seed")
@@ -122,15 +121,15 @@ class Computed(Explorer):
         return {"done": work.calls, "of": total}
 
 
-def yield_from(part: Part, each: Any) -> dict[str, Any]:
-    """Run a part to its end; ``each()`` is called after each call of the network."""
+def finish(part: Part, after_call: Any) -> dict[str, Any]:
+    """Run a part to its end; ``after_call`` is called after each call of the network."""
     while True:
         try:
             next(part)
         except StopIteration as end:
             content: dict[str, Any] = end.value
             return content
-        each()
+        after_call()
 
 
 def noise_seed(seed: int, use: int) -> int:
@@ -141,32 +140,7 @@ def noise_seed(seed: int, use: int) -> int:
     return (seed * 0x9E3779B1 + use * 0x85EBCA6B + 0x27D4EB2F) % 2**31
 
 
-def draw(like: Tensor, seed: int, use: int) -> Tensor:
+def draw_noise(like: Tensor, seed: int, use: int) -> Tensor:
     """Standard normal noise of the shape, dtype and device of ``like``."""
     generator = torch.Generator().manual_seed(noise_seed(seed, use))
     return torch.randn(like.shape, generator=generator).to(like)
-
-
-def check_batch(x: Any, name: str, most: int) -> Tensor:
-    """Noise or grey pictures, floats [N, 1, H, W] of any size in value, where they are."""
-    found = as_float(x, name)
-    good = found.ndim == 4 and found.shape[1] == 1 and max(found.shape[2:]) <= 64
-    if not good or not 1 <= len(found) <= most:
-        raise ValueError(
-            f"{name} must be 1 to {most} grey pictures [N, 1, H, W] of at most 64 x 64 pixels, "
-            f"got shape {list(found.shape)}"
-        )
-    return torch.as_tensor(x).detach().float()
-
-
-def check_denoiser(denoiser: Denoiser, x: Tensor, t: int) -> None:
-    """Call it once: a mistake shows before the work begins, and the network is warm afterwards."""
-    if not callable(denoiser):
-        raise ValueError(
-            "denoiser must be a function (x_t, t) -> x0_hat, such as from_noise_model makes, "
-            f"got {type(denoiser).__name__}"
-        )
-    with torch.no_grad():
-        shape = list(denoiser(x, t).shape)
-    if shape != list(x.shape):
-        raise ValueError(f"denoiser must keep the shape {list(x.shape)}, but gave {shape}")

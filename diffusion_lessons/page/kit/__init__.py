@@ -1,0 +1,29 @@
+"""What every widget is made of: a base class, checks, packing, pieces of the fallback picture.
+
+``from diffusion_lessons.page import kit`` is all that a widget needs of it. Each part has a theme;
+the scripts and styles beside them are the same kit on the page's side.
+"""
+
+from .checking import as_float as as_float
+from .checking import check_batch as check_batch
+from .checking import check_denoiser as check_denoiser
+from .checking import check_labels as check_labels
+from .checking import check_pictures as check_pictures
+from .checking import check_points as check_points
+from .checking import check_seed as check_seed
+from .computed import Computed as Computed
+from .computed import Part as Part
+from .computed import draw_noise as draw_noise
+from .computed import noise_seed as noise_seed
+from .explorer import Explorer as Explorer
+from .explorer import module_text as module_text
+from .explorer import style_text as style_text
+from .figures import draw_axes as draw_axes
+from .figures import draw_picture as draw_picture
+from .figures import new_figure as new_figure
+from .figures import ring as ring
+from .packing import as_bytes as as_bytes
+from .packing import pack as pack
+from .packing import pack_greys as pack_greys
+from .packing import unpack as unpack
+from .packing import unpack_greys as unpack_greys
