@@ -21,15 +21,18 @@ from urllib.parse import urlsplit
 import anywidget
 import nbformat
 import yaml
+from ipywidgets import Widget
 from sphinx.cmd.build import main as sphinx
 
 from diffusion_lessons.course.lessons import read_lesson
 from diffusion_lessons.page import widgets
+from diffusion_lessons.page.kit import Kit
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 LESSONS = "notebooks/"
 STATE = "application/vnd.jupyter.widget-state+json"
+KIT = "diffusion-lessons-kit"  # the id of the kit's model on every page
 
 # ------------------------------------------------------------------ the table of contents
 
@@ -113,12 +116,25 @@ def with_todays_scripts(notebook: str) -> bytes:
     A notebook carries the ones of the day it was executed; a widget mended since is mended here.
     """
     content = json.loads(notebook)
-    stored = content["metadata"].get("widgets", {}).get(STATE, {"state": {}})["state"]
-    for model in stored.values():
-        if name := model["state"].get("_anywidget_id"):
-            widget = getattr(widgets, name.rpartition(".")[2])
-            model["state"] |= {"_esm": widget._esm, "_css": widget._css}
+    models = content["metadata"].get("widgets", {}).get(STATE, {"state": {}})["state"]
+    shown = [model["state"] for model in models.values() if "_anywidget_id" in model["state"]]
+    if shown:
+        for state in shown:
+            models.pop(state.get("_kit", "").removeprefix("IPY_MODEL_"), None)
+            state.pop("_css", None)  # a notebook of the time when each widget carried the kit
+            state |= scripts_of(state["_anywidget_id"])
+        (models[KIT],) = Widget.get_manager_state(widgets=[Kit()])["state"].values()
     return json.dumps(content, ensure_ascii=False).encode()
+
+
+def scripts_of(anywidget_id: str) -> dict[str, Any]:
+    """What a widget's state says about the scripts that draw it; the id ends in its class."""
+    widget = getattr(widgets, anywidget_id.rpartition(".")[2])
+    return {
+        "_esm": widget._esm,
+        "_files": widget._files.default(),
+        "_kit": f"IPY_MODEL_{KIT}",
+    }
 
 
 # ------------------------------------------------------------------ Colab

@@ -9,6 +9,7 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import nbformat
@@ -110,7 +111,7 @@ def test_pages_are_light(book: Path, pages: dict[str, PageOf]):
 def test_names_in_the_lessons_lead_to_the_reference(pages: dict[str, PageOf]):
     links = pages["notebooks/03_ddim.html"].links
     for name in ("sampling.ddim_step", "sampling.sample", "schedule.NoiseSchedule.times"):
-        assert f"../reference/math.html#diffusion_lessons.{name}" in links
+        assert f"../reference/math.html#diffusion_lessons.math.{name}" in links
     assert "../reference/widgets.html#diffusion_lessons.page.widgets.StepsExplorer" in links
 
 
@@ -122,7 +123,7 @@ def test_the_reference_has_every_public_name(pages: dict[str, PageOf]):
     wanted = [getattr(diffusion_lessons, name) for name in diffusion_lessons.__all__]
     wanted += [getattr(widgets, name) for name in widgets.__all__]
     homes = {f"{thing.__module__}.{thing.__qualname__}" for thing in wanted}
-    homes = {re.sub(r"^(diffusion_lessons\.widgets)\.\w+\.", r"\1.", home) for home in homes}
+    homes = {re.sub(r"^(diffusion_lessons\.page\.widgets)\.\w+\.", r"\1.", home) for home in homes}
     assert homes - places == set()
 
 
@@ -162,7 +163,9 @@ def test_lessons_can_be_launched_and_downloaded(book: Path, pages: dict[str, Pag
 
 
 def test_widgets_run_the_scripts_of_today(book: Path):
+    """Whenever the notebook was executed; and the page has the kit once, not once a widget."""
     from diffusion_lessons.page import widgets
+    from diffusion_lessons.page.kit import Kit
 
     text = (book / "notebooks" / "01_forward.html").read_text("utf-8")
     (stored,) = re.findall(
@@ -170,14 +173,41 @@ def test_widgets_run_the_scripts_of_today(book: Path):
         text,
         re.DOTALL,
     )
-    scripts = {
-        model["state"]["_anywidget_id"].rpartition(".")[2]: model["state"]["_esm"]
-        for model in json.loads(stored)["state"].values()
-        if "_anywidget_id" in model["state"]
+    states = {name: model["state"] for name, model in json.loads(stored)["state"].items()}
+    shown = {
+        state["_anywidget_id"].rpartition(".")[2]: state
+        for state in states.values()
+        if "_anywidget_id" in state
     }
-    assert set(scripts) == {"ForwardExplorer", "ScheduleExplorer"}
-    for name, script in scripts.items():
-        assert script == getattr(widgets, name)._esm
+    assert set(shown) == {"ForwardExplorer", "ScheduleExplorer"}
+
+    def as_json(files: Any) -> list[list[str]]:
+        return [list(file) for file in files]
+
+    for name, state in shown.items():
+        assert state["_files"] == as_json(getattr(widgets, name)._files.default())
+        kit = states[state["_kit"].removeprefix("IPY_MODEL_")]
+        assert kit["_files"] == as_json(Kit._files.default())
+    assert stored.count("Sliders, selects, buttons") == 1  # in the kit's style
+
+
+@pytest.mark.parametrize("kit", [{}, {"k1": {"state": {"_files": []}}}], ids=["without", "with"])
+def test_a_stored_notebook_gets_one_kit(build: ModuleType, kit: dict[str, Any]):
+    """Whether it was executed before widgets shared a kit, or after."""
+    old = {"_anywidget_id": "diffusion_lessons.widgets.posterior.PosteriorExplorer", "t": 7}
+    old |= {"_kit": "IPY_MODEL_k1"} if kit else {"_esm": "kit and widget", "_css": "kit"}
+    models = {"w1": {"state": dict(old)}, "w2": {"state": dict(old)}, **kit}
+    notebook = {"metadata": {"widgets": {build.STATE: {"state": models}}}}
+    mended = json.loads(build.with_todays_scripts(json.dumps(notebook)))
+    mended = mended["metadata"]["widgets"][build.STATE]["state"]
+    assert mended.keys() == {"w1", "w2", build.KIT}
+    assert mended[build.KIT]["model_name"] == "WidgetModel"
+    for name in ("w1", "w2"):
+        state = mended[name]["state"]
+        assert state["t"] == 7
+        assert "_css" not in state
+        assert state["_kit"] == f"IPY_MODEL_{build.KIT}"
+        assert [file for file, _ in state["_files"]] == ["_back.js", "posterior.js"]
 
 
 def test_scripts_of_others_are_the_published_ones_with_their_licences(book: Path):

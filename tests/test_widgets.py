@@ -1,9 +1,9 @@
 """The widgets without a browser: what Python promises, and the pure JavaScript under node."""
 
 import base64
+import inspect
 import json
 import re
-import shutil
 import subprocess
 import sys
 import zlib
@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import javascript
 import pytest
 import torch
 import traitlets
@@ -24,8 +25,11 @@ from diffusion_lessons.math.schedule import cosine_schedule, linear_schedule, vp
 
 pytest.importorskip("anywidget")
 
+import ipywidgets.embed
+
 from diffusion_lessons.math.sampling import thin
-from diffusion_lessons.page import palette
+from diffusion_lessons.page import palette, widgets
+from diffusion_lessons.page.kit import Kit
 from diffusion_lessons.page.widgets import (
     ForwardExplorer,
     PosteriorExplorer,
@@ -126,28 +130,73 @@ def test_state_is_small() -> None:
         assert state_size(widget) < 300_000
 
 
-def test_modules_stand_alone() -> None:
-    for widget in each():
-        text = widget._esm
-        assert not re.search(r"^\s*import\b", text, re.MULTILINE)
-        assert not re.search(r"\bimport\s*\(", text)
-        assert "http" not in text
-        assert "http" not in widget._css
-        assert "@import" not in widget._css
-        assert text.count("export default") == 1
+def code(text: str) -> str:
+    """A script or a style without its comments."""
+    return re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
+
+
+def brought() -> dict[str, list[tuple[str, str]]]:
+    """Names and texts of the scripts and styles that the kit and each widget bring to a page."""
+    of_widgets = {name: getattr(widgets, name)._files.default() for name in widgets.__all__}
+    return {"kit": Kit._files.default(), **of_widgets}
+
+
+def test_scripts_import_what_comes_before_them_and_nothing_else() -> None:
+    for owner, files in brought().items():
+        known = set() if owner == "kit" else {"kit"}
+        for name, text in files:
+            assert set(re.findall(r'from "(.+)";$', text, re.MULTILINE)) <= known, name
+            assert not re.search(r"\bimport\b(?! (\{|\*))|@import", code(text)), name
+            known.add(f"./{name}")
+
+
+def test_nothing_is_fetched() -> None:
+    for files in brought().values():
+        for name, text in files:
+            addresses = re.findall(r"\w+://[\w./]+", text)
+            assert set(addresses) <= {"http://www.w3.org/2000/svg"}, name  # a name, not a place
+
+
+def test_the_kit_brings_all_of_its_files() -> None:
+    folder = Path(inspect.getfile(Kit)).parent
+    there = {path.name for kind in ("*.js", "*.css") for path in folder.glob(kind)}
+    assert there - {"loader.js"} == {name for name, _ in Kit._files.default()}
 
 
 def test_style_is_kept_to_the_widgets() -> None:
-    css = re.sub(r"/\*.*?\*/", "", ForwardExplorer._css, flags=re.DOTALL)
-    for selectors in re.findall(r"([^{}]+)\{", css):
-        for selector in selectors.split(","):
-            # Its host may be named before it, and a box's size asked for around it.
-            assert re.match(r"(\[[\w-]+\] )?\.dl-widget|@container", selector.strip()), selector
+    styles = [text for files in brought().values() for name, text in files if name.endswith(".css")]
+    for style in styles:
+        for selectors in re.findall(r"([^{}]+)\{", code(style)):
+            for selector in selectors.split(","):
+                # Its host may be named before it, and a box's size asked for around it.
+                stays = r"(\[[\w-]+\] )?\.dl-widget|@container"
+                assert re.match(stays, selector.strip()), selector
 
 
 def test_python_and_css_agree_on_the_colours() -> None:
+    frame = dict(Kit._files.default())["frame.css"]
     for colour in (palette.SIGNAL, palette.NOISE, palette.RESULT, palette.LINE, palette.SOFT):
-        assert colour in ForwardExplorer._css
+        assert colour in frame
+
+
+def test_a_notebook_carries_the_kit_once() -> None:
+    """Whatever a page's widgets refer to, all of it is in the state that a notebook keeps."""
+    several = each()
+    state = ipywidgets.embed.dependency_state(several)
+    text = json.dumps(state, default=str)
+    for _, script in Kit._files.default():
+        assert text.count(json.dumps(script)) == 1
+    (shared,) = {widget.get_state("_kit")["_kit"] for widget in several}
+    assert shared.removeprefix("IPY_MODEL_") in state
+
+
+def test_a_kit_that_was_closed_is_replaced() -> None:
+    before = PosteriorExplorer()._kit
+    assert PosteriorExplorer()._kit is before
+    before.close()
+    after = PosteriorExplorer()._kit
+    assert after is not before
+    assert after.comm is not None
 
 
 # ------------------------------------------------------------------ forward
@@ -368,52 +417,38 @@ def test_posterior_explorer_refuses() -> None:
 # ------------------------------------------------------------------ the JavaScript, under node
 
 
-def run_js(tmp_path: Path, widget: type, body: str) -> Any:
-    """The value that ``body`` returns, with the widget's module imported as ``m``."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node on the path: the JavaScript is only tested in the browser")
-    (tmp_path / "module.mjs").write_text(widget._esm, "utf-8")
-    script = f"import * as m from './module.mjs';\nconst f = async () => {{ {body} }};\n"
-    script += "console.log(JSON.stringify(await f(), (k, v) => ArrayBuffer.isView(v) ? [...v] : v))"
-    (tmp_path / "main.mjs").write_text(script, "utf-8")
-    done = subprocess.run(
-        [node, "main.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 @pytest.mark.parametrize("T", [1, 2, 4, 10, 137, 1000, 4000])
 @pytest.mark.parametrize("kind", ["linear", "cosine", "vp"])
 def test_js_schedules_are_pythons(tmp_path: Path, kind: str, T: int) -> None:
     beta_1, beta_T = 2e-4, 0.013
     schedule = ScheduleExplorer(kind=kind, T=T, beta_1=beta_1, beta_T=beta_T).schedule
-    body = f"""const a = m.makeSchedule("{kind}", {T}, {beta_1}, {beta_T});
-        return {{ a, beta: m.betas(a), snr: m.logSnr(a).slice(1) }};"""
-    found = {
-        k: torch.tensor(v, dtype=torch.float64)
-        for k, v in run_js(tmp_path, ScheduleExplorer, body).items()
+    module = f"""import {{ betas, logSnr, makeSchedule }} from "./_schedules.js";
+        const a = makeSchedule("{kind}", {T}, {beta_1}, {beta_T});
+        export default {{ a, beta: betas(a), snr: logSnr(a).slice(1) }};"""
+    curves = {
+        name: torch.tensor(values, dtype=torch.float64)
+        for name, values in javascript.run(tmp_path, module).items()
     }
-    torch.testing.assert_close(found["a"], schedule.alpha_bar, rtol=1e-9, atol=0)
-    torch.testing.assert_close(found["beta"], schedule.beta, rtol=1e-9, atol=1e-13)
-    torch.testing.assert_close(found["snr"], schedule.snr.log()[1:], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(curves["a"], schedule.alpha_bar, rtol=1e-9, atol=0)
+    torch.testing.assert_close(curves["beta"], schedule.beta, rtol=1e-9, atol=1e-13)
+    torch.testing.assert_close(curves["snr"], schedule.snr.log()[1:], rtol=1e-9, atol=1e-9)
 
 
 def test_js_schedule_survives_running_out_of_signal(tmp_path: Path) -> None:
-    body = """const a = m.linearSchedule(4000, 0.9, 0.99);
-        return [a[4000], m.betas(a)[4000], m.logSnr(a)[4000] === -Infinity];"""
-    assert run_js(tmp_path, ScheduleExplorer, body) == [0, 1, True]
+    module = """import { betas, linearSchedule, logSnr } from "./_schedules.js";
+        const a = linearSchedule(4000, 0.9, 0.99);
+        export default [a[4000], betas(a)[4000], logSnr(a)[4000] === -Infinity];"""
+    assert javascript.run(tmp_path, module) == [0, 1, True]
 
 
 def test_js_posterior_is_pythons_and_the_product(tmp_path: Path) -> None:
     schedule = linear_schedule()
-    body = f"""const a = m.linearSchedule(1000, 1e-4, 0.02), out = [];
-        for (const [s, t] of {json.dumps([[1, 2], [100, 101], [1, 1000], [400, 700]])}) {{
-            out.push([s, t, m.threeBells(1.3, -0.7, a[s], a[t])]);
-        }}
-        return out;"""
-    for s, t, bells in run_js(tmp_path, PosteriorExplorer, body):
+    module = f"""import {{ linearSchedule }} from "./_schedules.js";
+        import {{ threeBells }} from "./posterior.js";
+        const a = linearSchedule(1000, 1e-4, 0.02);
+        const steps = {json.dumps([[1, 2], [100, 101], [1, 1000], [400, 700]])};
+        export default steps.map(([s, t]) => [s, t, threeBells(1.3, -0.7, a[s], a[t])]);"""
+    for s, t, bells in javascript.run(tmp_path, module):
         x_t, x_0 = (torch.tensor([x], dtype=torch.float64) for x in (-0.7, 1.3))
         exact = posterior(x_t, x_0, t, s, schedule)
         mean, std = bells["posterior"]
@@ -428,21 +463,23 @@ def test_js_posterior_is_pythons_and_the_product(tmp_path: Path) -> None:
 def test_js_decodes_a_film(tmp_path: Path) -> None:
     widget = TrajectoryPlayer(trajectory(pictures(1), 3))
     film = base64.b64encode(widget._film).decode()
-    body = f'return await m.inflate("{film}");'
-    assert bytes(run_js(tmp_path, TrajectoryPlayer, body)) == zlib.decompress(widget._film)
+    module = f'import {{ inflate }} from "kit";\nexport default await inflate("{film}");'
+    assert bytes(javascript.run(tmp_path, module)) == zlib.decompress(widget._film)
 
 
 def test_js_decodes_numbers_from_a_misaligned_view(tmp_path: Path) -> None:
-    body = """const whole = new Uint8Array(13);
+    module = """import { decode } from "kit";
+        const whole = new Uint8Array(13);
         new DataView(whole.buffer).setFloat32(1, 1.5, true);
         new DataView(whole.buffer).setFloat32(5, -2.25, true);
-        return m.decode(new DataView(whole.buffer, 1, 8), Float32Array);"""
-    assert run_js(tmp_path, ForwardExplorer, body) == [1.5, -2.25]
+        export default decode(new DataView(whole.buffer, 1, 8), Float32Array);"""
+    assert javascript.run(tmp_path, module) == [1.5, -2.25]
 
 
 def test_js_noise_is_normal_and_repeatable(tmp_path: Path) -> None:
-    body = "return [m.normals(20001, 7), m.normals(20001, 7), m.normals(20001, 8)];"
-    first, again, other = (torch.tensor(x) for x in run_js(tmp_path, ForwardExplorer, body))
+    module = """import { normals } from "kit";
+        export default [normals(20001, 7), normals(20001, 7), normals(20001, 8)];"""
+    first, again, other = (torch.tensor(x) for x in javascript.run(tmp_path, module))
     assert torch.equal(first, again)
     for x in (first, other):
         assert abs(x.mean()) < 4 / 20001**0.5
@@ -453,15 +490,18 @@ def test_js_noise_is_normal_and_repeatable(tmp_path: Path) -> None:
 
 
 def test_js_histogram_is_a_density(tmp_path: Path) -> None:
-    body = "return m.histogram([-3.99, 0, 0.01, 1, 4, 9], -4, 4, 8);"
-    found = run_js(tmp_path, ForwardExplorer, body)
-    assert found == pytest.approx([1 / 6, 0, 0, 0, 2 / 6, 1 / 6, 0, 0])
+    module = """import { histogram } from "kit";
+        export default histogram([-3.99, 0, 0.01, 1, 4, 9], -4, 4, 8);"""
+    density = javascript.run(tmp_path, module)
+    assert density == pytest.approx([1 / 6, 0, 0, 0, 2 / 6, 1 / 6, 0, 0])
 
 
 def test_js_slider_values_and_numbers(tmp_path: Path) -> None:
-    body = """return [m.niceValues(1, 30, true), m.niceValues(1e-6, 0.9), m.niceTicks(0, 1000, 4),
-        [0, 0.0063, 0.73, 1e-5, 12.345, -0.5].map((x) => m.short(x, 2))];"""
-    whole, small, ticks, texts = run_js(tmp_path, ScheduleExplorer, body)
+    module = """import { niceTicks, niceValues, short } from "kit";
+        const numbers = [0, 0.0063, 0.73, 1e-5, 12.345, -0.5];
+        export default [niceValues(1, 30, true), niceValues(1e-6, 0.9), niceTicks(0, 1000, 4),
+            numbers.map((x) => short(x, 2))];"""
+    whole, small, ticks, texts = javascript.run(tmp_path, module)
     assert whole == list(range(1, 31))
     assert (small[0], small[-1]) == (1e-6, 0.9)
     assert 1e-4 in small

@@ -1,11 +1,10 @@
 """The true reverse step of a mixture: Python, the page and plain integration agree."""
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
+import javascript
 import pytest
 import torch
 import traitlets
@@ -62,23 +61,14 @@ def test_a_small_step_is_a_gaussian_and_a_large_one_is_not(explorer: MultimodalE
 
 
 def test_the_page_computes_the_same(explorer: MultimodalExplorer, tmp_path: Path) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node on the path: the JavaScript is only tested in the browser")
     explorer.t, explorer.stride, explorer.x_t = 700, 400, -0.4
     a_s, a_t = (float(SCHEDULE.alpha_bar[time]) for time in (300, 700))
     mixture = {"means": explorer._means, "stds": explorer._stds, "weights": explorer._weights}
-    (tmp_path / "widget.mjs").write_text(MultimodalExplorer._esm)
-    (tmp_path / "main.mjs").write_text(
-        'import { bumps, given, meanOf, shared } from "./widget.mjs";\n'
-        f"const parts = bumps({json.dumps(mixture)}, -0.4, {a_s}, {a_t});\n"
-        "console.log(JSON.stringify([parts.map(p => [p.weight, p.mean, p.std]), meanOf(parts),"
-        f" given(1.4, -0.4, {a_s}, {a_t}), shared([1, 0.5], [0.25, 1], 2)]));"
-    )
-    ran = subprocess.run(
-        [node, "main.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
-    )
-    parts, mean, known, area = json.loads(ran.stdout)
+    module = f"""import {{ bumps, given, meanOf, shared }} from "./multimodal.js";
+        const parts = bumps({json.dumps(mixture)}, -0.4, {a_s}, {a_t});
+        export default [parts.map(p => [p.weight, p.mean, p.std]), meanOf(parts),
+            given(1.4, -0.4, {a_s}, {a_t}), shared([1, 0.5], [0.25, 1], 2)];"""
+    parts, mean, known, area = javascript.run(tmp_path, module)
     torch.testing.assert_close(
         torch.tensor(parts).double(), torch.stack(explorer.exact(), 1), atol=1e-6, rtol=1e-6
     )

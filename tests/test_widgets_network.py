@@ -1,11 +1,9 @@
 """Widgets that look into the U-Net show what it computed."""
 
-import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
+import javascript
 import pytest
 import torch
 import traitlets
@@ -121,21 +119,12 @@ def test_a_pixel_looks_where_the_network_does(
 
 
 def test_the_page_makes_the_same_weights(attention: AttentionExplorer, tmp_path: Path) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node on the path: the JavaScript is only tested in the browser")
     generator = torch.Generator().manual_seed(1)
     q, k = torch.randn(8, generator=generator), torch.randn(49, 8, generator=generator)
-    (tmp_path / "widget.mjs").write_text(AttentionExplorer._esm)
-    (tmp_path / "main.mjs").write_text(
-        'import { looks, spread } from "./widget.mjs";\n'
-        f"const found = looks({q.tolist()}, {k.flatten().tolist()}, 49, 8);\n"
-        "console.log(JSON.stringify([[...found], spread(found), spread([0.25, 0.25, 0.5, 0])]));"
-    )
-    ran = subprocess.run(
-        [node, "main.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
-    )
-    weights, wide, known = json.loads(ran.stdout)
+    module = f"""import {{ looks, spread }} from "./attention.js";
+        const weights = looks({q.tolist()}, {k.flatten().tolist()}, 49, 8);
+        export default [weights, spread(weights), spread([0.25, 0.25, 0.5, 0])];"""
+    weights, wide, known = javascript.run(tmp_path, module)
     exact = look(q[None], k)[0].double()
     torch.testing.assert_close(torch.tensor(weights).double(), exact, atol=1e-6, rtol=0)
     entropy = -(exact * exact.log()).sum()

@@ -1,14 +1,12 @@
 """The widgets whose pictures a network computes: they show what `sample` makes, and renew it."""
 
 import base64
-import json
-import shutil
-import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import javascript
 import pytest
 import torch
 import traitlets
@@ -177,22 +175,12 @@ def test_each_has_a_view_a_picture_and_a_short_text(
 
 
 def test_the_weights_in_the_page_are_slerps(between: InterpolationExplorer, tmp_path: Path) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node on the path: the JavaScript is only tested in the browser")
-    (tmp_path / "module.mjs").write_text(between._esm, "utf-8")
     a, b = between.ends(0)
     angle = between._part(0)["angle"]
-    script = f"""import * as m from './module.mjs';
-        const places = [0, 0.3, 0.5, 1];
-        const ways = ["straight", "on_shell"].map((way) =>
-            places.map((u) => m.weights(way, u, {angle})));
-        console.log(JSON.stringify([...ways, m.weights("on_shell", 0.3, 0)]));"""
-    (tmp_path / "main.mjs").write_text(script, "utf-8")
-    done = subprocess.run(
-        [node, "main.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
-    )
-    straight, shell, together = json.loads(done.stdout)
+    module = f"""import {{ weights }} from "./interpolation.js";
+        const along = (way) => [0, 0.3, 0.5, 1].map((share) => weights(way, share, {angle}));
+        export default [along("straight"), along("on_shell"), weights("on_shell", 0.3, 0)];"""
+    straight, shell, together = javascript.run(tmp_path, module)
     for i, u in enumerate([0, 0.3, 0.5, 1]):
         assert straight[i] == pytest.approx([1 - u, u])
         mixed = shell[i][0] * a + shell[i][1] * b

@@ -1,11 +1,10 @@
 """The arrows of guidance in the plane: Python, the page and the package agree."""
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
+import javascript
 import pytest
 import torch
 import traitlets
@@ -66,26 +65,18 @@ def test_points_follow_the_sampler(explorer: VectorExplorer) -> None:
 
 
 def test_the_page_computes_the_same(explorer: VectorExplorer, tmp_path: Path) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node on the path: the JavaScript is only tested in the browser")
     explorer.scale, explorer.frame = 2.5, 9
     parts = {"means": explorer._means, "stds": explorer._stds, "weights": explorer._weights}
     start = explorer.points()
-    following = dict(zip(("from", "to"), explorer._alpha_bar[9:11], strict=True))
-    (tmp_path / "module.mjs").write_text(explorer._esm, "utf-8")
-    script = f"""import * as m from "./module.mjs";
+    a_from, a_to = explorer._alpha_bar[9:11]
+    module = f"""import {{ arrowsAt, stepAll }} from "./vector.js";
         const mixture = {json.dumps(parts)};
         const points = Float64Array.from({json.dumps(start.flatten().tolist())});
-        const {{ from, to }} = {json.dumps(following)};
-        const {{ denoiser, classifier }} = m.arrowsAt(mixture, from, 0.6, 0.4, 1, 2.5);
-        const next = Array.from(m.stepAll(points, mixture, from, to, 1, 2.5));
-        console.log(JSON.stringify([denoiser, classifier, next]));"""
-    (tmp_path / "main.mjs").write_text(script, "utf-8")
-    done = subprocess.run(
-        [node, "main.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
-    )
-    denoiser, classifier, following_points = map(torch.tensor, json.loads(done.stdout))
+        const {{ denoiser, classifier }} = arrowsAt(mixture, {a_from}, 0.6, 0.4, 1, 2.5);
+        export default [
+            denoiser, classifier, stepAll(points, mixture, {a_from}, {a_to}, 1, 2.5)
+        ];"""
+    denoiser, classifier, following_points = map(torch.tensor, javascript.run(tmp_path, module))
     wanted = explorer.arrows(torch.tensor([[0.6, 0.4]]))
     # Node prints all digits; torch.tensor makes float32 of them.
     torch.testing.assert_close(denoiser.double(), wanted[0][0], atol=1e-6, rtol=1e-5)

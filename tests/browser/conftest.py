@@ -236,6 +236,23 @@ def open_notebook(watched: tuple[Any, Watch], lab_server: tuple[str, Path]) -> A
     return opened
 
 
+@pytest.fixture(scope="module")
+def open_executed(watched: tuple[Any, Any], lab_server: tuple[str, Path]) -> Callable[..., Lab]:
+    """``open_executed(name, notebook)`` opens a notebook with its outputs, and runs nothing."""
+    import nbformat
+    from nbformat.sign import NotebookNotary
+
+    address, root = lab_server
+
+    def opened(name: str, notebook: Any) -> Lab:
+        # What another has executed JupyterLab shows only if it was signed.
+        NotebookNotary(data_dir=str(root.parent / "jupyter_data_dir")).sign(notebook)
+        nbformat.write(notebook, root / name)
+        return Lab(watched[0], address, name)
+
+    return opened
+
+
 @pytest.fixture
 def lab_of(
     watched: tuple[Any, Watch], tmp_path_factory: pytest.TempPathFactory

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +21,51 @@ pytest.importorskip("anywidget")
 
 from diffusion_lessons.course import quiz
 from diffusion_lessons.course.quiz.item import picture
-from diffusion_lessons.page import widgets
+from diffusion_lessons.page import kit, widgets
 from diffusion_lessons.page.kit import ring
 
-# A model as a published page has it: values and their changes, and nobody who answers.
-SHOW = """async ({ module, css, state }) => {
-    const heard = {};
-    const model = {
-        get: name => state[name],
-        set(name, value) {
-            if (state[name] === value) return;
-            state[name] = value;
-            for (const listener of heard[`change:${name}`] ?? []) listener();
-        },
-        on(name, listener) { (heard[name] ??= []).push(listener); },
-        off() {},
+# Models as a published page has them: values and their changes, and nobody who answers. The page
+# counts which modules it was given.
+SHOW = """async ({ shown, models }) => {
+    const modelOf = id => {
+        const [state, heard] = [models[id], {}];
+        return {
+            get: name => state[name],
+            set(name, value) {
+                if (state[name] === value) return;
+                state[name] = value;
+                for (const listener of heard[`change:${name}`] ?? []) listener();
+            },
+            on(name, listener) { (heard[name] ??= []).push(listener); },
+            off() {},
+            widget_manager: {
+                async get_model(id) {
+                    if (id in models) return modelOf(id);
+                    throw new Error("widget model not found");
+                },
+            },
+        };
+    };
+    const give = URL.createObjectURL;
+    window.modules = [];
+    URL.createObjectURL = blob => {
+        blob.text().then(text => window.modules.push(text));
+        return give(blob);
     };
     document.body.replaceChildren(document.createElement("main"));
-    document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
-    const blob = new Blob([module], { type: "text/javascript" });
-    const { default: widget } = await import(URL.createObjectURL(blob));
-    const el = document.createElement("div");
-    document.querySelector("main").append(el);
-    await widget.render({ model, el });
+    for (const id of shown) {
+        const blob = new Blob([models[id]._esm], { type: "text/javascript" });
+        const { default: widget } = await import(give(blob));
+        const el = document.createElement("div");
+        document.querySelector("main").append(el);
+        await widget.render({ model: modelOf(id), el });
+    }
     await new Promise(r => setTimeout(r, 400));
+    URL.createObjectURL = give;
 }"""
+
+# A canvas once the repaint that was asked for is done.
+READ = "canvas => new Promise(r => setTimeout(() => r(canvas.toDataURL()), 60))"
 
 
 def denoiser(x_t: torch.Tensor, t: int) -> torch.Tensor:
@@ -156,10 +177,71 @@ def test_every_widget_is_tried() -> None:
     assert {*made(), "FinalTest"} == set(widgets.__all__)
 
 
-def show(page: Any, widget: Any) -> None:
-    state = json.loads(json.dumps(widget.get_state(), default=plain))
+def show(page: Any, *several: Any, kits: Sequence[Any] | None = None) -> None:
+    """Widgets in an empty page, together with their kit or with the ``kits`` named."""
+    kits = [several[0]._kit] if kits is None else kits
+    states = {model.model_id: model.get_state() for model in [*several, *kits]}
+    page.goto("about:blank")
     page.set_content("<!doctype html><html lang=en><title>widget</title><body></body></html>")
-    page.evaluate(SHOW, {"module": state.pop("_esm"), "css": state.pop("_css"), "state": state})
+    models = json.loads(json.dumps(states, default=plain))
+    page.evaluate(SHOW, {"shown": [widget.model_id for widget in several], "models": models})
+
+
+def given(page: Any, name: str) -> int:
+    """How many modules of this name the page was given."""
+    texts = page.evaluate("window.modules")
+    return sum(text.endswith(f"\n//# sourceURL=diffusion-lessons/{name}") for text in texts)
+
+
+def is_alive(page: Any, label: str, trait: str, part: str) -> bool:
+    """Whether its picture follows its slider."""
+    widget = page.get_by_role("group", name=label)
+    canvas = widget.locator(f'canvas[data-part="{part}"]')
+    widget.locator(f'[data-name="{trait}"]').press("End")
+    before = canvas.evaluate(READ)
+    widget.locator(f'[data-name="{trait}"]').press("Home")
+    return bool(canvas.evaluate(READ) != before)
+
+
+SCRIPTS = [name for name, _ in kit.Kit._files.default() if name.endswith(".js")]
+SCHEDULE = ("Noise schedule explorer", "beta_T", "alpha_bar")
+POSTERIOR = ("Posterior explorer", "x_t", "bells")
+
+
+def test_widgets_of_a_page_share_one_kit(page: Any) -> None:
+    show(page, widgets.ScheduleExplorer(), widgets.PosteriorExplorer(), widgets.PosteriorExplorer())
+    assert page.get_by_role("group", name=POSTERIOR[0]).count() == 2
+    assert {name: given(page, name) for name in SCRIPTS} == dict.fromkeys(SCRIPTS, 1)
+    assert given(page, "posterior.js") == 1
+    styles = page.evaluate("[...document.querySelectorAll('style')].map(e => e.textContent)")
+    assert len(set(styles)) == len(styles)
+    assert is_alive(page, *SCHEDULE)
+    page.get_by_role("group", name=POSTERIOR[0]).first.evaluate("e => e.remove()")
+    assert is_alive(page, *POSTERIOR)
+
+
+def test_two_versions_of_the_kit_stand_on_one_page(page: Any) -> None:
+    """As after an update of the package, with the widgets of some cells still the old ones."""
+    old, new = widgets.ScheduleExplorer(), widgets.PosteriorExplorer()
+    new._kit = kit.Kit()
+    files = dict(new._kit._files)
+    files["numbers.js"] += "// newer"
+    files["pictures.css"] += "/* newer */"
+    new._kit._files = list(files.items())
+    show(page, old, new, kits=[old._kit, new._kit])
+    assert given(page, "numbers.js") == 2
+    assert given(page, "kit.js") == 2  # it imports another numbers.js
+    assert given(page, "elements.js") == 1  # which is the same in both
+    styles = page.evaluate("[...document.querySelectorAll('style')].map(e => e.textContent)")
+    assert styles[-1] == dict(old._files)["schedule.css"]  # what a widget says of its own counts
+    assert is_alive(page, *SCHEDULE)
+    assert is_alive(page, *POSTERIOR)
+
+
+def test_without_its_kit_a_widget_says_what_to_do(page: Any) -> None:
+    show(page, widgets.ScheduleExplorer(), kits=[])
+    words = "A part of this widget is missing on this page. Run its cell again."
+    assert page.locator("main").inner_text() == words
 
 
 def a_picture() -> str:
@@ -273,12 +355,11 @@ def test_it_answers_and_offers_nothing_that_needs_a_kernel(page: Any, name: str)
     show(page, widget)
     canvas = page.locator(f'canvas[data-part="{part}"]')
     slider = page.locator(f'[data-name="{trait}"]')
-    read = "canvas => new Promise(r => setTimeout(() => r(canvas.toDataURL()), 60))"
     slider.focus()
     page.keyboard.press("End")
-    before = canvas.evaluate(read)
+    before = canvas.evaluate(READ)
     page.keyboard.press("Home")
-    assert canvas.evaluate(read) != before
+    assert canvas.evaluate(READ) != before
     offers = page.get_by_role("button", name="New noise")
     # The forward process draws its noise in the page itself.
     assert offers.is_visible() == (name == "ForwardExplorer")

@@ -16,8 +16,8 @@ from .computed import Part as Part
 from .computed import draw_noise as draw_noise
 from .computed import noise_seed as noise_seed
 from .explorer import Explorer as Explorer
-from .explorer import module_text as module_text
-from .explorer import style_text as style_text
+from .explorer import Kit as Kit
+from .explorer import files as files
 from .figures import draw_axes as draw_axes
 from .figures import draw_picture as draw_picture
 from .figures import new_figure as new_figure

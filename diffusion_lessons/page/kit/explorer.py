@@ -1,4 +1,9 @@
-"""The base class of every widget: its scripts, and a picture for who runs none."""
+"""The base class of every widget, and the scripts and styles that it brings to a page.
+
+They go there as they are. The kit's own travel in a model of their own, one for a kernel, to which
+every widget refers: however many widgets a notebook has, it carries the kit once. `loader.js`, all
+that anywidget itself gets to see, puts the two together in the page.
+"""
 
 import base64
 import io
@@ -6,31 +11,56 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
+import ipywidgets
+import traitlets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-HERE = Path(__file__).parent
-WIDGETS = HERE.parent / "widgets"
+
+STYLES = ("frame.css", "words.css", "controls.css", "layout.css", "pictures.css")
+SCRIPTS = (
+    *("numbers.js", "elements.js", "controls.js", "timeline.js", "pictures.js"),
+    *("plot.js", "stage.js", "computed.js", "kit.js"),
+)
 
 
-def module_text(*names: str | Path) -> str:
-    """One ES module without imports: the kit's followed by the widget's own files.
+def files(beside: str, *names: str) -> Any:
+    """A synced trait of scripts and styles, [name, text] each; ``beside`` is a ``__file__``.
 
-    A file of `widgets` is given by its name, another by its whole path.
+    Each script comes after those that it imports. The last one draws the widget.
     """
-    return "\n".join((WIDGETS / name).read_text("utf-8") for name in (HERE / "kit.js", *names))
+    folder = Path(beside).parent
+    texts = [(name, (folder / name).read_text("utf-8")) for name in names]
+    return traitlets.List(texts).tag(sync=True)
 
 
-def style_text(*names: str | Path) -> str:
-    """The kit's style sheet followed by those that only this widget needs."""
-    return "\n".join((WIDGETS / name).read_text("utf-8") for name in (HERE / "kit.css", *names))
+class Kit(ipywidgets.Widget):  # type: ignore[misc]  # it has no types
+    """The kit on its way to a page: a model that has no view."""
+
+    _files = files(__file__, *STYLES, *SCRIPTS)
+
+    _shared: "Kit | None" = None
+
+    @classmethod
+    def shared(cls) -> "Kit":
+        """The one of this kernel; another if somebody has closed it."""
+        if cls._shared is None or cls._shared.comm is None:
+            cls._shared = cls()
+        return cls._shared
 
 
 class Explorer(anywidget.AnyWidget):
-    """A widget that carries a PNG of its current state for viewers that run no JavaScript."""
+    """A widget of scripts that use the kit (`files`), and a PNG for viewers that run none."""
 
-    _css = style_text()
+    _esm = Path(__file__).with_name("loader.js").read_text("utf-8")
+
+    _kit = traitlets.Instance(Kit).tag(sync=True, **ipywidgets.widget_serialization)
+    _files: Any = traitlets.List().tag(sync=True)
+
+    @traitlets.default("_kit")
+    def _shared_kit(self) -> Kit:
+        return Kit.shared()
 
     def figure(self) -> "Figure":
         """The current state as a matplotlib figure."""

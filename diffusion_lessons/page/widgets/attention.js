@@ -1,4 +1,21 @@
-// ---------------------------------------------------------------- AttentionExplorer
+// AttentionExplorer in the page.
+
+import {
+  clamp,
+  decode,
+  describe,
+  figure,
+  fill,
+  fixed,
+  h,
+  key,
+  math,
+  paintNothing,
+  select,
+  slider,
+  stage,
+} from "kit";
+import { passes } from "./_network.js";
 
 // How much the query looks at each key: softmax of q k / sqrt(width).
 function looks(q, keys, places, width) {
@@ -58,8 +75,8 @@ function render({ model, el }) {
       const unit = scales[scale + i] * scales[scale + one.heads + i];
       const q = Float64Array.from(numbers.subarray(from, from + one.width), (value) => value * unit);
       const keys = at + one.block + i * one.places * one.width;
-      const found = looks(q, numbers.subarray(keys, keys + one.places * one.width), one.places, one.width);
-      for (let j = 0; j < one.places; j++) mean[j] += found[j] / each.length;
+      const weights = looks(q, numbers.subarray(keys, keys + one.places * one.width), one.places, one.width);
+      for (let j = 0; j < one.places; j++) mean[j] += weights[j] / each.length;
     }
     return mean;
   }
@@ -80,7 +97,7 @@ function render({ model, el }) {
     }),
   );
   const noisy = figure("x_t", [key("noise", "the pixel"), " in ", math("x_t"), ": click or drag"]);
-  const panels = stages.map(({ size, kind }, i) =>
+  const panels = stages.map(({ size }, i) =>
     figure(`look-${i}`, [key("result", "where it looks"), ` at ${size[0]} × ${size[1]}`], {
       below: h("p", { class: "dl-soft", "data-part": `spread-${i}` }),
     }),

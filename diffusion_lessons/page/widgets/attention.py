@@ -30,7 +30,7 @@ class AttentionExplorer(NetworkExplorer):
     traitlets.TraitError for a choice that was not given.
     """
 
-    _esm = kit.module_text("network.js", "attention.js")
+    _files = kit.files(__file__, "_network.js", "attention.js")
 
     head = traitlets.Int(1, min=0).tag(sync=True)
     row = traitlets.Int(0, min=0).tag(sync=True)

@@ -1,4 +1,24 @@
-// ---------------------------------------------------------------- DDGANStepper
+// DDGANStepper in the page.
+
+import {
+  clamp,
+  describe,
+  fill,
+  fixed,
+  h,
+  inflate,
+  key,
+  math,
+  newId,
+  paintNothing,
+  paintPicture,
+  pictureChoice,
+  player,
+  select,
+  slider,
+  stage,
+} from "kit";
+import { stepBack } from "./_back.js";
 
 const LEVELS = 24; // greys of noisy pictures, as in ddgan.py
 const percent = (share) => `${fixed(100 * share, 0)}\u00a0%`;
@@ -20,9 +40,9 @@ const SAY = {
   z: (at) =>
     `The latent: ${at.latent} numbers from a standard normal (white is positive). They decide which of all the digits that may be behind x_${at.t} will be drawn.`,
   x0_drawn(at) {
-    const told = "The generator, a network: it is given x_t, z and t, and draws a clean digit x_0′.";
-    if (at.sampling) return `${told} Sharp even at t = ${at.t}: a draw, no mean.`;
-    return `${told} It never sees x_0. Here the two differ by ${fixed(at.far, 2)} (root mean square); nobody asks that this be small.`;
+    const does = "The generator, a network: it is given x_t, z and t, and draws a clean digit x_0′.";
+    if (at.sampling) return `${does} Sharp even at t = ${at.t}: a draw, no mean.`;
+    return `${does} It never sees x_0. Here the two differ by ${fixed(at.far, 2)} (root mean square); nobody asks that this be small.`;
   },
   x_s_made(at) {
     const { t, s } = at;

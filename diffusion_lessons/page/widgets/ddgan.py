@@ -51,8 +51,7 @@ class DDGANStepper(kit.Explorer):
     not fit, traitlets.TraitError for a choice that is not there.
     """
 
-    _esm = kit.module_text("back.js", "ddgan.js")
-    _css = kit.style_text("ddgan.css")
+    _files = kit.files(__file__, "ddgan.css", "_back.js", "ddgan.js")
 
     mode = traitlets.Enum(MODES, "training").tag(sync=True)
     t = traitlets.Int(1, min=1).tag(sync=True)

@@ -1,4 +1,6 @@
-// ---------------------------------------------------------------- FinalTest
+// FinalTest in the page.
+
+import { button, clamp, describe, fill, h, newId, pieces, short, stage, uniforms } from "kit";
 
 // A number as people write it: a comma or a point, a minus of either kind.
 function readNumber(text) {
@@ -48,7 +50,7 @@ function render({ model, el }) {
   function feedback() {
     return h("div", { class: "dl-note", role: "status", hidden: true });
   }
-  function say(place, right, ...words) {
+  function showVerdict(place, right, ...words) {
     place.hidden = false;
     place.replaceChildren(
       h("strong", { class: right ? "dl-result" : "dl-noise" }, right ? "Right. " : "Not yet. "),
@@ -79,31 +81,31 @@ function render({ model, el }) {
     match(item) {
       const seed = Math.floor(Math.random() * 2 ** 31);
       const order = shuffled(item.pairs.map((_, i) => i), seed);
-      const said = feedback();
+      const verdict = feedback();
       const rows = item.pairs.map(({ formula }, i) => {
         const id = newId();
         const choice = h("select", { id, "data-name": `match-${i}` }, h("option", { value: -1 }, "choose"));
         for (const k of order) choice.append(h("option", { value: k }, item.pairs[k].meaning));
-        const told = h("p", { class: "dl-soft", hidden: true });
+        const comment = h("p", { class: "dl-soft", hidden: true });
         const words = h("label", { for: id, class: "dl-formula" }, ...sentence(formula));
-        return { choice, told, element: h("div", { class: "dl-match" }, words, choice, told) };
+        return { choice, comment, element: h("div", { class: "dl-match" }, words, choice, comment) };
       });
       const check = button("Check", () => {
         let right = 0;
-        rows.forEach(({ choice, told }, i) => {
+        rows.forEach(({ choice, comment }, i) => {
           const good = Number(choice.value) === i;
           right += good;
           const { reason, lesson } = item.pairs[i];
-          told.hidden = false;
-          told.replaceChildren(
+          comment.hidden = false;
+          comment.replaceChildren(
             h("strong", { class: good ? "dl-result" : "dl-noise" }, good ? "Right: " : "Not yet. "),
             ...(good ? sentence(reason) : ["Look it up in ", lessonLink(lesson), "."]),
           );
         });
-        say(said, right === rows.length, `${right} of ${rows.length} formulas are matched.`);
+        showVerdict(verdict, right === rows.length, `${right} of ${rows.length} formulas are matched.`);
         record(item, right);
       });
-      return [...rows.map(({ element }) => element), h("div", { class: "dl-row" }, check), said];
+      return [...rows.map(({ element }) => element), h("div", { class: "dl-row" }, check), verdict];
     },
 
     number(item) {
@@ -111,18 +113,18 @@ function render({ model, el }) {
       const id = newId();
       const text = h("label", { for: id });
       const input = h("input", { id, type: "text", inputmode: "decimal", autocomplete: "off", "data-name": "number" });
-      const said = feedback();
+      const verdict = feedback();
       const show = () => {
         text.replaceChildren(...sentence(item.variants[drawn].text));
         input.value = "";
-        said.hidden = true;
+        verdict.hidden = true;
       };
       const check = () => {
         const given = readNumber(input.value);
-        if (!Number.isFinite(given)) return say(said, false, "A number is wanted; two decimals are enough.");
+        if (!Number.isFinite(given)) return showVerdict(verdict, false, "A number is wanted; two decimals are enough.");
         const { answer } = item.variants[drawn];
         const right = isRight(given, answer);
-        say(said, right, right ? "" : `It is ${short(answer)}. `, ...because(item));
+        showVerdict(verdict, right, right ? "" : `It is ${short(answer)}. `, ...because(item));
         record(item, Number(right));
       };
       input.addEventListener("keydown", (event) => event.key === "Enter" && check());
@@ -132,11 +134,11 @@ function render({ model, el }) {
       });
       show();
       const row = h("div", { class: "dl-row" }, input, button("Check", check), item.variants.length > 1 ? anew : null);
-      return [h("p", { class: "dl-question" }, text), row, said];
+      return [h("p", { class: "dl-question" }, text), row, verdict];
     },
 
     bug(item) {
-      const said = feedback();
+      const verdict = feedback();
       const lines = item.lines.map((line, i) => [
         h("span", { class: "dl-soft", "aria-hidden": "true" }, String(i + 1)),
         h("code", {}, line),
@@ -144,9 +146,9 @@ function render({ model, el }) {
       const options = radios("the faulty line", lines.map((parts) => h("span", {}, ...parts)), "dl-code");
       const check = button("Check", () => {
         const given = options.value();
-        if (given < 0) return say(said, false, "Choose a line first.");
+        if (given < 0) return showVerdict(verdict, false, "Choose a line first.");
         const right = given === item.right;
-        say(said, right, ...(right ? because(item) : ["Look at the picture again: what does this line make of it?"]));
+        showVerdict(verdict, right, ...(right ? because(item) : ["Look at the picture again: what does this line make of it?"]));
         record(item, Number(right));
       });
       const shown = h("img", { src: `data:image/png;base64,${item.picture}`, alt: item.alt });
@@ -154,12 +156,12 @@ function render({ model, el }) {
         h("p", { class: "dl-question" }, item.question),
         h("div", { class: "dl-sides" }, options.element, h("div", { class: "dl-card" }, shown)),
         h("div", { class: "dl-row" }, check),
-        said,
+        verdict,
       ];
     },
 
     plot(item) {
-      const said = feedback();
+      const verdict = feedback();
       const options = radios(
         "plots",
         item.pictures.map((png) => h("img", { src: `data:image/png;base64,${png}`, alt: "" })),
@@ -168,17 +170,17 @@ function render({ model, el }) {
       );
       const check = button("Check", () => {
         const given = options.value();
-        if (given < 0) return say(said, false, "Choose a plot first.");
+        if (given < 0) return showVerdict(verdict, false, "Choose a plot first.");
         const right = given === item.right;
         const words = right ? because(item) : ["Think of ", lessonLink(item.lesson), " and try again."];
-        say(said, right, ...words);
+        showVerdict(verdict, right, ...words);
         record(item, Number(right));
       });
       return [
         h("p", { class: "dl-question" }, item.question),
         options.element,
         h("div", { class: "dl-row" }, check),
-        said,
+        verdict,
       ];
     },
   };

@@ -35,8 +35,7 @@ class FinalTest(kit.Explorer):
     most there are. Raises ValueError for items that are not of these kinds.
     """
 
-    _esm = kit.module_text("final_test.js")
-    _css = kit.style_text("final_test.css")
+    _files = kit.files(__file__, "final_test.css", "final_test.js")
 
     item = traitlets.Int(0, min=0).tag(sync=True)
     answers = traitlets.Dict().tag(sync=True)

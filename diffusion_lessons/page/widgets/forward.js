@@ -1,4 +1,25 @@
-// ---------------------------------------------------------------- ForwardExplorer
+// ForwardExplorer in the page.
+
+import {
+  bell,
+  button,
+  clamp,
+  decode,
+  describe,
+  figure,
+  fill,
+  fixed,
+  h,
+  histogram,
+  key,
+  math,
+  normals,
+  paintPicture,
+  pictureChoice,
+  Plot,
+  stage,
+  timeline,
+} from "kit";
 
 const mix = (x0, noise, a) => {
   const [signal, rest] = [Math.sqrt(a), Math.sqrt(1 - a)];

@@ -30,7 +30,7 @@ class ForwardExplorer(kit.Explorer):
     traitlets.TraitError for a ``t`` or an ``image`` that does not exist.
     """
 
-    _esm = kit.module_text("forward.js")
+    _files = kit.files(__file__, "forward.css", "forward.js")
 
     t = traitlets.Int(0).tag(sync=True)
     image = traitlets.Int(0).tag(sync=True)

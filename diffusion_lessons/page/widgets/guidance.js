@@ -1,4 +1,6 @@
-// ---------------------------------------------------------------- GuidanceExplorer
+// GuidanceExplorer in the page.
+
+import { tradeView } from "./_trade.js";
 
 const render = ({ model, el }) =>
   tradeView({
@@ -10,5 +12,4 @@ const render = ({ model, el }) =>
     source: "noise",
   });
 
-export { onCurve };
 export default { render };

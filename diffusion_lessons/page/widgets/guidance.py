@@ -32,7 +32,7 @@ class GuidanceExplorer(TradeExplorer):
     these ranges, traitlets.TraitError for a choice that was not given.
     """
 
-    _esm = kit.module_text("trade.js", "guidance.js")
+    _files = kit.files(__file__, "_trade.js", "guidance.js")
 
     def __init__(
         self,

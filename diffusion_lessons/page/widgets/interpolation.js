@@ -1,4 +1,22 @@
-// ---------------------------------------------------------------- InterpolationExplorer
+// InterpolationExplorer in the page.
+
+import {
+  clamp,
+  computed,
+  describe,
+  figure,
+  fill,
+  fixed,
+  h,
+  inflate,
+  key,
+  paintNothing,
+  paintPicture,
+  pictureChoice,
+  Plot,
+  stage,
+  timeline,
+} from "kit";
 
 const REACH = 4; // noise is kept as bytes that span -4..4, as in interpolation.py
 const PLACES = 11; // pictures in a strip
@@ -22,7 +40,7 @@ function render({ model, el }) {
   const size = rows * columns;
   const last = positions - 1;
   const shares = Array.from({ length: positions }, (_, i) => i / last);
-  const places = Array.from({ length: Math.min(PLACES, positions) }, (_, i, n) =>
+  const places = Array.from({ length: Math.min(PLACES, positions) }, (_, i) =>
     Math.round((i * last) / (Math.min(PLACES, positions) - 1)),
   );
 
@@ -49,7 +67,7 @@ function render({ model, el }) {
     max: last,
     seconds: () => 5,
     get: position,
-    set: (value, how) => view.set({ share: shares[value] }, how),
+    set: (value, options) => view.set({ share: shares[value] }, options),
     show: (value) => fixed(shares[value], 2),
     speak: (value) => `share ${fixed(shares[value], 2)} of the second`,
   });
@@ -58,15 +76,15 @@ function render({ model, el }) {
     view,
     count,
     watch: ["pair"],
-    far: (k) => (k === model.get("pair") ? -1 : k),
+    distance: (k) => (k === model.get("pair") ? -1 : k),
     unpack: async (part) => {
       const [ends, straight, on_shell, noises] = await Promise.all(
         ["ends", "straight", "on_shell", "noises"].map((name) => inflate(part[name])),
       );
       return { ...part, ends, straight, on_shell, noises };
     },
-    button: !model.get("_renewable") ? null : model.get("_inverted") ? "Other digits" : "New noise",
-    part: (k) => `pair ${k + 1}`,
+    renewLabel: !model.get("_renewable") ? null : model.get("_inverted") ? "Other digits" : "New noise",
+    partName: (k) => `pair ${k + 1}`,
   });
 
   const ways = WAYS.map(([way, colour, words]) => {
@@ -99,7 +117,7 @@ function render({ model, el }) {
   const note = h("p", { class: "dl-note", "data-part": "note" });
 
   view.root.append(
-    h("div", { class: "dl-row dl-first" }, pairs.element, parts.again, parts.work),
+    h("div", { class: "dl-row dl-first" }, pairs.element, parts.renew, parts.progress),
     h("div", { class: "dl-below" }, share.element),
     h("div", { class: "dl-ways" }, ...ways.map(({ element }) => element)),
     h("div", { class: "dl-panels" }, stds.element, note),
@@ -111,13 +129,13 @@ function render({ model, el }) {
     const pair = clamp(model.get("pair"), 0, count - 1);
     pairs.sync(pair);
     pairs.canvases.forEach((canvas, k) => {
-      const found = parts.get(k);
-      if (!found) return paintNothing(canvas, colours);
+      const part = parts.get(k);
+      if (!part) return paintNothing(canvas, colours);
       // The two ends side by side.
       paintPicture(canvas, rows, 2 * columns, (i) => {
         const [row, column] = [Math.floor(i / (2 * columns)), i % (2 * columns)];
         const end = column < columns ? 0 : 1;
-        return found.ends[end * size + row * columns + column - end * columns] / 127.5 - 1;
+        return part.ends[end * size + row * columns + column - end * columns] / 127.5 - 1;
       });
     });
 

@@ -37,7 +37,7 @@ class InterpolationExplorer(kit.Computed):
     ``pair`` that does not exist.
     """
 
-    _esm = kit.module_text("interpolation.js")
+    _files = kit.files(__file__, "interpolation.css", "interpolation.js")
 
     share = traitlets.Float(0.5, min=0.0, max=1.0).tag(sync=True)
     pair = traitlets.Int(0).tag(sync=True)

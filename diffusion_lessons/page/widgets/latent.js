@@ -1,4 +1,20 @@
-// ---------------------------------------------------------------- LatentExplorer
+// LatentExplorer in the page.
+
+import {
+  clamp,
+  describe,
+  figure,
+  fit,
+  fixed,
+  h,
+  inflate,
+  key,
+  math,
+  paintNothing,
+  paintPicture,
+  slider,
+  stage,
+} from "kit";
 
 function render({ model, el }) {
   const side = model.get("_side");

@@ -27,7 +27,7 @@ class LatentExplorer(kit.Explorer):
     place beyond the grid.
     """
 
-    _esm = kit.module_text("latent.js")
+    _files = kit.files(__file__, "latent.js")
 
     across = traitlets.Int(0, min=0).tag(sync=True)
     up = traitlets.Int(0, min=0).tag(sync=True)

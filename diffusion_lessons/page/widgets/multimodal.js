@@ -1,4 +1,22 @@
-// ---------------------------------------------------------------- MultimodalExplorer
+// MultimodalExplorer in the page.
+
+import {
+  bell,
+  clamp,
+  decode,
+  describe,
+  figure,
+  fill,
+  fixed,
+  h,
+  key,
+  math,
+  Plot,
+  select,
+  slider,
+  stage,
+} from "kit";
+import { stepBack, twoTimes } from "./_back.js";
 
 // The bumps of q(x_s | x_t) for a mixture on a line, from alpha_bar at s and at t.
 function bumps({ means, stds, weights }, xt, aS, aT) {

@@ -34,7 +34,7 @@ class MultimodalExplorer(kit.Explorer):
     of one step, traitlets.TraitError for values outside their range.
     """
 
-    _esm = kit.module_text("back.js", "multimodal.js")
+    _files = kit.files(__file__, "_back.js", "multimodal.js")
 
     t = traitlets.Int(2).tag(sync=True)
     stride = traitlets.Int(1, min=1).tag(sync=True)

@@ -1,4 +1,21 @@
-// ---------------------------------------------------------------- PosteriorExplorer
+// PosteriorExplorer in the page.
+
+import {
+  bell,
+  clamp,
+  decode,
+  describe,
+  figure,
+  fill,
+  fixed,
+  h,
+  key,
+  math,
+  Plot,
+  slider,
+  stage,
+} from "kit";
+import { stepBack, twoTimes } from "./_back.js";
 
 // Prior, likelihood and posterior of x_s as bells [mean, std], from alpha_bar at s and at t.
 function threeBells(x0, xt, aS, aT) {
@@ -91,8 +108,8 @@ function render({ model, el }) {
       yLabel: "density",
     });
     for (const [name, [colour, dash]] of Object.entries(BELLS)) {
-      const found = name === "posterior";
-      const style = { colour: colours[colour], dash, width: found ? 3 : 2.2, area: found ? 0.16 : 0.06 };
+      const isProduct = name === "posterior";
+      const style = { colour: colours[colour], dash, width: isProduct ? 3 : 2.2, area: isProduct ? 0.16 : 0.06 };
       plot.line(xs, heights[name], style);
     }
     plot.vertical(mean, colours.result, { to: bell(0, 0, std) });

@@ -31,7 +31,7 @@ class PosteriorExplorer(kit.Explorer):
     values outside their range.
     """
 
-    _esm = kit.module_text("back.js", "posterior.js")
+    _files = kit.files(__file__, "_back.js", "posterior.js")
 
     x_0 = traitlets.Float(1.2, min=-REACH, max=REACH).tag(sync=True)
     x_t = traitlets.Float(-0.6, min=-REACH, max=REACH).tag(sync=True)

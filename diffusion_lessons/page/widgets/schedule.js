@@ -1,4 +1,25 @@
-// ---------------------------------------------------------------- ScheduleExplorer
+// ScheduleExplorer in the page.
+
+import {
+  clamp,
+  decode,
+  describe,
+  figure,
+  fill,
+  h,
+  key,
+  math,
+  niceTicks,
+  niceValues,
+  paintPicture,
+  Plot,
+  select,
+  short,
+  slider,
+  stage,
+  timeline,
+} from "kit";
+import { betas, logSnr, makeSchedule } from "./_schedules.js";
 
 const KINDS = [
   ["linear", "linear (DDPM)"],

@@ -1,4 +1,22 @@
-// ---------------------------------------------------------------- StepsExplorer
+// StepsExplorer in the page.
+
+import {
+  clamp,
+  computed,
+  describe,
+  fill,
+  h,
+  inflate,
+  key,
+  math,
+  paintNothing,
+  paintPicture,
+  pictureColumns,
+  short,
+  slider,
+  stage,
+  timeline,
+} from "kit";
 
 const LEVELS = 12; // greys of a film, as in steps.py
 
@@ -44,7 +62,7 @@ function render({ model, el }) {
     max: last(),
     seconds: () => 1 + last() / 2,
     get: frame,
-    set: (value, how) => view.set({ walk: value / last() }, how),
+    set: (value, options) => view.set({ walk: value / last() }, options),
     show: (value) => `t = ${times()[value]}`,
     speak: (value) => `time ${times()[value]}, frame ${value + 1} of ${last() + 1}`,
   });
@@ -75,7 +93,7 @@ function render({ model, el }) {
     count: allSteps.length * allEtas.length,
     watch: ["steps", "eta"],
     // First the chosen pair, then those that the sliders reach soonest.
-    far(k) {
+    distance(k) {
       const [row, column] = [Math.floor(k / allSteps.length), k % allSteps.length];
       return (
         2 * Math.abs(row - allEtas.indexOf(model.get("eta"))) +
@@ -83,8 +101,8 @@ function render({ model, el }) {
       );
     },
     unpack,
-    button: "New noise",
-    part: (k) => `${allSteps[k % allSteps.length]} steps, η = ${allEtas[Math.floor(k / allSteps.length)]}`,
+    renewLabel: "New noise",
+    partName: (k) => `${allSteps[k % allSteps.length]} steps, η = ${allEtas[Math.floor(k / allSteps.length)]}`,
   });
 
   let start = null; // x_T: { value, greys }
@@ -102,7 +120,7 @@ function render({ model, el }) {
 
   view.root.append(
     h("div", { class: "dl-controls" }, counts.element, amount.element),
-    h("div", { class: "dl-row" }, parts.again, parts.work),
+    h("div", { class: "dl-row" }, parts.renew, parts.progress),
     h("div", { class: "dl-below" }, time.element),
     h(
       "p",
@@ -129,12 +147,12 @@ function render({ model, el }) {
     time.sync(frame());
 
     strips.forEach(({ canvas, element }, i) => {
-      const found = parts.get(indexOf(allSteps[i], eta));
+      const pair = parts.get(indexOf(allSteps[i], eta));
       element.classList.toggle("dl-chosen", allSteps[i] === steps);
       const words = `${allSteps[i]} steps, eta ${eta}`;
-      if (found) paintPicture(canvas, count * rows, columns, (k) => found.finished[k] / 127.5 - 1);
+      if (pair) paintPicture(canvas, count * rows, columns, (k) => pair.finished[k] / 127.5 - 1);
       else paintNothing(canvas, colours);
-      describe(canvas, `${found ? "" : "not computed yet: "}finished pictures after ${words}`);
+      describe(canvas, `${pair ? "" : "not computed yet: "}finished pictures after ${words}`);
     });
 
     const part = parts.get(chosen());

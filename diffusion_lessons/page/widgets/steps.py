@@ -41,7 +41,7 @@ class StepsExplorer(kit.Computed):
     given.
     """
 
-    _esm = kit.module_text("steps.js")
+    _files = kit.files(__file__, "steps.css", "steps.js")
 
     steps = traitlets.Int(1).tag(sync=True)
     eta = traitlets.Float(0.0).tag(sync=True)

@@ -1,4 +1,19 @@
-// ---------------------------------------------------------------- TrajectoryPlayer
+// TrajectoryPlayer in the page.
+
+import {
+  clamp,
+  decode,
+  describe,
+  figure,
+  h,
+  inflate,
+  key,
+  math,
+  pictureColumns,
+  Plot,
+  stage,
+  timeline,
+} from "kit";
 
 // The index of the time nearest to t; of several, the one nearest to the frame now shown.
 function nearestFrame(times, t, now = 0) {
@@ -40,7 +55,7 @@ function render({ model, el }) {
     show: (frame) => `t = ${times[frame]}`,
     speak: (frame) => `time ${times[frame]}, frame ${frame + 1} of ${last + 1}`,
     get: current,
-    set: (frame, how) => view.set({ frame, t: times[frame] }, how),
+    set: (frame, options) => view.set({ frame, t: times[frame] }, options),
     auto,
   });
   view.root.append(time.element);

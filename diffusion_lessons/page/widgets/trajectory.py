@@ -41,7 +41,7 @@ class TrajectoryPlayer(kit.Explorer):
     ValueError for steps that are empty, differ in shape, or are too heavy for 8 frames.
     """
 
-    _esm = kit.module_text("trajectory.js")
+    _files = kit.files(__file__, "trajectory.js")
 
     frame = traitlets.Int(0, min=0).tag(sync=True)
     t = traitlets.Int(0).tag(sync=True)

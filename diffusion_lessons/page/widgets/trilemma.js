@@ -1,4 +1,23 @@
-// ---------------------------------------------------------------- TrilemmaExplorer
+// TrilemmaExplorer in the page.
+
+import {
+  clamp,
+  describe,
+  figure,
+  fill,
+  fit,
+  fixed,
+  h,
+  inflate,
+  key,
+  niceTicks,
+  paintNothing,
+  paintPicture,
+  select,
+  slider,
+  stage,
+  tickText,
+} from "kit";
 
 const AXES = [
   ["recall", "diversity: recall"],
@@ -250,9 +269,9 @@ function render({ model, el }) {
 }
 
 const powers = ([low, high]) => {
-  const found = [];
-  for (let k = Math.ceil(low); k <= high; k++) found.push(k);
-  return found;
+  const exponents = [];
+  for (let k = Math.ceil(low); k <= high; k++) exponents.push(k);
+  return exponents;
 };
 
 export { project };

@@ -1,4 +1,7 @@
-// ---------------------------------------------------------------- TruncationExplorer
+// TruncationExplorer in the page.
+
+import { bell, describe, figure, fill, fixed, h, key, Plot } from "kit";
+import { tradeView } from "./_trade.js";
 
 const SHOWN = 4; // standard deviations of the latent, either way
 
@@ -49,5 +52,4 @@ function render({ model, el }) {
   });
 }
 
-export { onCurve, shareWithin };
 export default { render };

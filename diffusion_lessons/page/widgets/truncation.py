@@ -28,7 +28,7 @@ class TruncationExplorer(TradeExplorer):
     values outside these ranges, traitlets.TraitError for a choice that was not given.
     """
 
-    _esm = kit.module_text("trade.js", "truncation.js")
+    _files = kit.files(__file__, "_trade.js", "truncation.js")
     _scale_name = "threshold"
 
     def __init__(

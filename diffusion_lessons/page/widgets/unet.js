@@ -1,4 +1,19 @@
-// ---------------------------------------------------------------- UNetExplorer
+// UNetExplorer in the page.
+
+import {
+  clamp,
+  describe,
+  figure,
+  fill,
+  h,
+  key,
+  math,
+  newId,
+  paintNothing,
+  paintPicture,
+  stage,
+} from "kit";
+import { passes } from "./_network.js";
 
 const WAY = {
   input: "the way in",

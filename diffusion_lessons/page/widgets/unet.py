@@ -34,8 +34,7 @@ class UNetExplorer(NetworkExplorer):
     given.
     """
 
-    _esm = kit.module_text("network.js", "unet.js")
-    _css = kit.style_text("unet.css")
+    _files = kit.files(__file__, "unet.css", "_network.js", "unet.js")
 
     stage = traitlets.Int(0, min=0).tag(sync=True)
 

@@ -1,4 +1,21 @@
-// ---------------------------------------------------------------- VectorExplorer
+// VectorExplorer in the page.
+
+import {
+  clamp,
+  decode,
+  describe,
+  figure,
+  fill,
+  fixed,
+  h,
+  key,
+  math,
+  Plot,
+  select,
+  slider,
+  stage,
+  timeline,
+} from "kit";
 
 const REACH = 3; // of the axes, as in vector.py
 
@@ -123,8 +140,8 @@ function render({ model, el }) {
   // The whole walk, anew when the guidance changes: some thousand points take a few milliseconds.
   let walk = { key: null, frames: [] };
   function points(frame, k, s) {
-    const wanted = `${k} ${s}`;
-    if (walk.key !== wanted) walk = { key: wanted, frames: [start] };
+    const choice = `${k} ${s}`;
+    if (walk.choice !== choice) walk = { choice, frames: [start] };
     while (walk.frames.length <= frame) {
       const i = walk.frames.length;
       walk.frames.push(stepAll(walk.frames[i - 1], mixture, alphaBar[i - 1], alphaBar[i], k, s));

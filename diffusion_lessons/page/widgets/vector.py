@@ -36,7 +36,7 @@ class VectorExplorer(kit.Explorer):
     traitlets.TraitError for values outside theirs.
     """
 
-    _esm = kit.module_text("vector.js")
+    _files = kit.files(__file__, "vector.css", "vector.js")
 
     label = traitlets.Int(0, min=0).tag(sync=True)
     scale = traitlets.Float(1.0, min=0.0, max=MOST).tag(sync=True)

@@ -1,6 +1,22 @@
-// ---------------------------------------------------------------- fidelity against diversity
-// What GuidanceExplorer and TruncationExplorer share (`_trade.py`): samples of one class at one
-// scale, and the measured curves with the chosen scale on them.
+// Fidelity against diversity, what GuidanceExplorer and TruncationExplorer share (`_trade.py`):
+// samples of one class at one scale, and the measured curves with the chosen scale on them.
+
+import {
+  computed,
+  describe,
+  figure,
+  fill,
+  fixed,
+  h,
+  inflate,
+  key,
+  paintNothing,
+  paintPicture,
+  Plot,
+  select,
+  slider,
+  stage,
+} from "kit";
 
 // Where a scale lies on a measured curve of rising [scale, recall, precision]: between its
 // neighbours, in proportion; null beyond the curve's ends.
@@ -16,7 +32,7 @@ function onCurve(points, scale) {
 // `label` names the widget, `scaleLabel` its scale, `knob` what the lines of the plot are, `source`
 // what the samples have in common; `extra` may be a panel { element, paint(colours, scale) } beside
 // them.
-function tradeView({ model, el, label: title, scaleLabel, knob, source, extra }) {
+export function tradeView({ model, el, label: title, scaleLabel, knob, source, extra }) {
   const methods = model.get("_methods");
   const classes = model.get("_classes");
   const scales = model.get("_scales");
@@ -87,24 +103,24 @@ function tradeView({ model, el, label: title, scaleLabel, knob, source, extra })
     count: methods.length * classes.length * scales.length,
     watch: ["method", "label", "scale"],
     // The chosen pictures first, then the other scales, then the other classes of this method.
-    far(part) {
+    distance(part) {
       const [[way, k, value], [myWay, mine, myValue]] = [place(part), here()];
       if (way !== myWay) return 1e6;
       return k === mine ? Math.abs(value - myValue) : 1e3;
     },
     unpack: async (part) => ({ pictures: await inflate(part.pictures) }),
-    button: "New noise",
-    part(k) {
-      const [way, asked, value] = place(k);
+    renewLabel: "New noise",
+    partName(k) {
+      const [way, column, value] = place(k);
       const name = methods.length > 1 ? `, ${methods[way]}` : "";
-      return `class ${classes[asked]}${name}, ${scaleLabel} ${scales[value]}`;
+      return `class ${classes[column]}${name}, ${scaleLabel} ${scales[value]}`;
     },
   });
 
   const choice = methods.length > 1 ? [method.element] : [];
   view.root.append(
     h("div", { class: "dl-controls" }, ...choice, label.element, scale.element),
-    h("div", { class: "dl-row" }, parts.again, parts.work),
+    h("div", { class: "dl-row" }, parts.renew, parts.progress),
     h("div", { class: extra ? "dl-panels" : "dl-below" }, samples.element, extra?.element),
     ...(drawn ? [h("div", { class: "dl-below" }, plane.element), note] : []),
   );

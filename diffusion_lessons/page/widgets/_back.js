@@ -1,8 +1,10 @@
-// ---------------------------------------------------------------- one step back, from t to s < t
-// What PosteriorExplorer, MultimodalExplorer and DDGANStepper share.
+// One step back, from t to s < t: what PosteriorExplorer, MultimodalExplorer and DDGANStepper
+// share.
+
+import { niceValues, slider, timeline } from "kit";
 
 // q(x_s | x_t, x_0) is a Gaussian with mean weight0 x_0 + weightT x_t; from alpha_bar at s and at t.
-function stepBack(aS, aT) {
+export function stepBack(aS, aT) {
   const kept = aT / aS; // signal kept from s to t
   return {
     weight0: (Math.sqrt(aS) * (1 - kept)) / (1 - aT),
@@ -12,7 +14,7 @@ function stepBack(aS, aT) {
 }
 
 // The film of t and the slider of t - s; `earlier` is s, which is at least 1.
-function twoTimes({ model, view, T, label }) {
+export function twoTimes({ model, view, T, label }) {
   const earlier = () => Math.max(1, model.get("t") - model.get("stride"));
   const time = timeline({
     view,

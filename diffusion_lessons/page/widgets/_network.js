@@ -1,7 +1,9 @@
-// ---------------------------------------------------------------- passes of a network
-// What UNetExplorer and AttentionExplorer share (`_network.py`): which picture, at which time.
+// Passes of a network, what UNetExplorer and AttentionExplorer share (`_network.py`): which
+// picture, at which time.
 
-function passes({ model, view }) {
+import { clamp, h, inflate, paintPicture, pictureChoice, slider } from "kit";
+
+export function passes({ model, view }) {
   const [count, rows, columns] = model.get("_shape");
   const times = model.get("_times");
   const size = rows * columns;

@@ -1,0 +1,67 @@
+// Every widget's `_esm`. The kit comes to a page in a model of its own, the widget's own files in
+// the trait `_files`; this brings both into the page and lets the widget draw itself.
+//
+// Modules become blobs, in which what they import is named by its address. A page keeps each text
+// once, whichever and however many widgets bring it; another version of the kit is another text, and
+// the two stand beside each other.
+
+const page = (globalThis[Symbol.for("diffusion-lessons")] ??= {
+  addresses: new Map(), // of modules, by text
+  styles: new Map(), // elements, by text
+});
+
+const IMPORT = /^((?:import|export|\}).* from )"(.+)";$/gm;
+
+function addressOf(text) {
+  if (!page.addresses.has(text)) {
+    const blob = new Blob([text], { type: "text/javascript" });
+    page.addresses.set(text, URL.createObjectURL(blob));
+  }
+  return page.addresses.get(text);
+}
+
+// The kit's styles before those of any widget, which may overrule them.
+function addStyle(text, owner) {
+  const style = page.styles.get(text) ?? document.createElement("style");
+  page.styles.set(text, style);
+  style.textContent = text;
+  style.dataset.dl = owner;
+  if (style.isConnected) return;
+  const next = owner === "kit" ? document.head.querySelector("style[data-dl=widget]") : null;
+  document.head.insertBefore(style, next);
+}
+
+// Brings [name, text] pairs into the page, each after those that it imports; `addresses` says where
+// modules are, by the names under which they are imported. Returns the last module's address.
+function bring(owner, files, addresses = {}) {
+  let last;
+  for (const [name, text] of files) {
+    if (name.endsWith(".css")) addStyle(text, owner);
+    else {
+      const linked = text.replace(IMPORT, (_, start, other) => `${start}"${addresses[other] ?? other}";`);
+      last = addresses[`./${name}`] = addressOf(`${linked}\n//# sourceURL=diffusion-lessons/${name}`);
+    }
+  }
+  return last;
+}
+
+async function kitOf(model) {
+  const kit = await model.widget_manager.get_model(model.get("_kit").replace("IPY_MODEL_", ""));
+  return bring("kit", kit.get("_files"));
+}
+
+async function render(context) {
+  const { model, el } = context;
+  let kit;
+  try {
+    kit = await kitOf(model);
+  } catch (error) {
+    console.error(error);
+    el.textContent = "A part of this widget is missing on this page. Run its cell again.";
+    return;
+  }
+  const { default: widget } = await import(bring("widget", model.get("_files"), { kit }));
+  return widget.render(context);
+}
+
+export default { render };

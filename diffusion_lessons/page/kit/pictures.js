@@ -1,0 +1,82 @@
+// Grey pictures on canvases, one alone or in columns.
+
+import { describe, h } from "./elements.js";
+
+// A cleared context whose unit is a CSS pixel, at the screen's own resolution.
+export function fit(canvas) {
+  const ratio = window.devicePixelRatio || 1;
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  const [w, hh] = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width !== w || canvas.height !== hh) Object.assign(canvas, { width: w, height: hh });
+  const ctx = canvas.getContext("2d");
+  ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+  ctx.clearRect(0, 0, width, height);
+  return { ctx, width, height };
+}
+
+// Where there is no picture yet.
+export function paintNothing(canvas, colours) {
+  const { ctx, width, height } = fit(canvas);
+  ctx.fillStyle = colours.line;
+  ctx.fillRect(0, 0, width, height);
+}
+
+let scratch;
+
+// A grey picture from `at(i)`, the value of pixel i: -1 is black, 1 is white, clipped between.
+export function paintPicture(canvas, rows, columns, at) {
+  const { ctx, width, height } = fit(canvas);
+  scratch ??= document.createElement("canvas");
+  Object.assign(scratch, { width: columns, height: rows });
+  const small = scratch.getContext("2d");
+  const pixels = small.createImageData(columns, rows);
+  for (let i = 0; i < rows * columns; i++) {
+    // Clamped arrays round half to even and clip to 0..255, exactly as data.to_bytes does.
+    pixels.data[4 * i] = (at(i) + 1) * 127.5;
+    pixels.data[4 * i + 1] = pixels.data[4 * i + 2] = pixels.data[4 * i];
+    pixels.data[4 * i + 3] = 255;
+  }
+  small.putImageData(pixels, 0, 0);
+  ctx.imageSmoothingEnabled = false;
+  ctx.drawImage(scratch, 0, 0, width, height);
+}
+
+// A canvas with a caption above it and, if wanted, a line below it.
+export function figure(part, caption, { kind = "plot", below } = {}) {
+  const canvas = h("canvas", { class: `dl-${kind}`, role: "img", "data-part": part });
+  const element = h("figure", { class: `dl-figure dl-figure-${kind}` });
+  element.append(h("figcaption", {}, ...caption), canvas, ...(below ? [below] : []));
+  return { element, canvas };
+}
+
+// Pictures side by side, each in several rows that belong together: `rows` are [part, colour].
+export function pictureColumns({ count, labels = [], rows }) {
+  const size = count <= 2 ? "dl-large" : count <= 6 ? "dl-medium" : "";
+  const element = h("div", { class: `dl-pairs ${size}` });
+  const canvases = Object.fromEntries(rows.map(([part]) => [part, []]));
+  for (let i = 0; i < count; i++) {
+    const column = h("div", { class: "dl-pair" });
+    for (const [part, colour] of rows) {
+      const look = { class: `dl-picture dl-edge-${colour}`, role: "img", "data-part": `${part}-${i}` };
+      canvases[part].push(h("canvas", look));
+      column.append(canvases[part][i]);
+    }
+    if (labels[i] != null) column.append(h("span", { class: "dl-soft" }, labels[i]));
+    element.append(column);
+  }
+  // `at(i)` is the value of the i-th number of all pictures; `words` says what they are.
+  function paint(part, [height, across], at, words) {
+    const pixels = height * across;
+    canvases[part].forEach((canvas, k) => {
+      paintPicture(canvas, height, across, (i) => at(k * pixels + i));
+      describe(canvas, `${words}, picture ${k + 1} of ${count}${labels[k] == null ? "" : `, ${labels[k]}`}`);
+    });
+  }
+  const clear = (colours) => {
+    for (const canvas of Object.values(canvases).flat()) {
+      paintNothing(canvas, colours);
+      describe(canvas, "not computed yet");
+    }
+  };
+  return { element, paint, clear };
+}
