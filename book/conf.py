@@ -106,14 +106,18 @@ def only_lessons_launch(app: Any, page: str, template: str, context: Any, doctre
 def own_signature(
     app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str
 ) -> tuple[str, str] | None:
-    """Widgets inherit a ``__new__`` that takes anything; what counts is their ``__init__``."""
+    """Widgets inherit a ``__new__`` that takes anything; what counts is their ``__init__``.
+
+    The base classes inherit that one too: they are there to be derived from, and show none.
+    """
     if what != "class" or not (signature or "").startswith("(*args"):
         return None
-    found = inspect.signature(obj.__init__, bound_method=True)
     text = inspect.stringify_signature(
-        found, show_return_annotation=False, unqualified_typehints=True
+        inspect.signature(obj.__init__, bound_method=True),
+        show_return_annotation=False,
+        unqualified_typehints=True,
     )
-    return text, returns
+    return "" if text.startswith("(*args") else text, returns
 
 
 def without_field_numbers(

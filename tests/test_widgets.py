@@ -28,7 +28,7 @@ pytest.importorskip("anywidget")
 import ipywidgets.embed
 
 from diffusion_lessons.math.sampling import thin
-from diffusion_lessons.page import palette, widgets
+from diffusion_lessons.page import kit, palette, widgets
 from diffusion_lessons.page.kit import Kit
 from diffusion_lessons.page.widgets import (
     ForwardExplorer,
@@ -155,6 +155,14 @@ def test_nothing_is_fetched() -> None:
         for name, text in files:
             addresses = re.findall(r"\w+://[\w./]+", text)
             assert set(addresses) <= {"http://www.w3.org/2000/svg"}, name  # a name, not a place
+
+
+def test_every_widget_is_named_in_the_package() -> None:
+    """One line in its ``__init__`` is enough; modules that begin with _ are shared by others."""
+    folder = Path(widgets.__file__).parent
+    homes = {getattr(widgets, name).__module__.rpartition(".")[2] for name in widgets.__all__}
+    assert homes == {path.stem for path in folder.glob("[!_]*.py")}
+    assert all(issubclass(getattr(widgets, name), kit.Explorer) for name in widgets.__all__)
 
 
 def test_the_kit_brings_all_of_its_files() -> None:
