@@ -30,14 +30,19 @@ class PageOf(HTMLParser):
         self.feed(path.read_text("utf-8"))
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        found = {name: value or "" for name, value in attributes}
-        self.places |= {found[name] for name in ("id", "name") if name in found}
-        if tag == "a" and "href" in found:
-            self.links.append(found["href"])
-        if "src" in found:
-            self.loads.append(found["src"])
-        if tag == "link" and found.get("rel") in ("stylesheet", "icon", "preload", "shortcut icon"):
-            self.loads.append(found["href"])
+        values = {name: value or "" for name, value in attributes}
+        self.places |= {values[name] for name in ("id", "name") if name in values}
+        if tag == "a" and "href" in values:
+            self.links.append(values["href"])
+        if "src" in values:
+            self.loads.append(values["src"])
+        if tag == "link" and values.get("rel") in (
+            "stylesheet",
+            "icon",
+            "preload",
+            "shortcut icon",
+        ):
+            self.loads.append(values["href"])
 
 
 @pytest.fixture(scope="session")
@@ -57,17 +62,17 @@ def build(book: Path) -> ModuleType:
 def test_every_lesson_is_a_page_and_on_the_first_one(pages: dict[str, PageOf]):
     wanted = [f"notebooks/{lesson.stem}.html" for lesson in LESSONS]
     assert set(wanted) <= pages.keys()
-    found = [link for link in pages["index.html"].links if link in wanted]
-    assert list(dict.fromkeys(found)) == wanted  # in order
-    assert found.count(wanted[0]) >= 2  # in the side bar, and in the text with its question
+    links = [link for link in pages["index.html"].links if link in wanted]
+    assert list(dict.fromkeys(links)) == wanted  # in order
+    assert links.count(wanted[0]) >= 2  # in the side bar, and in the text with its question
 
 
 def test_the_side_bar_is_the_table_of_contents(build: ModuleType, pages: dict[str, PageOf]):
     wanted = [
         re.sub(r"\.\w+$", ".html", page) for part in build.contents().values() for page in part
     ]
-    found = [link for link in pages["index.html"].links if link in wanted]
-    assert list(dict.fromkeys(found)) == wanted[1:]  # the first is this page
+    links = [link for link in pages["index.html"].links if link in wanted]
+    assert list(dict.fromkeys(links)) == wanted[1:]  # the first is this page
     assert set(wanted) <= pages.keys()
 
 

@@ -113,9 +113,9 @@ def test_a_pixel_looks_where_the_network_does(
         place = 9 * side // 28 * side + 21 * side // 28
         weights = look(stages[i].queries, stages[i].keys)[0, :, place]  # [heads, places]
         wanted = (weights.mean(0) if head == 0 else weights[head - 1]).view(side, side)
-        found = attention.weights(panel)
-        torch.testing.assert_close(found.sum(), torch.tensor(1.0))
-        assert (found - wanted).abs().sum() < 0.05  # of 1: eight bits a number
+        shown = attention.weights(panel)
+        torch.testing.assert_close(shown.sum(), torch.tensor(1.0))
+        assert (shown - wanted).abs().sum() < 0.05  # of 1: eight bits a number
 
 
 def test_the_page_makes_the_same_weights(attention: AttentionExplorer, tmp_path: Path) -> None:

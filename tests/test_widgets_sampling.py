@@ -436,8 +436,8 @@ def test_a_threshold_draws_every_latent_in(truncated: TruncationExplorer) -> Non
     for threshold in (0.5, 1, 2):
         for label in (3, 0):
             wanted = decode(truncated.latents(threshold), torch.full((5,), label)).clamp(-1, 1)
-            found = truncated.pictures("truncation", label, threshold)
-            torch.testing.assert_close(found, wanted, rtol=0, atol=1 / 255 + 1e-6)
+            shown = truncated.pictures("truncation", label, threshold)
+            torch.testing.assert_close(shown, wanted, rtol=0, atol=1 / 255 + 1e-6)
 
 
 def test_truncation_is_renewed_class_by_class(truncated: TruncationExplorer) -> None:
@@ -449,8 +449,8 @@ def test_truncation_is_renewed_class_by_class(truncated: TruncationExplorer) -> 
         truncated.pictures()
     truncated._listen(truncated, {"ask": "part", "part": 5, "seed": 1}, [])  # the last
     wanted = decode(truncated.latents(2), torch.zeros(5).long()).clamp(-1, 1)
-    found = truncated.pictures(label=0, scale=2)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1 / 255 + 1e-6)
+    shown = truncated.pictures(label=0, scale=2)
+    torch.testing.assert_close(shown, wanted, rtol=0, atol=1 / 255 + 1e-6)
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,8 @@ def test_the_page_computes_the_same(explorer: VectorExplorer, tmp_path: Path) ->
     torch.testing.assert_close(denoiser.double(), wanted[0][0], atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(classifier.double(), wanted[1][0], atol=1e-6, rtol=1e-5)
     explorer.frame = 10
-    found = following_points.view(-1, 2).double()
-    torch.testing.assert_close(found, explorer.points(), atol=1e-6, rtol=1e-5)
+    moved = following_points.view(-1, 2).double()
+    torch.testing.assert_close(moved, explorer.points(), atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

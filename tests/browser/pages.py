@@ -27,9 +27,9 @@ class Widgets:
             self.widget(name).wait_for()
 
     def widget(self, name: str) -> Any:
-        found = self.page.get_by_role("group", name=self.labels[name])
+        groups = self.page.get_by_role("group", name=self.labels[name])
         same = [other for other in self.labels if self.labels[other] == self.labels[name]]
-        return found.nth(same.index(name))
+        return groups.nth(same.index(name))
 
     def ready(self, name: str) -> None:
         """Until its pictures are unpacked and shown."""
@@ -93,8 +93,8 @@ class Widgets:
 
     def greys(self, name: str, part: str, rows: int = 28, columns: int = 28) -> torch.Tensor:
         self.settle()
-        found = self.canvas(name, part).evaluate(GREYS, [rows, columns])
-        return torch.tensor(found).view(rows, columns)
+        values = self.canvas(name, part).evaluate(GREYS, [rows, columns])
+        return torch.tensor(values).view(rows, columns)
 
 
 class Page(Widgets):

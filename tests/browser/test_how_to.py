@@ -52,9 +52,9 @@ def test_the_example_works_as_printed(notebook: Page) -> None:
     notebook.lab.wait_for_python("widget.percent", "100")
     assert notebook.lab.python("len(widget._repr_mimebundle_()[0]['image/png']) > 500") == "True"
     refused = "MixExplorer(9 * a, b)"
-    found = notebook.lab.python(
+    answer = notebook.lab.python(
         "said", f"try: {refused}\nexcept ValueError as error: said = str(error)"
     )
-    assert "must lie in -1..1" in found
+    assert "must lie in -1..1" in answer
     check_names(notebook)
     check_narrow(notebook)

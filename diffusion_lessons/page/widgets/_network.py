@@ -49,13 +49,13 @@ class NetworkExplorer(kit.Explorer):
         seed: int,
     ) -> None:
         x_0 = kit.check_pictures(images, most=6)
-        listed = list(times)
-        for t in listed:
+        times = list(times)
+        for t in times:
             checks.whole("each of times", t, 0)
-        if not listed or listed != sorted(set(listed)) or listed[0] < 1:
-            raise ValueError(f"times must rise, from 1 on, got {listed}")
-        if listed[-1] > schedule.T:
-            raise ValueError(f"times must lie in 1..{schedule.T}, got {listed[-1]}")
+        if not times or times != sorted(set(times)) or times[0] < 1:
+            raise ValueError(f"times must rise, from 1 on, got {times}")
+        if times[-1] > schedule.T:
+            raise ValueError(f"times must lie in 1..{schedule.T}, got {times[-1]}")
         if not hasattr(model, "trace"):
             raise ValueError(
                 f"model must be a U-Net that can trace its stages, got {type(model).__name__} "
@@ -65,20 +65,20 @@ class NetworkExplorer(kit.Explorer):
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(len(x_0), 1, *x_0.shape[1:], generator=generator)
         self.passes: list[Pass] = []
-        for t in listed:
+        for t in times:
             q = forward(x_0[:, None], 0, t, schedule)
             x_t = q.mean + q.std * noise
             stages = model.trace(x_t, torch.full((len(x_t),), t), label)
             x0_hat = noise_to_x0(x_t, stages[-1].output, t, schedule).clamp(-1, 1)
             self.passes.append(Pass(x_t, x0_hat, stages))
         super().__init__(
-            _times=listed,
+            _times=times,
             _shape=list(x_0.shape),
             _x_0=kit.pack_greys(x_0),
             _x_t=kit.pack_greys(torch.stack([p.x_t for p in self.passes])),
             _x0_hat=kit.pack_greys(torch.stack([p.x0_hat for p in self.passes])),
         )
-        self.t = listed[len(listed) // 2]
+        self.t = times[len(times) // 2]
 
     @traitlets.validate("picture", "t")
     def _check_pass(self, proposal: Any) -> int:

@@ -131,19 +131,19 @@ def check_rising(name: str, values: Sequence[float]) -> list[float]:
     """Finite numbers that rise, at least one."""
     for value in values:
         checks.real(f"each of {name}", value)
-    listed = [float(value) for value in values]
-    if not listed or listed != sorted(set(listed)) or not all(map(math.isfinite, listed)):
+    numbers = [float(value) for value in values]
+    if not numbers or numbers != sorted(set(numbers)) or not all(map(math.isfinite, numbers)):
         raise ValueError(f"{name} must hold finite values that rise, got {list(values)}")
-    return listed
+    return numbers
 
 
 def check_classes(classes: Sequence[int]) -> list[int]:
     """Different labels from 0 on, at least one."""
-    wanted = list(classes)
-    whole = all(isinstance(label, int) and not isinstance(label, bool) for label in wanted)
-    if not wanted or not whole or len(set(wanted)) < len(wanted) or min(wanted) < 0:
+    labels = list(classes)
+    whole = all(isinstance(label, int) and not isinstance(label, bool) for label in labels)
+    if not labels or not whole or len(set(labels)) < len(labels) or min(labels) < 0:
         raise ValueError(f"classes must be different labels from 0 on, got {list(classes)}")
-    return wanted
+    return labels
 
 
 def check_curve(name: str, curve: Curve) -> list[list[float]]:

@@ -112,8 +112,8 @@ class AttentionExplorer(NetworkExplorer):
             self.row * rows // self._shape[1] * columns + self.column * columns // self._shape[2]
         )
         every = torch.softmax((k @ q[:, place, :, None])[..., 0] * width**-0.5, -1)
-        mine = every.mean(0) if self.head == 0 else every[self.head - 1]
-        return mine.view(rows, columns)
+        weights = every.mean(0) if self.head == 0 else every[self.head - 1]
+        return weights.view(rows, columns)
 
     def figure(self) -> "Figure":
         """The noisy picture with the pixel marked, and where it looks at each resolution."""

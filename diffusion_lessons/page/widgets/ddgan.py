@@ -180,8 +180,9 @@ class DDGANStepper(kit.Explorer):
     def _shown(self, content: bytes, each_z: bool, levels: int = 256) -> Tensor:
         count = [self._counts["z"]] if each_z else []
         shape = [2, self._counts["t"], *count, self._counts["picture"], *self._shape]
-        mine = kit.unpack_greys(content, shape, levels)[MODES.index(self.mode), self.t - 1]
-        return (mine[self.z] if each_z else mine)[self.picture]
+        every = kit.unpack_greys(content, shape, levels)
+        step = every[MODES.index(self.mode), self.t - 1]
+        return (step[self.z] if each_z else step)[self.picture]
 
     @property
     def x_0(self) -> Tensor:

@@ -44,20 +44,20 @@ class FinalTest(kit.Explorer):
 
     def __init__(self, items: Sequence[Mapping[str, Any]]) -> None:
         try:
-            listed = [dict(item) for item in items]
+            checked = [dict(item) for item in items]
         except (TypeError, ValueError) as error:
             raise ValueError(f"items must be a list of dicts: {error}") from error
-        if not listed:
+        if not checked:
             raise ValueError("items must hold at least one")
-        for item in listed:
+        for item in checked:
             kind = item.get("kind")
             if kind not in NEEDED:
                 raise ValueError(f"an item's kind must be one of {', '.join(NEEDED)}, got {kind!r}")
             if missing := (NEEDED[kind] | {"id"}) - item.keys():
                 raise ValueError(f"an item of kind {kind!r} lacks {', '.join(sorted(missing))}")
-        if len({item["id"] for item in listed}) < len(listed):
+        if len({item["id"] for item in checked}) < len(checked):
             raise ValueError("items must have different ids")
-        super().__init__(_items=listed)
+        super().__init__(_items=checked)
 
     @traitlets.validate("item")
     def _check_item(self, proposal: Any) -> int:

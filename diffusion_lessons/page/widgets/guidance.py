@@ -46,21 +46,21 @@ class GuidanceExplorer(TradeExplorer):
         seed: int = 0,
     ) -> None:
         noise = kit.check_batch(x_T, "x_T", 16)
-        listed = check_rising("scales", scales)
+        scales = check_rising("scales", scales)
         if not methods:
             raise ValueError("methods must name at least one guidance")
-        wanted = check_classes(classes)
+        classes = check_classes(classes)
         checks.whole("steps", steps, 1, schedule.T)
         if unknown := (curves or {}).keys() - methods.keys():
             raise ValueError(f"curves are of {sorted(unknown)}, which are not among the methods")
         for guided in methods.values():
-            label = self._labels(len(noise), wanted[0], noise)
-            kit.check_denoiser(guided(label, listed[-1]), noise, schedule.T)
+            label = self._labels(len(noise), classes[0], noise)
+            kit.check_denoiser(guided(label, scales[-1]), noise, schedule.T)
         self.methods, self.schedule, self.steps = dict(methods), schedule, steps
         self._given = seed, noise
         shape = [len(noise), *noise.shape[2:]]
-        super().__init__(list(methods), wanted, listed, shape, curves, seed)
-        self._precompute(len(methods) * len(wanted) * len(listed), "methods, classes and scales")
+        super().__init__(list(methods), classes, scales, shape, curves, seed)
+        self._precompute(len(methods) * len(classes) * len(scales), "methods, classes and scales")
 
     @staticmethod
     def _labels(count: int, label: int, like: Tensor) -> Tensor:

@@ -178,6 +178,6 @@ class StepsExplorer(kit.Computed):
 
 
 def _check_rising(name: str, values: Sequence[float]) -> None:
-    listed = list(values)
-    if not listed or listed != sorted(set(listed)):
-        raise ValueError(f"{name} must hold at least one value and rise, got {listed}")
+    numbers = list(values)
+    if not numbers or numbers != sorted(set(numbers)):
+        raise ValueError(f"{name} must hold at least one value and rise, got {numbers}")

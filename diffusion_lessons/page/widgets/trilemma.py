@@ -45,7 +45,7 @@ class TrilemmaExplorer(kit.Explorer):
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         try:
             self.rows = [dict(row) for row in rows]
-            listed: list[dict[str, Any]] = [
+            measured: list[dict[str, Any]] = [
                 {
                     "method": str(row["method"]),
                     **{name: float(row[name]) for name in NUMBERS},
@@ -58,13 +58,15 @@ class TrilemmaExplorer(kit.Explorer):
             )
         except Exception as error:
             raise ValueError(f"rows must be of a table that trilemma made: {error}") from error
-        for row in listed:
+        for row in measured:
             finite = all(math.isfinite(row[name]) for name in NUMBERS)
             if not finite or row["images_per_second"] <= 0:
                 raise ValueError(f"the row of {row['method']!r} holds odd numbers")
-        if len(listed) < 2 or len({row["method"] for row in listed}) < len(listed):
+        if len(measured) < 2 or len({row["method"] for row in measured}) < len(measured):
             raise ValueError("rows must be of at least two methods, each of them once")
-        super().__init__(_rows=listed, _pictures=kit.pack_greys(shown), method=listed[0]["method"])
+        super().__init__(
+            _rows=measured, _pictures=kit.pack_greys(shown), method=measured[0]["method"]
+        )
         self.turn, self.tilt = 35, 20
 
     @traitlets.validate("method")

@@ -41,23 +41,23 @@ class TruncationExplorer(TradeExplorer):
         curves: Mapping[str, Curve] | None = None,
         seed: int = 0,
     ) -> None:
-        listed = check_rising("thresholds", thresholds)
-        if listed[0] <= 0:
-            raise ValueError(f"thresholds must be above 0, got {listed[0]}")
-        wanted = check_classes(classes)
+        thresholds = check_rising("thresholds", thresholds)
+        if thresholds[0] <= 0:
+            raise ValueError(f"thresholds must be above 0, got {thresholds[0]}")
+        classes = check_classes(classes)
         checks.whole("count", count, 1, 16)
         checks.whole("latent", latent, 1, 4096)
         self.decode, self.latent = decode, latent
         with torch.no_grad():
-            example = decode(torch.zeros(count, latent), torch.full((count,), wanted[0]))
+            example = decode(torch.zeros(count, latent), torch.full((count,), classes[0]))
         shape = list(kit.as_float(example, "what decode makes").shape)
         if len(shape) != 4 or shape[:2] != [count, 1] or max(shape) > 64:
             raise ValueError(
                 f"decode must make grey pictures [{count}, 1, H, W] of at most 64 x 64 pixels, "
                 f"got shape {shape}"
             )
-        super().__init__(["truncation"], wanted, listed, [count, *shape[2:]], curves, seed)
-        self._precompute(len(wanted) * len(listed), "classes and thresholds")
+        super().__init__(["truncation"], classes, thresholds, [count, *shape[2:]], curves, seed)
+        self._precompute(len(classes) * len(thresholds), "classes and thresholds")
 
     def latents(self, threshold: float | None = None) -> Tensor:
         """The numbers decoded, float32 [count, latent]: those shown unless a threshold is named."""

@@ -92,8 +92,8 @@ class UNetExplorer(NetworkExplorer):
         ]
         sizes = [torch.Size(shape).numel() for shape in shapes]
         every = kit.unpack_greys(self._maps, [sum(sizes)]).split(sizes)
-        mine = every[self.stage].view(shapes[self.stage])
-        return mine[self._times.index(self.t), self.picture]
+        maps = every[self.stage].view(shapes[self.stage])
+        return maps[self._times.index(self.t), self.picture]
 
     def figure(self) -> "Figure":
         """The noisy picture, the maps of the chosen stage, and what the network makes of them."""
