@@ -12,7 +12,7 @@ import torch
 import traitlets
 
 from diffusion_lessons import ddim_invert, ddim_step, linear_schedule, sample, slerp
-from diffusion_lessons.page.kit import noise_seed, ring, unpack_greys
+from diffusion_lessons.page.kit import generator_for, ring, unpack_greys
 from diffusion_lessons.page.widgets import (
     GuidanceExplorer,
     InterpolationExplorer,
@@ -43,7 +43,7 @@ def explorer() -> StepsExplorer:
 @pytest.mark.parametrize("eta", [0, 0.5, 1])
 def test_each_pair_shows_what_sample_makes(explorer: StepsExplorer, steps: int, eta: float) -> None:
     rule = partial(ddim_step, eta=eta)
-    generator = torch.Generator().manual_seed(noise_seed(0, use=1))
+    generator = generator_for(0, use=1)
     *_, last = sample(denoiser, noise(), SCHEDULE, steps, rule, generator)
     level = 1 / 255 + 1e-6  # half a grey
     shown = explorer.pictures(steps, eta)
@@ -225,7 +225,7 @@ def test_real_pictures_are_encoded_and_come_back() -> None:
     assert not widget._renewable  # there are no other rows
     torch.testing.assert_close(widget.mixed()[[0, -1]], CLEAN, rtol=0, atol=1 / 255 + 1e-6)
     assert (widget.on_shell()[[0, -1]] - CLEAN).abs().max() < 0.1
-    generator = torch.Generator().manual_seed(noise_seed(0, use=1))
+    generator = generator_for(0, use=1)
     *_, top = ddim_invert(denoiser, CLEAN, SCHEDULE, 40, generator)
     codes = unpack_greys(widget._part(0)["noises"], [2, 1, 12, 12]) * 4
     torch.testing.assert_close(codes, top.x.clamp(-4, 4), rtol=0, atol=4 / 255 + 1e-6)

@@ -14,7 +14,7 @@ from .checking import check_seed as check_seed
 from .computed import Computed as Computed
 from .computed import Part as Part
 from .computed import draw_noise as draw_noise
-from .computed import noise_seed as noise_seed
+from .computed import generator_for as generator_for
 from .explorer import Explorer as Explorer
 from .explorer import Kit as Kit
 from .explorer import files as files

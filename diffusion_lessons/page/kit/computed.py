@@ -12,10 +12,10 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import traitlets
 from torch import Tensor
 
+from ...math.randomness import RowGenerator, derived, randn_like
 from .explorer import Explorer
 
 PORTION = 0.25  # seconds
@@ -132,15 +132,14 @@ def finish(part: Part, after_call: Any) -> dict[str, Any]:
         after_call()
 
 
-def noise_seed(seed: int, use: int) -> int:
-    """A seed of its own for each use of randomness.
+def generator_for(seed: int, use: int) -> RowGenerator:
+    """Random numbers of their own for each use: the noise at the start, that of the steps, ...
 
-    Who drew the starting noise with seed 0 must not get the same numbers as the first step's noise.
+    Row by row, so that a page can draw the very same (`rowNormals` in noise.js).
     """
-    return (seed * 0x9E3779B1 + use * 0x85EBCA6B + 0x27D4EB2F) % 2**31
+    return RowGenerator(derived(seed, use))
 
 
 def draw_noise(like: Tensor, seed: int, use: int) -> Tensor:
     """Standard normal noise of the shape, dtype and device of ``like``."""
-    generator = torch.Generator().manual_seed(noise_seed(seed, use))
-    return torch.randn(like.shape, generator=generator).to(like)
+    return randn_like(like, generator_for(seed, use))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STYLES = ("frame.css", "words.css", "controls.css", "layout.css", "pictures.css")
 SCRIPTS = (
-    *("numbers.js", "elements.js", "controls.js", "timeline.js", "pictures.js"),
+    *("numbers.js", "noise.js", "elements.js", "controls.js", "timeline.js", "pictures.js"),
     *("plot.js", "stage.js", "computed.js", "kit.js"),
 )
 

@@ -1,6 +1,7 @@
 // All that a widget may import from "kit".
 
 export * from "./numbers.js";
+export * from "./noise.js";
 export * from "./elements.js";
 export * from "./controls.js";
 export * from "./timeline.js";

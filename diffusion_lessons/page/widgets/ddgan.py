@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ... import checks
 from ...math.gaussian import forward, posterior
-from ...math.schedule import vp_schedule
 from .. import kit
 from ..palette import NOISE, RESULT, SIGNAL
 
@@ -29,6 +28,7 @@ class Pair(Protocol):
 
     generator_net: Any
     discriminator: Any
+    schedule: Any  # a `NoiseSchedule` of T steps
     T: int
 
 
@@ -87,7 +87,7 @@ class DDGANStepper(kit.Explorer):
         if label is not None and label.shape != (len(x_0),):
             raise ValueError(f"label must be [{len(x_0)}], got {list(label.shape)}")
         checks.whole("the T of gan", gan.T, 1, 8)
-        self.gan, self.schedule, self.label = gan, vp_schedule(gan.T), label
+        self.gan, self.schedule, self.label = gan, gan.schedule, label
         g = torch.Generator().manual_seed(seed)
         self._z = torch.randn(latents, gan.generator_net.latent, generator=g)
         # Of the way in, of the step back, of the sampler's start.

@@ -115,7 +115,7 @@ class InterpolationExplorer(kit.Computed):
         a, b = self.ends(part)
         clean = torch.cat([a, b])
         if self._inverted:
-            generator = torch.Generator().manual_seed(kit.noise_seed(self.seed, use=1))
+            generator = kit.generator_for(self.seed, use=1)
             for step in ddim_invert(self.denoiser, clean, self.schedule, self.steps, generator):
                 if 0 < step.t < self.schedule.T:  # the two ends ask the network nothing
                     yield

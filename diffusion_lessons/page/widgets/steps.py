@@ -106,7 +106,7 @@ class StepsExplorer(kit.Computed):
 
     def sampled(self, steps: int, eta: float) -> Iterator[Step]:
         """The walk that is shown for this pair, computed now."""
-        generator = torch.Generator().manual_seed(kit.noise_seed(self.seed, use=1))
+        generator = kit.generator_for(self.seed, use=1)
         rule = partial(ddim_step, eta=eta)
         return sample(self.denoiser, self.x_T, self.schedule, steps, rule, generator)
 

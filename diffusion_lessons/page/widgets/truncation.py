@@ -62,7 +62,7 @@ class TruncationExplorer(TradeExplorer):
     def latents(self, threshold: float | None = None) -> Tensor:
         """The numbers decoded, float32 [count, latent]: those shown unless a threshold is named."""
         threshold = self.scale if threshold is None else threshold
-        generator = torch.Generator().manual_seed(kit.noise_seed(self.seed, 0))
+        generator = kit.generator_for(self.seed, use=0)
         return truncated_normal([self._shape[0], self.latent], threshold, generator)
 
     def _calls(self, part: int) -> int:
