@@ -178,7 +178,8 @@ def test_whatever_the_exact_network_predicts_its_denoiser_is_the_exact_one(
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_what_is_drawn_does_not_hang_on_what_is_predicted(schedule: NoiseSchedule, sampler: str):
-    settings = DrawSettings(200, sampler=sampler)
+    # From next to nothing of x_0, as under the cosine schedule, Heun's first step must be short.
+    settings = DrawSettings(200 if sampler == "heun" else 20, sampler=sampler)
     drawn = {}
     for prediction in PREDICTIONS.values():
         if prediction is not NOISE or schedule.alpha[-1] > 0:
