@@ -216,6 +216,12 @@ def row(name: str, values: Any) -> Tensor:
     return numbers
 
 
+def one_way(alpha_bar: Any, alpha: Any, sigma: Any) -> None:
+    """ValueError for a schedule that is given twice."""
+    if alpha_bar is not None and not alpha is sigma is None:
+        raise ValueError("give alpha_bar, or alpha and sigma, not both")
+
+
 def falling(name: str, values: Any) -> Tensor:
     """As `row`; ValueError unless it falls strictly from 1 to a number not below 0."""
     numbers = row(name, values)

@@ -49,6 +49,7 @@ class NoiseSchedule:
         sigma: Tensor | Sequence[float] | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
+        checks.one_way(alpha_bar, alpha, sigma)
         if alpha is None and sigma is None:
             self._alpha_bar: Tensor | None = checks.falling("alpha_bar", alpha_bar)
             self.alpha, self.sigma = self._alpha_bar.sqrt(), (1 - self._alpha_bar).sqrt()
@@ -61,7 +62,8 @@ class NoiseSchedule:
         self._tables: dict[torch.device, Tensor] = {}
 
     def __repr__(self) -> str:
-        return f"NoiseSchedule({self.config.get('kind', 'given')}, T={self.T})"
+        config = self.config if "kind" in self.config else {"kind": "given", "T": self.T}
+        return f"NoiseSchedule({', '.join(f'{k}={v}' for k, v in config.items())})"
 
     @property
     def alpha_bar(self) -> Tensor:

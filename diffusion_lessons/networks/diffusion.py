@@ -66,6 +66,11 @@ class DiffusionModel(nn.Module):
         return int(getattr(self.network, "classes", 0))
 
     @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return next(self.parameters()).device
+
+    @property
     def limit(self) -> float | None:
         """What x0_hat is limited to: 1 for pictures, nothing for points."""
         return 1.0 if len(self.shape) == 3 else None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from .. import checks
@@ -123,6 +124,10 @@ class Conditional(Protocol):
     schedule: NoiseSchedule
 
     @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+
+    @property
     def limit(self) -> float | None:
         """What x0_hat is limited to; None for nothing."""
 
@@ -171,7 +176,7 @@ def _limited(denoiser: Denoiser, model: Conditional) -> Denoiser:
 def _pushed(
     model: Conditional, given: Tensor | None, wanted: Tensor | None, scale: float
 ) -> Denoiser:
-    guide = noisy_classifier()
+    guide = noisy_classifier().to(model.device)
     if not guide.schedule.same_as(model.schedule):
         raise ValueError(
             f"the classifier that guides was trained on pictures noised under {guide.schedule}, "
@@ -185,7 +190,7 @@ def _pushed(
 
 @lru_cache
 def noisy_classifier() -> NoisyClassifier:
-    """The shipped classifier of noisy digits, on the fastest device, in float32."""
+    """The shipped classifier of noisy digits, in float32, on the fastest device at first."""
     model = loaded(pretrained_path("digits-noisy-classifier"), NoisyClassifier.from_card)
     return model.to(fastest().device).requires_grad_(False)
 

@@ -150,7 +150,8 @@ def load_state(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
     known = ("predicts", "schedule")
     card: dict[str, Any] = {name: metadata[name] for name in known if name in metadata}
     try:
-        model = made_of({"network": kind, "config": json.loads(config), **card})
+        with torch.random.fork_rng(devices=[]):  # leave the caller's random numbers alone
+            model = made_of({"network": kind, "config": json.loads(config), **card})
     except ValueError as error:
         raise ValueError(f"{path} is the training of a network unknown here: {error}") from error
     part = "ema/"
