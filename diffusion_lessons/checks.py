@@ -163,6 +163,20 @@ def rows_alike(tensors: Any) -> None:
         raise ValueError(f"tensors of different lengths: {[len(part) for part in tensors]}")
 
 
+def decay(name: str, value: Any) -> None:
+    """As `real`, and ValueError unless 0 or more, and below 1."""
+    real(name, value)
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must lie in 0..1 and below 1, got {value}")
+
+
+def left_open(owner: str, **settings: Any) -> None:
+    """ValueError if one of the settings is given: the owner has its own."""
+    for name, value in settings.items():
+        if value is not None:
+            raise ValueError(f"{name}: {owner} keeps its own, so {value!r} would change nothing")
+
+
 def one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
     """ValueError unless one of the names."""
     names = list(allowed)
@@ -242,6 +256,8 @@ def path(alpha: Any, sigma: Any) -> tuple[Tensor, Tensor]:
     if alpha[0] != 1 or sigma[0] != 0:
         raise ValueError("clean data is alpha[0] = 1 and sigma[0] = 0")
     ratio = alpha[1:] / sigma[1:]
+    if not (alpha.isfinite().all() and sigma.isfinite().all()):
+        raise ValueError("alpha and sigma must fall strictly in their ratio, and be finite")
     if not ((alpha >= 0).all() and (sigma[1:] > 0).all() and (ratio[1:] < ratio[:-1]).all()):
         raise ValueError("alpha / sigma must fall strictly to 0 or above: every step adds noise")
     return alpha, sigma
@@ -287,9 +303,9 @@ def order(s: Any, t: Any) -> None:
 
 
 def above_zero(name: str, value: Tensor, why: str) -> None:
-    """ValueError if what something is divided by is 0. On a GPU it is not looked at."""
-    if value.device.type == "cpu" and (value == 0).any():
-        raise ValueError(f"{name} is 0 here: {why}")
+    """ValueError if what is divided by is 0, or infinite. On a GPU it is not looked at."""
+    if value.device.type == "cpu" and not (value.isfinite() & (value != 0)).all():
+        raise ValueError(f"{name} is {'0' if (value == 0).any() else 'infinite'} here: {why}")
 
 
 def length(name: str, count: int, wanted: int, what: str) -> None:
@@ -424,3 +440,28 @@ def logits(values: Tensor, label: Tensor) -> None:
         raise ValueError(f"the classifier must give logits [B, K], got {list(values.shape)}")
     if label.min() < 0 or label.max() >= values.shape[1]:
         raise ValueError(f"labels must lie in 0..{values.shape[1] - 1}, got {label.tolist()}")
+
+
+MOST_NOISE = 1000
+"""sigma / alpha at T up to which a guess of x_0 that nobody clips can be read off noise."""
+
+
+def defined(name: str, *weights: Tensor) -> None:
+    """ValueError for weights that are not finite. On a GPU they are not looked at."""
+    if any(w.device.type == "cpu" and not w.isfinite().all() for w in weights):
+        raise ValueError(f"there is no {name} at this time: it would be infinite")
+
+
+def readable(ratio: float) -> None:
+    """ValueError where an error in the noise would be more than a thousandfold one in x_0."""
+    if ratio > MOST_NOISE:
+        raise ValueError(
+            f"at T an error in predicted noise is enlarged {ratio:.0f} times in x_0, which is not "
+            "clipped for points as it is for pictures; predict x0, v or velocity"
+        )
+
+
+def one_rule(step: Any, sampler: Any, usual: Any) -> None:
+    """ValueError where both a step rule and a sampler are given."""
+    if sampler is not None and step is not usual:
+        raise ValueError("give a step rule or a sampler, not both")

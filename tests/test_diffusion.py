@@ -10,6 +10,7 @@ from diffusion_lessons import (
     NOISE,
     PREDICTIONS,
     SAMPLERS,
+    SCORE,
     VELOCITY,
     X0,
     DiffusionModel,
@@ -23,12 +24,15 @@ from diffusion_lessons import (
     linear_schedule,
     load_pretrained,
     prediction_loss,
+    shuffled,
     straight_schedule,
     to_unit,
+    train,
     vp_schedule,
     zero_terminal,
 )
 from diffusion_lessons.measuring.drawing import draw
+from diffusion_lessons.networks.checkpoints import load, save
 from diffusion_lessons.networks.compute import Compute, Fast, fast
 from diffusion_lessons.networks.drawing import Drawer
 from diffusion_lessons.networks.mlp import MLP
@@ -204,3 +208,110 @@ def test_its_loss_is_that_of_its_own_prediction_under_its_own_schedule():
     torch.testing.assert_close(loss, own, rtol=0, atol=0)
     other = prediction_loss(model.network, x_0, linear_schedule(), NOISE, generator(), label, 0.5)
     assert abs(loss - other) > 1e-3
+
+
+# What cannot be made again is not saved; what differs is not gone on with
+
+
+def test_a_fast_model_is_saved_as_the_model_it_is(tmp_path):
+    model = DiffusionModel(UNet(size=8, channels=8, blocks=1, attention_resolutions=()))
+    save(tmp_path / "plain.safetensors", model)
+    save(tmp_path / "fast.safetensors", fast(model, Compute(torch.device("cpu"))))
+    one, other = (load(tmp_path / f"{name}.safetensors") for name in ("plain", "fast"))
+    assert one.about == other.about
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "prediction", "message"),
+    [
+        (linear_schedule(), SCORE, "what the network predicts must be one of"),
+        (linear_schedule(), Prediction("v", NOISE.mixture), "not in PREDICTIONS"),
+        (
+            NoiseSchedule([1.0, 0.5, 0.1], config={"kind": "linear", "T": 2}),
+            NOISE,
+            "its config describes another schedule",
+        ),
+    ],
+)
+def test_what_its_card_would_not_make_again_is_not_saved(tmp_path, schedule, prediction, message):
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(ValueError, match=message):
+        save(path, DiffusionModel(MLP(width=8), schedule, prediction))
+    assert not path.exists()
+
+
+class Layers(nn.Module):
+    """A network of somebody else's, which has neither kind nor config."""
+
+    shape = (2,)
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x_t, t):
+        return self.layer(x_t)
+
+
+def test_a_run_of_anybodys_network_knows_its_schedule_and_prediction(tmp_path):
+    def run(schedule, prediction):
+        model = DiffusionModel(Layers(), schedule, prediction)
+        data = shuffled(torch.randn(64, 2), batch_size=8)
+        return list(
+            train(
+                model,
+                lambda model, batch, g: model.loss(batch[0], g),
+                data,
+                steps=2,
+                compute=Compute(torch.device("cpu")),
+                checkpoint=tmp_path / "own.training",
+            )
+        )
+
+    run(straight_schedule(), V)
+    run(straight_schedule(), V)
+    with pytest.raises(ValueError, match="another schedule"):
+        run(cosine_schedule(), V)
+    with pytest.raises(ValueError, match="another prediction"):
+        run(straight_schedule(), X0)
+
+
+def test_a_walk_starts_as_wide_as_its_schedule_ends():
+    """Under a path without scaling x_T is 20 times as wide as noise."""
+    u = torch.arange(101, dtype=torch.float64) / 100
+    schedule = NoiseSchedule(alpha=torch.ones_like(u), sigma=20 * u)
+    assert schedule.start_std == pytest.approx(401**0.5)
+    assert linear_schedule().start_std == pytest.approx(1, abs=1e-12)
+    starts = []
+
+    class Seen(Layers):
+        def forward(self, x_t, t):
+            starts.append(x_t)
+            return super().forward(x_t, t)
+
+    draw(DiffusionModel(Seen(), schedule, X0), 2000, DrawSettings(steps=2))
+    assert starts[0].std() == pytest.approx(20, rel=0.05)
+
+
+def test_drawing_leaves_dropout_out_and_the_mode_as_it_was():
+    network = UNet(size=8, channels=8, blocks=1, attention_resolutions=(), classes=0, dropout=0.5)
+    model = DiffusionModel(network)
+    model.train()
+    one, other = (draw(model, 3, DrawSettings(steps=2)) for _ in range(2))
+    assert torch.equal(one, other)
+    assert model.training
+
+
+def test_labels_may_be_of_any_integer_format():
+    model = DiffusionModel(UNet(size=8, channels=8, blocks=1, attention_resolutions=(), classes=3))
+    labels = torch.tensor([0, 2, 1])
+    wanted = draw(model, labels, DrawSettings(steps=2))
+    for dtype in (torch.uint8, torch.int16, torch.int32):
+        assert torch.equal(draw(model, labels.to(dtype), DrawSettings(steps=2)), wanted)
+
+
+def test_a_scale_without_a_guidance_is_refused():
+    with pytest.raises(ValueError, match="scale 3 belongs to a guidance"):
+        DrawSettings(scale=3)

@@ -126,7 +126,8 @@ def test_a_card_of_an_unknown_prediction_or_schedule_is_refused_and_named(
     capsys: pytest.CaptureFixture[str],
 ):
     path = tmp_path / "strange.safetensors"
-    checkpoints.save(path, checkpoints.load_pretrained("digits-ddpm"), {name: value})
+    checkpoints.save(path, checkpoints.load_pretrained("digits-ddpm"))
+    cards.write_card(path, cards.read_card(path) | {name: value})
     assert cli.main([command, str(path), "--steps", "1"]) == 2
     error = capsys.readouterr().err
     assert str(path) in error
@@ -184,8 +185,10 @@ def test_a_run_that_began_otherwise_is_not_gone_on_with(
     assert cli.main([*arguments, "--set", "latent=0", "lr=1e-3"]) == 2
     assert "another identity: {'settings': 'latent=0 lr=0.0001'" in capsys.readouterr().err
     made = tmp_path / "digits-ddgan.safetensors"
+    assert cli.main([*arguments, "--set", "lr=1e-4", "--start", str(made)]) == 2
+    assert "training of another" in capsys.readouterr().err
     assert cli.main([*arguments, *settings, "--start", str(made)]) == 2
-    assert "training of another identity" in capsys.readouterr().err
+    assert "latent: a Gan that training goes on from keeps its own" in capsys.readouterr().err
 
 
 def test_average_takes_the_means_of_networks_and_of_training_states(tmp_path: Path):
@@ -224,7 +227,7 @@ def test_a_training_state_of_version_0_1_is_of_noise_under_the_linear_schedule(
     state = tmp_path / "moons-ddpm.training"
     assert cli.main([*arguments, "--steps", "2"]) == 0
     without(state, "predicts", "schedule", "batches")
-    for other, word in ([["--predict", "v"], "prediction"], [["--schedule", "cosine"], "schedule"]):
+    for other, word in ([["--predict", "v"], "prediction"], [["--schedule", "vp"], "schedule"]):
         assert cli.main([*arguments, "--steps", "4", *other]) == 2
         assert f"{state} holds the training of another {word}" in capsys.readouterr().err
     target = tmp_path / "mean.safetensors"
@@ -233,6 +236,14 @@ def test_a_training_state_of_version_0_1_is_of_noise_under_the_linear_schedule(
     assert (card["predicts"], card["schedule"]["kind"]) == ("noise", "linear")
     assert cli.main([*arguments, "--steps", "4"]) == 0  # goes on
     assert "4 steps" in capsys.readouterr().out
+
+
+def test_a_picture_that_nobody_could_write_is_refused_before_it_is_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for name in ("grid.xyz", "grid"):
+        assert cli.main(["sample", "digits-vae", "--out", str(tmp_path / name)]) == 2
+        assert "a picture's name must end in" in capsys.readouterr().err
 
 
 def test_average_refuses_what_is_not_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -369,6 +380,13 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
         (["train", "digits-ddgan", "--start", "digits-ddpm"], "start must be a Gan, got a Diff"),
         (["train", "digits-ddpm", "--start", "digits-ddgan"], "start must be a DiffusionModel"),
         (["train", "digits-vae", "--predict", "v"], "--predict is not for digits-vae"),
+        (["train", "moons-ddpm", "--schedule", "cosine"], "predict x0, v or velocity"),
+        (["sample", "digits-ddpm", "--scale", "3"], "--scale belongs to a --guidance"),
+        (["evaluate", "digits-ddpm", "--scale", "2", "3"], "--scale belongs to a --guidance"),
+        (["evaluate", "digits-classifier", "--sampler", "heun"], "--sampler: "),
+        (["ablate", "--samples", "3"], "samples must be at least 10"),
+        (["train", "digits-ddpm", "--start", "moons-ddpm"], "start must draw (1, 28, 28)"),
+        (["train", "digits-ddgan", "--start", "digits-gan", "--set", "T=8"], "keeps its own"),
         (["train", "digits-ddgan", "--schedule", "vp"], "--schedule is not for digits-ddgan"),
         (
             ["train", "digits-ddpm", "--start", "digits-ddpm", "--predict", "v"],

@@ -77,6 +77,8 @@ def _add_settings(command: argparse.ArgumentParser, several: str | None) -> None
 
 def _settings(options: argparse.Namespace) -> list[DrawSettings]:
     """All combinations of what is given."""
+    if options.scale is not None and options.guidance in (None, "none", ["none"]):
+        raise ValueError("--scale belongs to a --guidance, and none is named")
 
     def listed(name: str, usual: Any) -> Sequence[Any]:
         value = getattr(options, name)
@@ -96,7 +98,7 @@ def _settings(options: argparse.Namespace) -> list[DrawSettings]:
 
 def run_sample(options: argparse.Namespace) -> None:
     """Draw a grid of pictures, a row for each class, and write it."""
-    from ..page.viz import save_grid
+    from ..page.viz import check_picture_path, save_grid
 
     path = network_path(options.network)
     model = checkpoints.load(path)
@@ -104,6 +106,7 @@ def run_sample(options: argparse.Namespace) -> None:
         kind = getattr(model, "about", {}).get("network", type(model).__name__)
         raise ValueError(f"{path} holds a {kind}, which draws no pictures")
     checks.whole("--each", options.each, 1, MOST_OF_A_CLASS)
+    check_picture_path(options.out)
     labels, numbers = _rows(model, options.labels, options.each)
     (settings,) = _settings(options)
     x = draw(model, labels, settings, options.seed, numbers)
@@ -131,6 +134,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     """Measure one network, with one choice of settings or with many."""
     path = network_path(options.network)
     model = checkpoints.load(path)
+    if not isinstance(model, Drawer):
+        _refuse_settings(path, model, options)
     settings = _settings(options)
     if options.out is not None:
         _evaluate_all(path, model, options, settings)
@@ -150,6 +155,14 @@ def run_evaluate(options: argparse.Namespace) -> None:
         others = [m for m in card.get("measured", []) if m.get("command") != command]
         cards.write_card(path, card | {"measured": [*others, result]})
     print(json.dumps(result, indent=2))
+
+
+def _refuse_settings(path: Path, model: Any, options: argparse.Namespace) -> None:
+    """A classifier draws nothing, so that there is nothing to set."""
+    names = ("steps", "sampler", "eta", "spacing", "guidance", "scale")
+    if given := [name for name in names if getattr(options, name) is not None]:
+        kind = model.about["network"]
+        raise ValueError(f"--{given[0]}: {path} holds a {kind}, which draws nothing")
 
 
 def _evaluate_all(

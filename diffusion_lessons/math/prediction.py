@@ -34,6 +34,7 @@ class Prediction:
         """What the network should answer to ``x_t = alpha x_0 + sigma noise``, [B, ...]."""
         checks.floats(x_0=x_0, noise=noise)
         a, b = self.mixture(*schedule.at(t, x_0))
+        checks.defined(self.name, a, b)
         return a.to(x_0.dtype) * x_0 + b.to(x_0.dtype) * noise
 
     def x0_hat(self, answer: Tensor, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:

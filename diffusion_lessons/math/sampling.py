@@ -173,6 +173,7 @@ def sample(
     """
     checks.batch(x_T=x_T)
     visited = _visited(schedule, steps, times)
+    checks.one_rule(step, sampler, ddpm_step)
     walk = sampler or stepwise(step)
     yield from walk(denoiser, x_T, schedule, visited, generator)
 
@@ -203,14 +204,15 @@ def ddim_invert(
     checks.batch(x_0=x_0)
     upward = [1, *(t for t in reversed(_visited(schedule, steps, times)) if t > 1)]
     yield Step(0, x_0, x_0)
+    calls = 0
     x, x0_hat = forward(x_0, 0, 1, schedule).sample(generator), x_0
     for s, t in pairwise(upward):
-        x0_hat = denoiser(x, s)
-        yield Step(s, x, x0_hat)
+        x0_hat, calls = denoiser(x, s), calls + 1
+        yield Step(s, x, x0_hat, calls)
         noise = x0_to_noise(x, x0_hat, s, schedule)
         alpha_t, sigma_t = schedule.at(t, x)
         x = alpha_t.to(x.dtype) * x0_hat + sigma_t.to(x.dtype) * noise
-    yield Step(upward[-1], x, x0_hat)
+    yield Step(upward[-1], x, x0_hat, calls)
 
 
 def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
@@ -271,6 +273,6 @@ def elbo_terms(
         x_t, x0_hat = guess(t)
         true = posterior(x_t, x_0, t, t - 1, schedule)
         terms.append(kl_divergence(true, ddpm_step(x_t, x0_hat, t, t - 1, schedule)))
-    prior = Gaussian(torch.zeros_like(x_0), torch.ones((), dtype=x_0.dtype))
+    prior = Gaussian(torch.zeros_like(x_0), torch.tensor(schedule.start_std, dtype=x_0.dtype))
     terms.append(kl_divergence(forward(x_0, 0, schedule.T, schedule), prior))
     return torch.stack(terms)

@@ -88,6 +88,11 @@ class NoiseSchedule:
         """Signal-to-noise ratio ``alpha^2 / sigma^2``, float64 [T+1]; infinite at 0."""
         return (self.alpha / self.sigma) ** 2
 
+    @property
+    def start_std(self) -> float:
+        """The deviation of x_T for data of variance 1: what a walk's first noise must have."""
+        return float((self.alpha[-1] ** 2 + self.sigma[-1] ** 2).sqrt())
+
     def at(self, t: Time, like: Tensor) -> Level:
         """alpha and sigma at time t in float64, shaped to multiply ``like`` ([B, ...]).
 
@@ -213,10 +218,11 @@ def zero_terminal(schedule: NoiseSchedule) -> NoiseSchedule:
     """The schedule with nothing of the picture left at T, and its first step as it was.
 
     sqrt(alpha_bar) is shifted and stretched (Lin et al., arXiv 2305.08891, Algorithm 1). A network
-    that predicts noise cannot be sampled under it. Raises ValueError unless T > 1.
+    that predicts noise cannot be sampled under it. Raises ValueError unless T > 1
+    and the variance is preserved.
     """
     checks.whole("the schedule's T", schedule.T, 2)
-    alpha = schedule.alpha
+    alpha = schedule.alpha_bar.sqrt()
     stretched = (alpha - alpha[-1]) * alpha[1] / (alpha[1] - alpha[-1])
     alpha_bar = torch.cat([alpha[:1], stretched[1:] ** 2])
     config = {"kind": "zero terminal", "of": schedule.config}

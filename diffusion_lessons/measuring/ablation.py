@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .. import checks
 from ..data import digits, to_unit
 from ..math.randomness import BY_ROW, seeded
 from ..networks.cards import machine
@@ -74,6 +75,7 @@ def ablate(
     began. Raises ValueError for a variant that does not exist, or a file of another budget.
     """
     _check(variants, VARIANTS)
+    checks.whole("samples", samples, 10)
     head = {"base": BASE, "batch_size": BATCH, "steps": steps}
     head |= {"samples": samples, "sampling_steps": sampling_steps, "random_numbers": BY_ROW}
     settings = DrawSettings(sampling_steps)
@@ -103,6 +105,7 @@ def ablate_gan(
     Each draws in as many steps as it was trained for.
     """
     _check(variants, GAN_VARIANTS)
+    checks.whole("samples", samples, 10)
     head = {"base": "digits-ddgan", "batch_size": BATCH, "steps": steps, "samples": samples}
     head |= {"random_numbers": BY_ROW}
 

@@ -1,6 +1,8 @@
 """Drawing any number of pictures from any network, batch by batch."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from torch import Tensor
 from .. import checks
 from ..math.randomness import RowGenerator
 from ..networks.compute import Compute, fastest
-from ..networks.drawing import Drawer, Drawn, DrawSettings
+from ..networks.drawing import GUIDANCES, NO_GUIDANCE, Drawer, Drawn, DrawSettings
 from ..networks.processes import processes
 
 USUAL = DrawSettings()
@@ -52,7 +54,13 @@ def draw_batches(
     numbers = torch.arange(count) if numbers is None else numbers
     checks.rows("numbers", numbers, count)
     checks.length("labels", count, len(numbers), "numbers")
-    return _drawn(model, labels, settings, seed, numbers, compute or fastest(), batch_size)
+    checks.whole("batch_size", batch_size, 1)
+    if isinstance(labels, Tensor):
+        labels = labels.long()
+    elif settings.guidance in GUIDANCES and settings.guidance != NO_GUIDANCE:
+        raise ValueError(f"guidance {settings.guidance!r} is towards a class: give labels")
+    compute = compute or fastest()
+    return _drawn(model, labels, settings, seed, numbers.long(), compute, batch_size)
 
 
 def settled(model: Drawer, settings: DrawSettings) -> DrawSettings:
@@ -73,6 +81,17 @@ def _count(model: Drawer, labels: Tensor | int) -> int:
     return count
 
 
+@contextmanager
+def in_eval_mode(model: Any) -> Iterator[None]:
+    """Without dropout, which would make a picture another one each time."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
 def _drawn(
     model: Drawer,
     labels: Tensor | int,
@@ -90,6 +109,7 @@ def _drawn(
         if mine < len(parts):
             generator = RowGenerator(seed, parts[mine], device=compute.device)
             label = compute.move(label_parts[mine])
-            x, calls = model.draw(len(parts[mine]), label, generator, settings, compute)
+            with in_eval_mode(model):
+                x, calls = model.draw(len(parts[mine]), label, generator, settings, compute)
             batch = Drawn(x.cpu().contiguous(), calls)
         yield from (each for each in shared.gather(batch) if each is not None)

@@ -104,7 +104,7 @@ def trilemma(
         labels = torch.arange(10).repeat_interleave(SHOWN)
         shown = draw(model, labels, method.settings, seed)  # and warm
         greys = to_bytes(shown).numpy().tobytes()
-        count = max(2, method.samples // divide)
+        count = max(10, method.samples // divide)
         result = evaluate(model, method.settings, count, seed)
         row = {
             "method": name,

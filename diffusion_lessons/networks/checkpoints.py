@@ -2,8 +2,10 @@
 
 import copy
 import hashlib
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save as save_tensors
@@ -11,6 +13,7 @@ from torch import nn
 
 from .. import checks
 from ..files import aside
+from ..math.schedule import NoiseSchedule
 from .cards import Card, loaded, pretrained_path, write_card
 from .classifier import Classifier, NoisyClassifier
 from .diffusion import DiffusionModel
@@ -33,8 +36,9 @@ KINDS: dict[str, Callable[[Card], nn.Module]] = {
 def save(path: Path | str, model: nn.Module, card: Card | None = None) -> None:
     """Write ``path`` (.safetensors) and its card (.json beside it).
 
-    Matrices and convolutions are stored in half precision, the few other numbers in full. A network
-    whose schedule and prediction are not known cannot be saved: ValueError.
+    Matrices and convolutions are stored in half precision, the few other numbers in full. Raises
+    ValueError for a network that could not be made again of its card: one whose schedule and
+    prediction are not known, or are not those that the card would name.
     """
     path = Path(path)
     about = getattr(model, "about", None)
@@ -54,10 +58,24 @@ def save(path: Path | str, model: nn.Module, card: Card | None = None) -> None:
         "sha256": hashlib.sha256(content).hexdigest(),
         **(card or {}),
     }
+    _check_made_again(model, tensors.keys(), json.loads(json.dumps(full)))
     path.parent.mkdir(parents=True, exist_ok=True)
     with aside(path) as unfinished:
         unfinished.write_bytes(content)
     write_card(path, full)
+
+
+def _check_made_again(model: nn.Module, names: Collection[str], card: Card) -> None:
+    """ValueError unless the card makes the same network again, with the same prediction."""
+    with torch.random.fork_rng(devices=[]):  # leave the caller's random numbers alone
+        again: Any = made_of(card)
+    if again.state_dict().keys() != names:
+        raise ValueError("cannot save this network: its card would make one with other weights")
+    schedule, prediction = (getattr(model, name, None) for name in ("schedule", "prediction"))
+    if prediction is not None and again.prediction != prediction:
+        raise ValueError(f"cannot save a prediction that is not in PREDICTIONS: {prediction.name}")
+    if isinstance(schedule, NoiseSchedule) and not again.schedule.same_as(schedule):
+        raise ValueError(f"cannot save {schedule}: its config describes another schedule")
 
 
 def load(path: Path | str) -> nn.Module:

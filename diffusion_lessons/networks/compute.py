@@ -90,6 +90,10 @@ class Fast(nn.Module):
             if hasattr(model, name):
                 setattr(self, name, getattr(model, name))
 
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """The network's own."""
+        return self.model.state_dict(*args, **kwargs)
+
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         there = self.compute.move((x, *args))
         named = {name: self.compute.move(value) for name, value in kwargs.items()}

@@ -20,7 +20,7 @@ from ..math.sampling import Denoiser, Sampler, ddim_step, sample, stepwise
 from ..math.schedule import NoiseSchedule, linear_schedule, schedule_from
 from ..math.solvers import SAMPLERS
 from .compute import Compute
-from .drawing import BY_CLASSIFIER, GUIDANCES, Drawn, DrawSettings, denoiser_calls
+from .drawing import BY_CLASSIFIER, GUIDANCES, Drawn, DrawSettings, check_guide
 
 
 class DiffusionModel(nn.Module):
@@ -124,11 +124,13 @@ class DiffusionModel(nn.Module):
             raise ValueError(f"eta belongs to the sampler ddim, not to {sampler}")
         checks.one_of("guidance of a diffusion model", settings.guidance, GUIDANCES)
         digits = (self.shape, self.classes) == ((1, 28, 28), 10)
-        if settings.guidance in BY_CLASSIFIER and not digits:
-            raise ValueError(
-                f"guidance {settings.guidance!r} is by a classifier of digits, "
-                "which this network does not draw"
-            )
+        if settings.guidance in BY_CLASSIFIER:
+            if not digits:
+                raise ValueError(
+                    f"guidance {settings.guidance!r} is by a classifier of digits, "
+                    "which this network does not draw"
+                )
+            check_guide(self.schedule)
         if settings.guidance != "none" and not self.classes:
             raise ValueError("this network knows no classes, so nothing can guide it to one")
         return settings
@@ -142,9 +144,10 @@ class DiffusionModel(nn.Module):
         compute: Compute,
     ) -> Drawn:
         """See `Drawer`."""
-        model = self.with_network(compute.fast(self.network))
+        counted = Counted(compute.fast(self.network))
+        model = self.with_network(counted)
         denoiser = GUIDANCES[settings.guidance](model, label, settings.scale)
-        x_T = generator.normal((count, *self.shape)).float()
+        x_T = self.schedule.start_std * generator.normal((count, *self.shape)).float()
         times = self.schedule.times(settings.steps, settings.times_spread)
         walk = sample(
             denoiser,
@@ -156,7 +159,7 @@ class DiffusionModel(nn.Module):
         )
         for step in walk:
             pass
-        return Drawn(step.x, step.calls * denoiser_calls(settings))
+        return Drawn(step.x, counted.calls)
 
     # ------------------------------------------------------------------ cards
 
@@ -164,8 +167,8 @@ class DiffusionModel(nn.Module):
     def about(self) -> dict[str, Any]:
         """What a card says of it, and `from_card` reads."""
         return {
-            "network": self.network.kind,
-            "config": self.network.config,
+            "network": getattr(self.network, "kind", type(self.network).__name__),
+            "config": getattr(self.network, "config", {}),
             "predicts": self.prediction.name,
             "schedule": self.schedule.config,
         }
@@ -189,6 +192,22 @@ class DiffusionModel(nn.Module):
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """The network's own."""
         return self.network.load_state_dict(*args, **kwargs)
+
+
+class Counted(nn.Module):
+    """A network that counts how often it is called."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.calls = network, 0
+        for name in ("shape", "classes"):
+            if hasattr(network, name):
+                setattr(self, name, getattr(network, name))
+
+    def forward(self, *args: Any) -> Tensor:
+        self.calls += 1
+        answer: Tensor = self.network(*args)
+        return answer
 
 
 def _eta(sampler: str) -> float:

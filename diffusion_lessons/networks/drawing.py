@@ -60,6 +60,10 @@ class DrawSettings:
             checks.one_of("sampler", self.sampler, SAMPLERS)
         checks.one_of("spacing", self.spacing, SPACINGS)
         checks.one_of("guidance", self.guidance, [*GUIDANCES, TRUNCATION])
+        if self.guidance != TRUNCATION:
+            checks.number("scale", self.scale)
+        if self.guidance == NO_GUIDANCE and self.scale != 1:
+            raise ValueError(f"scale {self.scale:g} belongs to a guidance, and none is named")
 
     def filled(self, steps: int, sampler: str, eta: float) -> "DrawSettings":
         """The same with a network's own values for what is left open."""
@@ -77,7 +81,8 @@ class DrawSettings:
 
     def in_words(self) -> str:
         """For a progress bar or a printed row."""
-        words = [f"{self.steps} steps", f"eta {self.eta:g}", self.spacing]
+        eta = "" if self.eta is None else f"eta {self.eta:g}"
+        words = [f"{self.steps} steps", eta, self.spacing]
         if self.sampler not in (None, "ddim"):
             words[1] = str(self.sampler)
         if self.guidance != NO_GUIDANCE:
@@ -177,15 +182,21 @@ def _pushed(
     model: Conditional, given: Tensor | None, wanted: Tensor | None, scale: float
 ) -> Denoiser:
     guide = noisy_classifier().to(model.device)
-    if not guide.schedule.same_as(model.schedule):
-        raise ValueError(
-            f"the classifier that guides was trained on pictures noised under {guide.schedule}, "
-            f"and this network belongs to {model.schedule}"
-        )
+    check_guide(model.schedule)
     if wanted is None:
         raise ValueError("a classifier pushes towards a class: give labels")
     log_prob = class_log_prob(guide, wanted)
     return classifier_guidance(model.denoiser(given), log_prob, model.schedule, scale)
+
+
+def check_guide(schedule: NoiseSchedule) -> None:
+    """ValueError unless the shipped classifier knows pictures noised under this schedule."""
+    known = noisy_classifier().schedule
+    if not known.same_as(schedule):
+        raise ValueError(
+            f"the classifier that guides was trained on pictures noised under {known}, "
+            f"and this network belongs to {schedule}"
+        )
 
 
 @lru_cache
@@ -193,11 +204,6 @@ def noisy_classifier() -> NoisyClassifier:
     """The shipped classifier of noisy digits, in float32, on the fastest device at first."""
     model = loaded(pretrained_path("digits-noisy-classifier"), NoisyClassifier.from_card)
     return model.to(fastest().device).requires_grad_(False)
-
-
-def denoiser_calls(settings: DrawSettings) -> int:
-    """How often the network is called when its denoiser is: twice where it is asked both ways."""
-    return 2 if settings.guidance == "classifier-free" and settings.scale not in (0, 1) else 1
 
 
 def refuse_sampling(settings: DrawSettings, kind: str, steps: int, eta: float) -> None:

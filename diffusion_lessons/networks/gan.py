@@ -58,7 +58,8 @@ class Gan(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """What makes it anew, but for the schedule."""
-        return {"T": self.T, **{name: part.config for name, part in self.named_children()}}
+        parts = self.named_children()
+        return {"T": self.T, **{name: getattr(part, "config", {}) for name, part in parts}}
 
     @property
     def about(self) -> dict[str, Any]:

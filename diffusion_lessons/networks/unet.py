@@ -228,7 +228,7 @@ class UNet(nn.Module):
     def trace(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> list[Trace]:
         """A pass that tells what every stage does, in the order of use; arguments as `forward`'s.
 
-        The first is the convolution that takes the picture in, the last the predicted noise.
+        The first is the convolution that takes the picture in, the last the network's answer.
         """
         stages: list[tuple[str, nn.Module]] = [("input", self.input)]
         for kind, part in (("down", self.down), ("middle", self.middle), ("up", self.up)):

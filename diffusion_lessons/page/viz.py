@@ -129,6 +129,14 @@ def show_unet(model: UNet) -> Figure:
     return figure
 
 
+def check_picture_path(path: Path | str) -> None:
+    """ValueError unless the name's ending is one that `save_grid` can write."""
+    ending = Path(path).suffix.removeprefix(".").lower()
+    known = sorted(set(plt.gcf().canvas.get_supported_filetypes()) & {"png", "jpg", "webp", "tif"})
+    if ending not in known:
+        raise ValueError(f"{path}: a picture's name must end in {', '.join(known)}")
+
+
 def save_grid(path: Path | str, images: Tensor, columns: int | None = None, zoom: int = 2) -> None:
     """Write pictures [N, 1 or 3, H, W] in -1..1 as one PNG, each pixel ``zoom`` wide."""
     checks.whole("zoom", zoom, 1, 100)

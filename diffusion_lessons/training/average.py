@@ -17,9 +17,7 @@ class EMA:
     """
 
     def __init__(self, model: nn.Module, decay: float = 0.999, warmup: bool = True) -> None:
-        checks.real("decay", decay)
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay must lie in 0..1 and below 1, got {decay}")
+        checks.decay("decay", decay)
         self.decay = decay
         self.warmup = warmup
         self.model = copy.deepcopy(model).eval().requires_grad_(False)

@@ -69,6 +69,8 @@ class TrainOptions:
             checks.positive("seconds", self.seconds)
         if self.warmup is not None:
             checks.whole("warmup", self.warmup, 0)
+        if self.ema is not None:
+            checks.decay("decay", self.ema)
         checks.whole("seed", self.seed, 0, 2**63 - 1)
         checks.whole("save_every", self.save_every, 1)
 
@@ -254,6 +256,11 @@ class Training:
         """The last step of a run that was finished before; None if there is something to do."""
         if self.progress < 1:
             return None
+        if self.options.steps is not None and self.step > self.options.steps:
+            raise ValueError(
+                f"{self.options.checkpoint} has made {self.step} steps already, more than the "
+                f"{self.options.steps} that are wanted; choose another path"
+            )
         loss = torch.tensor(self.last_loss)
         return iter([TrainStep(self.step, loss, self.spent, 1.0, self.average.model)])
 

@@ -43,8 +43,8 @@ USUAL = TrainOptions()
 def digits_ddpm(
     options: TrainOptions = USUAL,
     *,
-    predict: str = "noise",
-    schedule: str = "linear",
+    predict: str | None = None,
+    schedule: str | None = None,
     start: nn.Module | None = None,
 ) -> Iterator[TrainStep]:
     """A class-conditional diffusion model for MNIST; 10,000 steps, its usual, are 21 passes.
@@ -53,9 +53,15 @@ def digits_ddpm(
     that is trained already, training goes on from its weights, under its own schedule, at half the
     learning rate; with the same seed it would see the same batches again.
     """
-    model = _new(lambda: UNet(channels=48, blocks=1), options.seed, predict, schedule)
+    model = _new(
+        lambda: UNet(channels=48, blocks=1),
+        options.seed,
+        predict or "noise",
+        schedule or "linear",
+    )
     if start is not None:
-        model = _to_go_on(start, DiffusionModel)
+        checks.left_open("a model that training goes on from", predict=predict, schedule=schedule)
+        model = _to_go_on(start, model)
         options = options.usual(optimizer=partial(MuonAdamW, lr=0.01, adamw_lr=1e-3))
     return train_on_digits(model, options.usual(steps=10_000, ema=0.999), batch_size=128)
 
@@ -138,8 +144,8 @@ def digits_vae(options: TrainOptions = USUAL) -> Iterator[TrainStep]:
 def digits_ddgan(
     options: TrainOptions = USUAL,
     *,
-    T: int = 4,
-    latent: int = 64,
+    T: int | None = None,
+    latent: int | None = None,
     discriminator_updates: int = 2,
     lr: float | None = None,
     discriminator_lr: float | None = None,
@@ -147,7 +153,8 @@ def digits_ddgan(
 ) -> Iterator[TrainStep]:
     """A class-conditional denoising diffusion GAN for MNIST that draws in ``T`` steps.
 
-    ``T`` = 1 is a plain GAN that is given noise of the picture's size; ``latent`` = 0 has no z.
+    ``T`` is 4 and ``latent`` 64 unless given: ``T`` = 1 is a plain GAN that is given noise of the
+    picture's size, ``latent`` = 0 has no z.
     The discriminator learns ``discriminator_updates`` times an update: it must be ahead, for the
     generator can only mend what it has seen. With ``start``, a `Gan` that is trained already, both
     its networks are trained on: the generator more slowly, the discriminator at a rate that does
@@ -157,9 +164,11 @@ def digits_ddgan(
     """
     rates = (2e-4, 5e-4)
     with first_weights(options.seed):
-        model = Gan(Generator(latent, channels=32, blocks=1), Discriminator(channels=32), T)
+        generator_net = Generator(64 if latent is None else latent, channels=32, blocks=1)
+        model = Gan(generator_net, Discriminator(channels=32), 4 if T is None else T)
     if start is not None:
-        model, rates = _to_go_on(start, Gan), (1e-4, 6e-4)
+        checks.left_open("a Gan that training goes on from", T=T, latent=latent)
+        model, rates = _to_go_on(start, model), (1e-4, 6e-4)
         options = options.usual(ema=0.9997, ema_warmup=False)
     lr = rates[0] if lr is None else lr
     discriminator_lr = rates[1] if discriminator_lr is None else discriminator_lr
@@ -234,6 +243,8 @@ def moons_ddpm(
 ) -> Iterator[TrainStep]:
     """A diffusion model for the two moons, in the plane; 3,000 steps are usual."""
     model = _new(MLP, options.seed, predict, schedule)
+    if predict == "noise":
+        checks.readable(float(model.schedule.sigma[-1] / model.schedule.alpha[-1]))
     points, _ = moons(100_000, torch.Generator().manual_seed(options.seed))
 
     def loss(model: Any, batch: tuple[Tensor], g: torch.Generator) -> Tensor:
@@ -263,10 +274,16 @@ def _new(
         return DiffusionModel(network(), SCHEDULES[schedule](T=1000), PREDICTIONS[predict])
 
 
-def _to_go_on(start: nn.Module, kind: type[Kind]) -> Kind:
-    """A copy of a trained network, to be trained further."""
+def _to_go_on(start: nn.Module, usual: Kind) -> Kind:
+    """A copy of a trained network of the same kind as the usual one, to be trained further."""
+    kind = type(usual)
     if not isinstance(start, kind):
         raise ValueError(f"start must be a {kind.__name__}, got a {type(start).__name__}")
+    if (start.shape, start.classes) != (usual.shape, usual.classes):
+        raise ValueError(
+            f"start must draw {usual.shape} in {usual.classes} classes, and draws {start.shape} in "
+            f"{start.classes}"
+        )
     return copy.deepcopy(start).requires_grad_()
 
 

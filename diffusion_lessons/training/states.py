@@ -77,11 +77,10 @@ def identity_of(
     Of a network that knows it: its schedule and what it predicts, too; of `shuffled` batches their
     size and how many rows of data there are.
     """
-    about = getattr(model, "about", {})
-    config = json.dumps(about.get("config", getattr(model, "config", {})))
-    kind = about.get("network", type(model).__name__)
+    about = known_of(model)
+    config = json.dumps(about.get("config", {}))
     return {
-        "network": f"{kind} {config}",
+        "network": f"{about['network']} {config}",
         **{name: about[name] for name in ("predicts", "schedule") if name in about},
         "optimizers": [type(optimizer).__name__ for optimizer in optimizers.optimizers],
         "batches": getattr(batches, "about", {}),
@@ -94,6 +93,18 @@ IN_WORDS = {
     "optimizers": "choice of optimisers",
     "batches": "choice of batches",
 }
+
+
+def known_of(model: nn.Module) -> dict[str, Any]:
+    """What a card would say of it; of a network that no card knows, at least its class.
+
+    Schedule and prediction are told of any model that has them.
+    """
+    if hasattr(model, "about"):
+        about: dict[str, Any] = model.about  # type: ignore[assignment]
+        return about
+    about = {"network": type(model).__name__, "config": getattr(model, "config", {})}
+    return about
 
 
 def check_same_run(saved: dict[str, Any], wanted: dict[str, Any], path: Path | str) -> None:

@@ -8,7 +8,8 @@ import traitlets
 from torch import Tensor
 
 from ... import checks
-from ...math.gaussian import forward, noise_to_x0
+from ...math.gaussian import forward
+from ...math.prediction import NOISE
 from ...math.schedule import NoiseSchedule
 from .. import kit
 
@@ -28,7 +29,10 @@ class Pass(NamedTuple):
 
 
 class NetworkExplorer(kit.Explorer):
-    """Pictures [N, 1, H, W] noised up to chosen times, and what a network makes of them."""
+    """Pictures [N, 1, H, W] noised up to chosen times, and what a network makes of them.
+
+    A network is a `DiffusionModel` around a U-Net, or the U-Net of one that predicts noise.
+    """
 
     picture = traitlets.Int(0, min=0).tag(sync=True)
     t = traitlets.Int(0, min=0).tag(sync=True)
@@ -56,6 +60,8 @@ class NetworkExplorer(kit.Explorer):
             raise ValueError(f"times must rise, from 1 on, got {times}")
         if times[-1] > schedule.T:
             raise ValueError(f"times must lie in 1..{schedule.T}, got {times[-1]}")
+        prediction = getattr(model, "prediction", NOISE)  # of layers alone nobody knows it
+        model = getattr(model, "network", model)
         if not hasattr(model, "trace"):
             raise ValueError(
                 f"model must be a U-Net that can trace its stages, got {type(model).__name__} "
@@ -69,7 +75,8 @@ class NetworkExplorer(kit.Explorer):
             q = forward(x_0[:, None], 0, t, schedule)
             x_t = q.mean + q.std * noise
             stages = model.trace(x_t, torch.full((len(x_t),), t), label)
-            x0_hat = noise_to_x0(x_t, stages[-1].output, t, schedule).clamp(-1, 1)
+            answer = stages[-1].output
+            x0_hat = prediction.x0_hat(answer, x_t, t, schedule).clamp(-1, 1)
             self.passes.append(Pass(x_t, x0_hat, stages))
         super().__init__(
             _times=times,
