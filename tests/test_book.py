@@ -127,9 +127,12 @@ def test_the_reference_has_every_public_name(pages: dict[str, PageOf]):
     places = {place for page in pages.values() for place in page.places}
     wanted = [getattr(diffusion_lessons, name) for name in diffusion_lessons.__all__]
     wanted += [getattr(widgets, name) for name in widgets.__all__]
-    homes = {f"{thing.__module__}.{thing.__qualname__}" for thing in wanted}
+    named = [thing for thing in wanted if hasattr(thing, "__qualname__")]
+    homes = {f"{thing.__module__}.{thing.__qualname__}" for thing in named}
     homes = {re.sub(r"^(diffusion_lessons\.page\.widgets)\.\w+\.", r"\1.", home) for home in homes}
     assert homes - places == set()
+    values = [name for name in diffusion_lessons.__all__ if name.isupper()]
+    assert {name for name in values if not any(p.endswith(f".{name}") for p in places)} == set()
 
 
 def test_the_reference_says_what_a_widget_takes(book: Path):

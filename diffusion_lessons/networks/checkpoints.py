@@ -70,7 +70,8 @@ def _check_made_again(model: nn.Module, names: Collection[str], card: Card) -> N
     with torch.random.fork_rng(devices=[]):  # leave the caller's random numbers alone
         again: Any = made_of(card)
     if again.state_dict().keys() != names:
-        raise ValueError("cannot save this network: its card would make one with other weights")
+        kind = type(model).__name__
+        raise ValueError(f"cannot save a {kind} of these parts: its card would make another")
     schedule, prediction = (getattr(model, name, None) for name in ("schedule", "prediction"))
     if prediction is not None and again.prediction != prediction:
         raise ValueError(f"cannot save a prediction that is not in PREDICTIONS: {prediction.name}")
