@@ -66,7 +66,7 @@ from .training.average import EMA
 from .training.batches import shuffled
 from .training.loop import TrainOptions, TrainStep, train, watch
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "EMA",
