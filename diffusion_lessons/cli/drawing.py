@@ -11,7 +11,7 @@ import torch
 from .. import checks
 from ..math.solvers import SAMPLERS
 from ..measuring.drawing import draw
-from ..measuring.evaluation import as_arguments, combinations, evaluate_all, measure_for
+from ..measuring.evaluation import combinations, evaluate_all, measure_for
 from ..networks import cards, checkpoints
 from ..networks.drawing import GUIDANCES, SPACINGS, TRUNCATION, Drawer, DrawSettings
 from ..networks.processes import processes
@@ -147,7 +147,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if "seed" in result:  # a classifier of clean pictures is measured on all test digits
         command += f" --samples {options.samples}"
         if isinstance(model, Drawer):
-            command += f" {as_arguments(model.settled(settings[0]))}"
+            command += f" {model.settled(settings[0]).as_arguments()}"
         command += f" --seed {options.seed}"
     result |= {"command": command, "machine": cards.machine()}
     if options.write and processes().main:

@@ -63,11 +63,37 @@ def draw_batches(
     return _drawn(model, labels, settings, seed, numbers.long(), compute, batch_size)
 
 
+def draw_watched(
+    model: Drawer,
+    labels: Tensor | int,
+    settings: DrawSettings,
+    seed: int = 0,
+    progress: bool = True,
+    compute: Compute | None = None,
+) -> tuple[Tensor, int]:
+    """All pictures behind a progress bar, and how often the network was called for each.
+
+    ``settings`` are settled ones; otherwise as `draw`.
+    """
+    from tqdm.auto import tqdm
+
+    total = len(labels) if isinstance(labels, Tensor) else labels
+    silent = not (progress and processes().main)
+    words = settings.in_words()
+    parts, calls = [], 0
+    with tqdm(total=total, desc=words, unit="img", leave=False, disable=silent) as bar:
+        for x, calls in draw_batches(model, labels, settings, seed, compute=compute):
+            parts.append(x)
+            bar.update(len(x))
+    return torch.cat(parts), calls
+
+
 def settled(model: Drawer, settings: DrawSettings) -> DrawSettings:
     """The settings, filled up with what is usual for the network. Raises as `draw_batches`."""
     if not isinstance(model, Drawer):
         raise TypeError(f"a {type(model).__name__} draws no pictures")
-    checks.instance("settings", settings, DrawSettings)
+    if not isinstance(settings, DrawSettings):
+        raise TypeError(f"settings must be DrawSettings, got {type(settings).__name__}")
     return model.settled(settings)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from .. import checks
 from ..data import digits, moons, to_unit
@@ -17,8 +16,7 @@ from ..networks.cards import machine
 from ..networks.classifier import Classifier, NoisyClassifier
 from ..networks.compute import Compute
 from ..networks.drawing import Drawer, DrawSettings
-from ..networks.processes import processes
-from .drawing import USUAL, draw_batches, settled
+from .drawing import USUAL, draw_watched, settled
 from .judge import CLASSES, FEW, SHAPE, judged, reference
 from .metrics import class_accuracy, frechet_distance
 from .tables import Row, Table
@@ -46,11 +44,11 @@ def evaluate(
     real = reference(count, seed)
     labels = real.labels if model.classes else count
     start = time.perf_counter()
-    x, calls = _watched(model, labels, settings, count, seed, progress, compute)
+    x, calls = draw_watched(model, labels, settings, seed, progress, compute)
     seconds = time.perf_counter() - start
     return {
         "samples": count,
-        **described(settings),
+        **settings.as_row(),
         "network_calls": calls,  # for a picture; a classifier's calls are not counted
         "seed": seed,
         "random_numbers": BY_ROW,
@@ -59,39 +57,6 @@ def evaluate(
         "seconds": round(seconds, 1),
         "images_per_second": round(count / seconds, 2),
     }
-
-
-def described(settings: DrawSettings) -> dict[str, Any]:
-    """Settled settings as a row of a table tells them: what is usual for all is left out."""
-    words: dict[str, Any] = {"steps": settings.steps}
-    if settings.sampler not in ("ddim", "ddpm"):
-        words["sampler"] = settings.sampler
-    words |= {"eta": settings.eta, "spacing": settings.spacing}
-    if settings.guidance != "none":
-        words |= {"guidance": settings.guidance, "scale": settings.scale}
-    return words
-
-
-def _watched(
-    model: Drawer,
-    labels: Tensor | int,
-    settings: DrawSettings,
-    count: int,
-    seed: int,
-    progress: bool,
-    compute: Compute | None,
-) -> tuple[Tensor, int]:
-    """All pictures behind a progress bar, and how often the network was called for each."""
-    from tqdm.auto import tqdm
-
-    silent = not (progress and processes().main)
-    parts, calls = [], 0
-    words = settings.in_words()
-    with tqdm(total=count, desc=words, unit="img", leave=False, disable=silent) as bar:
-        for x, calls in draw_batches(model, labels, settings, seed, compute=compute):
-            parts.append(x)
-            bar.update(len(x))
-    return torch.cat(parts), calls
 
 
 def evaluate_all(
@@ -113,10 +78,10 @@ def evaluate_all(
     head = {**(about or {}), "seed": seed, "random_numbers": BY_ROW}
     table = Table(out, head, _key)
     for each in [settled(model, each) for each in settings]:
-        if _key({"samples": count, **described(each)}) in table:
+        if _key({"samples": count, **each.as_row()}) in table:
             continue
         row = evaluate(model, each, count, seed)
-        words = f"--samples {count} {as_arguments(each)} --seed {seed}"
+        words = f"--samples {count} {each.as_arguments()} --seed {seed}"
         row |= {"command": f"{command} {words}".strip(), "machine": machine()}
         del row["seed"], row["random_numbers"]
         table.add(row)
@@ -141,19 +106,6 @@ def combinations(
             steps, etas, samplers, spacings, guides
         )
     ]
-
-
-def as_arguments(settings: DrawSettings) -> str:
-    """Settled settings as the command takes them."""
-    words = f"--steps {settings.steps}"
-    if settings.sampler not in ("ddim", "ddpm"):
-        words += f" --sampler {settings.sampler}"
-    else:
-        words += f" --eta {settings.eta}"
-    words += f" --spacing {settings.spacing}"
-    if settings.guidance != "none":
-        words += f" --guidance {settings.guidance} --scale {settings.scale}"
-    return words
 
 
 def _key(row: Row) -> tuple[Any, ...]:
@@ -206,11 +158,11 @@ def evaluate_points(
     generator = torch.Generator().manual_seed(seed)
     real, more = moons(count, generator)[0], moons(20_000, generator)[0]
     compute = Compute(torch.device("cpu"))
-    x, calls = _watched(model, count, settings, count, seed, False, compute)
+    x, calls = draw_watched(model, count, settings, seed, False, compute)
     nearest = torch.cat([torch.cdist(part, more).min(1).values for part in x.split(1000)])
     return {
         "samples": count,
-        **described(settings),
+        **settings.as_row(),
         "network_calls": calls,
         "seed": seed,
         "random_numbers": BY_ROW,

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -88,6 +88,28 @@ class DrawSettings:
         if self.guidance != NO_GUIDANCE:
             words.append(f"{self.guidance} {self.scale:g}")
         return ", ".join(words)
+
+    def as_row(self) -> dict[str, Any]:
+        """Settled settings as a row of a table tells them: what is usual for all is left out."""
+        words: dict[str, Any] = {"steps": self.steps}
+        if self.sampler not in ("ddim", "ddpm"):
+            words["sampler"] = self.sampler
+        words |= {"eta": self.eta, "spacing": self.spacing}
+        if self.guidance != NO_GUIDANCE:
+            words |= {"guidance": self.guidance, "scale": self.scale}
+        return words
+
+    def as_arguments(self) -> str:
+        """Settled settings as the command takes them."""
+        words = f"--steps {self.steps}"
+        if self.sampler not in ("ddim", "ddpm"):
+            words += f" --sampler {self.sampler}"
+        else:
+            words += f" --eta {self.eta}"
+        words += f" --spacing {self.spacing}"
+        if self.guidance != NO_GUIDANCE:
+            words += f" --guidance {self.guidance} --scale {self.scale}"
+        return words
 
 
 class Drawn(NamedTuple):
