@@ -128,12 +128,15 @@ function render({ model, el }) {
         record(item, Number(right));
       };
       input.addEventListener("keydown", (event) => event.key === "Enter" && check());
+      // Two sets of numbers may have been drawn alike.
+      const others = () => item.variants.flatMap(({ text }, i) => (text === item.variants[drawn].text ? [] : [i]));
       const anew = button("Other numbers", () => {
-        drawn = (drawn + 1 + Math.floor(Math.random() * (item.variants.length - 1))) % item.variants.length;
+        const choices = others();
+        drawn = choices[Math.floor(Math.random() * choices.length)];
         show();
       });
       show();
-      const row = h("div", { class: "dl-row" }, input, button("Check", check), item.variants.length > 1 ? anew : null);
+      const row = h("div", { class: "dl-row" }, input, button("Check", check), others().length > 0 ? anew : null);
       return [h("p", { class: "dl-question" }, text), row, verdict];
     },
 
