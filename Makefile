@@ -80,7 +80,7 @@ $(VENV)/.lab: pyproject.toml $(PINS) | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml $(PINS) | $(VENV)/bin/python
 	@echo "Installing what the tests need into $(VENV) (some minutes, once)"
-	@$(BIN)/python -m pip install --quiet -c $(PINS) -e '.[dev,oracles,browser,book,scale]'
+	@$(BIN)/python -m pip install --quiet -c $(PINS) -e '.[dev,oracles,browser,book,scale,page]'
 	@touch $@ $(VENV)/.lab $(VENV)/.book
 
 $(VENV)/.book: pyproject.toml $(PINS) | $(VENV)/bin/python

@@ -2,19 +2,33 @@
 
 import inspect
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from itertools import pairwise
-from typing import Any
+from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor, nn
+
+P = ParamSpec("P")
 
 LARGEST = 10_000
 """Of a network's widths, sizes and depths"""
 
 MOST = 10**9
 """Numbers in one tensor that may be asked for: 4 GB. More is taken for a slip of the keyboard."""
+
+
+def of_values(check: Callable[P, None]) -> Callable[P, None]:
+    """A check that reads numbers out of tensors: there are none while a network is exported."""
+
+    @wraps(check)
+    def unless_exporting(*args: P.args, **kwargs: P.kwargs) -> None:
+        if not torch.compiler.is_exporting():
+            check(*args, **kwargs)
+
+    return unless_exporting
 
 
 def whole(name: str, value: Any, low: int, high: int | None = None) -> None:
@@ -126,6 +140,17 @@ def batch(least: int = 1, **tensors: Any) -> None:
             raise ValueError(f"{name} must be a batch [B, ...], got shape {list(x.shape)}")
 
 
+def alike(**tensors: Any) -> None:
+    """TypeError for what is no tensor, ValueError for tensors of different shapes."""
+    for name, value in tensors.items():
+        tensor(name, value)
+    (first, *_), shapes = tensors, {name: list(value.shape) for name, value in tensors.items()}
+    for name, shape in shapes.items():
+        if shape != shapes[first]:
+            raise ValueError(f"{name} must have {first}'s shape {shapes[first]}, got {shape}")
+
+
+@of_values
 def times(t: Any, batch: int) -> None:
     """Refuse what does not tell each row of a batch its time: t must be numbers [B] or [1]."""
     tensor("t", t)
@@ -135,6 +160,7 @@ def times(t: Any, batch: int) -> None:
         raise ValueError(f"t must have shape [{batch}], got {list(t.shape)}")
 
 
+@of_values
 def rows(name: str, value: Any, batch: int, classes: int | None = None) -> None:
     """TypeError unless a tensor of integers, ValueError unless [B], and each below ``classes``.
 
@@ -346,6 +372,7 @@ def directions(lengths: Tensor, cosine: Tensor) -> None:
 # ------------------------------------------------------------------ mixtures and guidance
 
 
+@of_values
 def network_times(t: Any, batch: int, T: int) -> None:
     """Refuse what gives no time to each row of a batch: t must be integers [B] in 1..T.
 

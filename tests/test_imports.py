@@ -29,7 +29,7 @@ ROOMS: dict[str, set[str]] = {
 
 # Inside the math each module stands on those before it.
 MATH = ["randomness", "schedule", "gaussian", "prediction", "losses"]
-MATH += ["sampling", "solvers", "guidance", "exact"]
+MATH += ["sampling", "solvers", "guidance", "editing", "exact"]
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

@@ -39,7 +39,7 @@ def test_every_requirement_has_a_lower_bound_and_an_exact_pin():
     )
     pins = {name.lower().replace("_", "-"): pin for name, pin in pins.items()}
     extras = PROJECT["optional-dependencies"]
-    asked = ["dev", "oracles", "browser", "book", "scale"]
+    asked = ["dev", "oracles", "browser", "book", "scale", "page"]
     groups = [PROJECT["dependencies"], *(extras[name] for name in asked)]
     for requirement in [line for group in groups for line in group]:
         name, bound = requirement.split(">=")
@@ -99,7 +99,7 @@ def test_the_wheel_holds_data_networks_and_widgets(tmp_path: Path):
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     package = ROOT / "diffusion_lessons"
-    kinds = ["*.py", "*.js", "*.css", "assets/**/*"]
+    kinds = ["*.py", "*.js", "*.css", "assets/**/*", "engine/**/*.gz", "*.onnx"]
     files = {f for kind in kinds for f in package.rglob(kind) if f.is_file()}
     expected = {str(f.relative_to(ROOT)) for f in files}
     assert any(name.endswith("tables/speed-quality.jsonl") for name in expected)

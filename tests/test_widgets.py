@@ -430,9 +430,10 @@ def test_posterior_explorer_refuses() -> None:
 def test_js_schedules_are_pythons(tmp_path: Path, kind: str, T: int) -> None:
     beta_1, beta_T = 2e-4, 0.013
     schedule = ScheduleExplorer(kind=kind, T=T, beta_1=beta_1, beta_T=beta_T).schedule
-    module = f"""import {{ betas, logSnr, makeSchedule }} from "./_schedules.js";
-        const a = makeSchedule("{kind}", {T}, {beta_1}, {beta_T});
-        export default {{ a, beta: betas(a), snr: logSnr(a).slice(1) }};"""
+    settings = [T, beta_1, beta_T] if kind == "linear" else [T]
+    module = f"""import {{ SCHEDULES }} from "kit";
+        const {{ alphaBar, beta, logSnr }} = SCHEDULES.{kind}(...{settings});
+        export default {{ a: alphaBar, beta, snr: logSnr.slice(1) }};"""
     curves = {
         name: torch.tensor(values, dtype=torch.float64)
         for name, values in javascript.run(tmp_path, module).items()
@@ -443,17 +444,17 @@ def test_js_schedules_are_pythons(tmp_path: Path, kind: str, T: int) -> None:
 
 
 def test_js_schedule_survives_running_out_of_signal(tmp_path: Path) -> None:
-    module = """import { betas, linearSchedule, logSnr } from "./_schedules.js";
-        const a = linearSchedule(4000, 0.9, 0.99);
-        export default [a[4000], betas(a)[4000], logSnr(a)[4000] === -Infinity];"""
+    module = """import { linearSchedule } from "kit";
+        const { alphaBar, beta, logSnr } = linearSchedule(4000, 0.9, 0.99);
+        export default [alphaBar[4000], beta[4000], logSnr[4000] === -Infinity];"""
     assert javascript.run(tmp_path, module) == [0, 1, True]
 
 
 def test_js_posterior_is_pythons_and_the_product(tmp_path: Path) -> None:
     schedule = linear_schedule()
-    module = f"""import {{ linearSchedule }} from "./_schedules.js";
+    module = f"""import {{ linearSchedule }} from "kit";
         import {{ threeBells }} from "./posterior.js";
-        const a = linearSchedule(1000, 1e-4, 0.02);
+        const a = linearSchedule().alphaBar;
         const steps = {json.dumps([[1, 2], [100, 101], [1, 1000], [400, 700]])};
         export default steps.map(([s, t]) => [s, t, threeBells(1.3, -0.7, a[s], a[t])]);"""
     for s, t, bells in javascript.run(tmp_path, module):

@@ -1,4 +1,4 @@
-"""``sample`` and ``evaluate``."""
+"""``sample``, ``evaluate`` and ``export``."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ MOST_OF_A_CLASS = 1000
 
 
 def add_commands(commands: Commands) -> None:
-    """The two commands and their options."""
+    """The three commands and their options."""
     sample = commands.add_parser("sample", help="draw pictures and write them as one PNG")
     sample.add_argument("network", nargs="?", default="digits-ddpm", help=NETWORK)
     sample.add_argument("--out", type=Path, default=Path("samples.png"))
@@ -47,6 +47,11 @@ def add_commands(commands: Commands) -> None:
     measured.set_defaults(run=run_evaluate)
     for command, several in ((sample, None), (measured, "+")):
         _add_settings(command, several)
+
+    exported = commands.add_parser("export", help="write a network as ONNX, checked against torch")
+    exported.add_argument("network", help=NETWORK)
+    exported.add_argument("--out", type=Path, help="default: its name with .onnx, here")
+    exported.set_defaults(run=run_export)
 
 
 def _add_settings(command: argparse.ArgumentParser, several: str | None) -> None:
@@ -188,3 +193,15 @@ def _evaluate_all(
             flush=True,
         )
     print(options.out)
+
+
+def run_export(options: argparse.Namespace) -> None:
+    """Write one network as ONNX, and say how far its answers are from torch's."""
+    from ..networks.export import export
+
+    path = network_path(options.network)
+    out = options.out or Path(path.stem).with_suffix(".onnx")
+    if out.suffix != ".onnx":
+        raise ValueError(f"--out must end in .onnx, got {out}")
+    difference = export(checkpoints.load(path), out)
+    print(f"{out}: its answers are torch's to {difference:.1e}")

@@ -115,24 +115,30 @@ class NoiseSchedule:
         return self._tables[device]
 
     def times(
-        self, steps: int | None = None, spacing: Callable[[float], float] | None = None
+        self,
+        steps: int | None = None,
+        spacing: Callable[[float], float] | None = None,
+        start: int | None = None,
     ) -> list[int]:
-        """The times a sampler visits: ``steps + 1`` ints, falling strictly from T to 0.
+        """The times a sampler visits: ``steps + 1`` ints, falling strictly from start to 0.
 
+        A walk from pure noise has ``start`` T, its default, one from a noised picture another.
         ``spacing`` maps 0..1 onto 0..1 and defaults to `uniform`; `quadratic` spends more steps
         near the data (DDIM, arXiv 2010.02502, appendix D.2). ``steps=None`` visits every time.
-        Raises ValueError if steps is not in 1..T.
+        Raises ValueError if start is not in 1..T or steps not in 1..start.
         """
-        steps = self.T if steps is None else steps
-        checks.whole("steps", steps, 1, self.T)
+        start = self.T if start is None else start
+        checks.whole("start", start, 1, self.T)
+        steps = start if steps is None else steps
+        checks.whole("steps", steps, 1, start)
         spacing = spacing or uniform
         rising = [0]
         for i in range(1, steps + 1):
             share = spacing(i / steps)
             checks.within(f"spacing({i / steps})", share, 0, 1)
-            t = round(self.T * share)
+            t = round(start * share)
             # Rounding may make two times meet near 0; keep them apart, and leave room above.
-            rising.append(min(max(t, rising[-1] + 1), self.T - (steps - i)))
+            rising.append(min(max(t, rising[-1] + 1), start - (steps - i)))
         return rising[::-1]
 
     def same_as(self, other: "NoiseSchedule") -> bool:

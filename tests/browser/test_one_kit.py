@@ -57,7 +57,7 @@ def check_alive(page: Widgets) -> None:
 def check_modules(page: Widgets) -> None:
     """The page has each script once, the kit's and the widgets' own."""
     names = [name for name, _ in kit.Kit._files.default() if name.endswith(".js")]
-    names += ["_schedules.js", "schedule.js", "_back.js", "posterior.js"]
+    names += ["schedule.js", "_back.js", "posterior.js"]
     assert page.page.evaluate(MODULES) == dict.fromkeys(names, 1)
 
 

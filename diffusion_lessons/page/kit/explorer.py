@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 STYLES = ("frame.css", "words.css", "controls.css", "layout.css", "pictures.css")
 SCRIPTS = (
-    *("numbers.js", "noise.js", "elements.js", "controls.js", "timeline.js", "pictures.js"),
-    *("plot.js", "stage.js", "computed.js", "kit.js"),
+    *("numbers.js", "noise.js", "schedules.js", "sampling.js", "elements.js", "controls.js"),
+    *("timeline.js", "pictures.js", "plot.js", "stage.js", "computed.js", "engine.js"),
+    *("networks.js", "kit.js"),
 )
 
 
@@ -62,6 +63,10 @@ class Explorer(anywidget.AnyWidget):
     def _shared_kit(self) -> Kit:
         return Kit.shared()
 
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self.on_msg(bring_part)
+
     def figure(self) -> "Figure":
         """The current state as a matplotlib figure."""
         raise NotImplementedError
@@ -78,3 +83,18 @@ class Explorer(anywidget.AnyWidget):
         self.figure().savefig(picture, format="png", dpi=80)
         png = base64.b64encode(picture.getvalue()).decode()
         return {**data, "text/plain": repr(self), "image/png": png}, metadata
+
+
+def bring_part(widget: Explorer, content: Any, buffers: Any) -> None:
+    """Answer a page that asks for a part of the engine; see `engine.part`."""
+    match content:
+        case {"ask": "engine", "name": str(name)}:
+            from .. import engine  # it reads networks, which a page seldom asks for
+
+            answer: dict[str, Any] = {"engine": name}
+            try:
+                files = engine.part(name)
+            except Exception as error:
+                widget.send(answer | {"error": f"{type(error).__name__}: {error}"})
+                raise
+            widget.send(answer | {"files": list(files)}, list(files.values()))

@@ -2,6 +2,8 @@
 
 export * from "./numbers.js";
 export * from "./noise.js";
+export * from "./schedules.js";
+export * from "./sampling.js";
 export * from "./elements.js";
 export * from "./controls.js";
 export * from "./timeline.js";
@@ -9,3 +11,5 @@ export * from "./pictures.js";
 export * from "./plot.js";
 export * from "./stage.js";
 export * from "./computed.js";
+export * from "./engine.js";
+export * from "./networks.js";

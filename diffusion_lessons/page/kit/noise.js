@@ -26,19 +26,76 @@ export function philox(counter, key) {
 
 const halves = (whole) => [whole >>> 0, Math.floor(whole / 4294967296) >>> 0];
 
-// Standard normal numbers of one row: the `draw`-th draw of a RowGenerator(seed) for row `number`.
-export function rowNormals(seed, number, draw, count) {
-  const out = new Float32Array(count);
+// The random words of one row, as numbers strictly between 0 and 1: the `draw`-th draw of a
+// RowGenerator(seed) for row `number`.
+export function rowUniforms(seed, number, draw, count) {
+  const out = new Float64Array(count);
   const key = halves(seed);
   const [low, high] = halves(number);
   for (let i = 0; i < count; i += 4) {
     const words = philox([i / 4, draw, low, high], key);
-    for (const pair of [0, 2]) {
-      const radius = Math.sqrt(-2 * Math.log((words[pair] + 0.5) / 4294967296));
-      const angle = 2 * Math.PI * ((words[pair + 1] + 0.5) / 4294967296);
-      if (i + pair < count) out[i + pair] = radius * Math.cos(angle);
-      if (i + pair + 1 < count) out[i + pair + 1] = radius * Math.sin(angle);
-    }
+    for (let k = 0; k < 4 && i + k < count; k++) out[i + k] = (words[k] + 0.5) / 4294967296;
   }
   return out;
+}
+
+// The same as standard normal numbers, by Box and Muller's method on pairs.
+export function rowNormals(seed, number, draw, count) {
+  const out = new Float32Array(count);
+  const u = rowUniforms(seed, number, draw, 2 * Math.ceil(count / 2));
+  for (let i = 0; i < count; i += 2) {
+    const radius = Math.sqrt(-2 * Math.log(u[i]));
+    out[i] = radius * Math.cos(2 * Math.PI * u[i + 1]);
+    if (i + 1 < count) out[i + 1] = radius * Math.sin(2 * Math.PI * u[i + 1]);
+  }
+  return out;
+}
+
+// The standard normal number below which a share p lies, 0 < p < 1: Acklam's rational functions, to
+// 1e-9 of itself.
+export function normalQuantile(p) {
+  const polynomial = (x, ...coefficients) => coefficients.reduce((sum, c) => sum * x + c, 0);
+  if (p > 0.5) return -normalQuantile(1 - p);
+  if (p < 0.02425) {
+    const q = Math.sqrt(-2 * Math.log(p));
+    return (
+      polynomial(q, -7.784894002430293e-3, -0.3223964580411365, -2.400758277161838,
+        -2.549732539343734, 4.374664141464968, 2.938163982698783) /
+      polynomial(q, 7.784695709041462e-3, 0.3224671290700398, 2.445134137142996,
+        3.754408661907416, 1)
+    );
+  }
+  const q = p - 0.5;
+  const r = q * q;
+  return (
+    (q * polynomial(r, -39.69683028665376, 220.9460984245205, -275.9285104469687,
+      138.3577518672690, -30.66479806614716, 2.506628277459239)) /
+    polynomial(r, -54.47609879822406, 161.5858368580409, -155.6989798598866,
+      66.80131188771972, -13.28068155288572, 1)
+  );
+}
+
+// Random numbers of which each row of a batch has its own, as in Python: those of the seed, of the
+// row's number and of how many draws there were before.
+export class RowGenerator {
+  constructor(seed, numbers) {
+    Object.assign(this, { seed, numbers, draws: 0 });
+  }
+  // `count` standard normal numbers, shared evenly among the rows.
+  normal(count) {
+    return this.#drawn(count, rowNormals);
+  }
+  // The same by way of the quantiles, as Python's truncated_normal draws.
+  quantiles(count) {
+    return this.#drawn(count, (...row) => rowUniforms(...row).map(normalQuantile));
+  }
+  #drawn(count, numbersOf) {
+    const width = count / this.numbers.length;
+    const out = new Float32Array(count);
+    this.numbers.forEach((number, row) => {
+      out.set(numbersOf(this.seed, number, this.draws, width), row * width);
+    });
+    this.draws++;
+    return out;
+  }
 }

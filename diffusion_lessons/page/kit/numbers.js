@@ -1,7 +1,7 @@
 // Numbers: as they arrive, as they are drawn at random, as a person would write them.
 
 // Bytes as they arrive: a DataView from a kernel or a page's stored state, or base64 text.
-function toBytes(value) {
+export function toBytes(value) {
   if (value == null) return new Uint8Array(0);
   if (typeof value === "string") return Uint8Array.from(atob(value), (c) => c.charCodeAt(0));
   if (value instanceof ArrayBuffer) return new Uint8Array(value);

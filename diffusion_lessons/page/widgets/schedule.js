@@ -13,13 +13,13 @@ import {
   niceValues,
   paintPicture,
   Plot,
+  SCHEDULES,
   select,
   short,
   slider,
   stage,
   timeline,
 } from "kit";
-import { betas, logSnr, makeSchedule } from "./_schedules.js";
 
 const KINDS = [
   ["linear", "linear (DDPM)"],
@@ -129,9 +129,10 @@ function render({ model, el }) {
   function update() {
     const settings = ["kind", "T", "beta_1", "beta_T"].map((name) => model.get(name));
     if (curves.settings === settings.join()) return curves;
-    const alphaBar = makeSchedule(...settings);
-    const times = Float64Array.from(alphaBar, (_, t) => t);
-    curves = { alphaBar, times, beta: betas(alphaBar), logSnr: logSnr(alphaBar) };
+    const [kind, T, beta_1, beta_T] = settings;
+    const made = SCHEDULES[kind](T, ...(kind === "linear" ? [beta_1, beta_T] : []));
+    const { alphaBar, beta, logSnr } = made;
+    curves = { alphaBar, times: Float64Array.from(alphaBar, (_, t) => t), beta, logSnr };
     curves.settings = settings.join();
     return curves;
   }

@@ -31,7 +31,7 @@ class ScheduleExplorer(kit.Explorer):
     values outside these ranges at the start, traitlets.TraitError later.
     """
 
-    _files = kit.files(__file__, "schedule.css", "_schedules.js", "schedule.js")
+    _files = kit.files(__file__, "schedule.css", "schedule.js")
 
     kind = traitlets.Enum(KINDS, "linear").tag(sync=True)
     T = traitlets.Int(1000, min=1, max=MOST_STEPS).tag(sync=True)

@@ -1,0 +1,226 @@
+// The engine: networks that run in the page itself, in Workers, so that no drag waits for them. What
+// it takes (page/engine/__init__.py) comes when it is first asked for, and once a page: from scripts
+// beside a published page, or from the kernel.
+
+import { h } from "./elements.js";
+import { toBytes } from "./numbers.js";
+
+const SILENCE = 15_000; // milliseconds after which a kernel that does not answer is given up
+const MOST_WORKERS = 4;
+
+// ------------------------------------------------------------------ its parts
+
+// Published pages say where the scripts lie; they hand in what they hold under this symbol.
+const arrivals = new Map();
+globalThis[Symbol.for("diffusion-lessons parts")] = {
+  arrived([name, files]) {
+    arrivals.get(name)?.(Object.entries(files).map(([file, text]) => [file, fromBase64(text)]));
+  },
+};
+
+function fromBase64(text) {
+  return Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : toBytes(text);
+}
+
+function fromScript(name, folder) {
+  return new Promise((resolve, reject) => {
+    arrivals.set(name, resolve);
+    const failed = () => reject(new Error("a script of this page could not be loaded"));
+    document.head.append(h("script", { src: `${folder}${name}.js`, onerror: failed }));
+  }).finally(() => arrivals.delete(name));
+}
+
+function fromKernel(name, model) {
+  let answer;
+  let patience;
+  return new Promise((resolve, reject) => {
+    answer = (message, buffers) => {
+      if (message.engine !== name) return;
+      if (message.error) reject(new Error(message.error));
+      else resolve(message.files.map((file, i) => [file, toBytes(buffers[i])]));
+    };
+    const silent = () => reject(new Error("no kernel brings it: run the widget's cell"));
+    patience = setTimeout(silent, SILENCE);
+    model.on("msg:custom", answer);
+    model.send({ ask: "engine", name });
+  }).finally(() => {
+    clearTimeout(patience);
+    model.off("msg:custom", answer);
+  });
+}
+
+async function gunzip(bytes) {
+  const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(plain).arrayBuffer());
+}
+
+const parts = new Map(); // by name: promises of { file: bytes }
+
+// The files of a part, unpacked. What failed may be asked for again.
+export function part(name, model) {
+  if (!parts.has(name)) {
+    const folder = document.documentElement.dataset.dlEngine;
+    const files = folder ? fromScript(name, folder) : fromKernel(name, model);
+    const unpacked = files.then(async (packed) => {
+      const plain = packed.map(async ([file, bytes]) => [file, await gunzip(bytes)]);
+      return Object.fromEntries(await Promise.all(plain));
+    });
+    parts.set(name, unpacked);
+    unpacked.catch(() => parts.delete(name));
+  }
+  return parts.get(name);
+}
+
+const asText = (bytes) => new TextDecoder().decode(bytes);
+
+// ------------------------------------------------------------------ its workers
+
+class Hand {
+  constructor(script) {
+    this.asked = new Map(); // by number: what to do with the answer
+    this.count = 0;
+    this.worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+    this.worker.onmessage = ({ data: { id, result, error } }) => {
+      const [resolve, reject] = this.asked.get(id);
+      this.asked.delete(id);
+      if (error) reject(new Error(error));
+      else resolve(result);
+    };
+    this.worker.onerror = (event) => {
+      event.preventDefault?.();
+      const error = new Error(event.message || "this page may start no worker");
+      for (const [, reject] of this.asked.values()) reject(error);
+      this.asked.clear();
+    };
+  }
+  do(action, given, transfer = []) {
+    return new Promise((resolve, reject) => {
+      this.asked.set(++this.count, [resolve, reject]);
+      this.worker.postMessage({ id: this.count, action, ...given }, transfer);
+    });
+  }
+}
+
+// How many workers to share a batch among: the number that was fastest here. Each is tried, the
+// first time without counting, for memory is only then set aside; sometimes they are tried again.
+export class Pace {
+  constructor() {
+    this.seconds = []; // [k]: of one row among k workers, once known
+    this.warm = new Set();
+    this.batches = 0;
+  }
+  choose(most) {
+    const known = Array.from({ length: most }, (_, i) => this.seconds[i + 1]);
+    const untried = known.indexOf(undefined);
+    if (untried >= 0) return untried + 1;
+    if (++this.batches % 50 === 0) return 1 + ((this.batches / 50) % most);
+    return known.indexOf(Math.min(...known)) + 1;
+  }
+  note(k, seconds) {
+    if (!this.warm.has(k)) this.warm.add(k);
+    else this.seconds[k] = this.seconds[k] === undefined ? seconds : (this.seconds[k] + seconds) / 2;
+  }
+}
+
+class Crew {
+  constructor() {
+    this.hands = [];
+    this.networks = new Map(); // by name: promises of what is known of each
+    this.content = new Map(); // by name: graph and weights
+    this.pace = new Pace();
+    this.hiring = null;
+    this.most = MOST_WORKERS;
+  }
+
+  // One more worker, with all networks that are there; one at a time.
+  hire(model) {
+    this.hiring ??= this.#hire(model).finally(() => (this.hiring = null));
+    return this.hiring;
+  }
+  async #hire(model) {
+    const runtime = await part("runtime", model);
+    const script = `${asText(runtime["ort.wasm.min.js"])}\n${asText(runtime["worker.js"])}`;
+    const hand = new Hand(script);
+    const loader = new Blob([runtime["ort-wasm-simd-threaded.mjs"]], { type: "text/javascript" });
+    await hand.do("start", { wasm: runtime["ort-wasm-simd-threaded.wasm"], loader });
+    for (const [network, content] of this.content) await hand.do("load", { network, ...content });
+    this.hands.push(hand);
+  }
+
+  load(name, model) {
+    if (!this.networks.has(name)) {
+      const loaded = this.#load(name, model);
+      this.networks.set(name, loaded);
+      loaded.catch(() => this.networks.delete(name));
+    }
+    return this.networks.get(name);
+  }
+  async #load(name, model) {
+    const files = part(name, model); // on its way while the worker starts
+    files.catch(() => {});
+    if (!this.hands.length) await this.hire(model);
+    const { "about.json": about, "graph.onnx": graph, weights } = await files;
+    const content = { graph, weights };
+    if (this.hiring) await this.hiring; // a new worker takes what was there when it began
+    await Promise.all(this.hands.map((hand) => hand.do("load", { network: name, ...content })));
+    this.content.set(name, content);
+    return JSON.parse(asText(about));
+  }
+
+  // A network's answer to a batch. `feeds` are its inputs by name, each { type, data, dims }.
+  async run(network, feeds, model) {
+    const rows = Object.values(feeds)[0].dims[0];
+    const shared = rows > 1;
+    const k = shared ? Math.min(this.pace.choose(this.hands.length), rows) : 1;
+    const cuts = Array.from({ length: k + 1 }, (_, i) => Math.round((i * rows) / k));
+    const begun = performance.now();
+    const answers = await Promise.all(
+      Array.from({ length: k }, (_, i) => {
+        const part = Object.entries(feeds).map(([name, feed]) => [name, cut(feed, cuts[i], cuts[i + 1])]);
+        const transfer = part.map(([, { data }]) => data.buffer);
+        return this.hands[i].do("run", { network, feeds: Object.fromEntries(part) }, transfer);
+      }),
+    );
+    if (shared) {
+      this.pace.note(k, (performance.now() - begun) / rows);
+      const most = Math.min(this.most, navigator.hardwareConcurrency);
+      if (this.hands.length < most && this.pace.seconds[this.hands.length]) this.hire(model).catch(() => (this.most = this.hands.length));
+    }
+    return join(answers);
+  }
+}
+
+function cut({ type, data, dims: [rows, ...rest] }, from, to) {
+  const width = data.length / rows;
+  return { type, data: data.slice(from * width, to * width), dims: [to - from, ...rest] };
+}
+
+function join(pieces) {
+  if (pieces.length === 1) return pieces[0];
+  const whole = new pieces[0].constructor(pieces.reduce((sum, { length }) => sum + length, 0));
+  pieces.reduce((place, piece) => (whole.set(piece, place), place + piece.length), 0);
+  return whole;
+}
+
+const crew = new Crew(); // the page's
+
+// What is known of a network, and its answers: (feeds) -> Float32Array. `model` is the widget's.
+export async function loadNetwork(name, model) {
+  const about = await crew.load(name, model);
+  return { about, run: (feeds) => crew.run(name, feeds, model) };
+}
+
+// ------------------------------------------------------------------ the newest wish
+
+// Does one thing at a time, the newest: what was begun before is told to stop, at its next step, by
+// `alive()`. `job(alive)` is an async function.
+export function newestOnly() {
+  let wish = 0;
+  return {
+    start(job) {
+      const mine = ++wish;
+      return job(() => mine === wish);
+    },
+    stop: () => wish++,
+  };
+}

@@ -1,0 +1,133 @@
+// The course's networks as the page runs them: what the classes of diffusion_lessons/networks do, on
+// batches that are Float32Arrays. The same seed, numbers and settings draw the same pictures.
+
+import { loadNetwork } from "./engine.js";
+import { RowGenerator } from "./noise.js";
+import {
+  classifierFreeGuidance,
+  clipped,
+  convert,
+  ddimStep,
+  ddpmStep,
+  SAMPLERS,
+  stepwise,
+} from "./sampling.js";
+import { scheduleFrom, SPACINGS } from "./schedules.js";
+
+const int64 = (values) => ({
+  type: "int64",
+  data: BigInt64Array.from(values, BigInt),
+  dims: [values.length],
+});
+const float32 = (data, dims) => ({ type: "float32", data, dims });
+const all = (rows, value) => Array.from({ length: rows }, () => value);
+
+class Network {
+  constructor({ about, run }) {
+    this.about = about;
+    this.run = run;
+    this.calls = 0;
+    this.size = about.shape.reduce((product, n) => product * n, 1); // numbers in one picture
+  }
+  rowsOf(x) {
+    return x.length / this.size;
+  }
+  pictures(x) {
+    return float32(x, [this.rowsOf(x), ...this.about.shape]);
+  }
+  answer(feeds) {
+    this.calls++;
+    return this.run(feeds);
+  }
+}
+
+export class DiffusionModel extends Network {
+  constructor(loaded) {
+    super(loaded);
+    this.schedule = scheduleFrom(this.about.schedule);
+  }
+
+  // (x_t, t) -> x0_hat for labels, one a row; a label that is null, or none at all, is "any class".
+  denoiser(labels = null) {
+    return async (x_t, t) => {
+      const rows = this.rowsOf(x_t);
+      const { classes, predicts } = this.about;
+      const label = (labels ?? all(rows, null)).map((k) => k ?? classes);
+      const feeds = { x_t: this.pictures(x_t), t: int64(all(rows, t)), label: int64(label) };
+      return convert(await this.answer(feeds), x_t, t, this.schedule, predicts, "x0");
+    };
+  }
+
+  // The denoiser as drawing uses it: guided, and inside -1..1.
+  guided(labels, scale = 1) {
+    const free = classifierFreeGuidance(this.denoiser(labels), this.denoiser(), scale);
+    return clipped(scale === 1 ? this.denoiser(labels) : free);
+  }
+
+  // The sampler of that name; `eta` is DDIM's.
+  sampler(name = "ddim", eta = 0) {
+    return name === "ddim" ? stepwise(ddimStep(eta)) : SAMPLERS[name];
+  }
+
+  noise(generator, rows) {
+    const { startStd } = this.schedule;
+    return generator.normal(rows * this.size).map((value) => value * startStd);
+  }
+
+  // A walk from noise to the pictures of `labels`; `numbers` are theirs, under the seed.
+  walk({ labels, numbers, seed = 0, steps = 50, sampler, eta, spacing = "uniform", scale = 1 }) {
+    const generator = new RowGenerator(seed, numbers);
+    const x_T = this.noise(generator, numbers.length);
+    const times = this.schedule.times(steps, SPACINGS[spacing]);
+    const walk = this.sampler(sampler, eta);
+    return walk(this.guided(labels, scale), x_T, this.schedule, times, generator);
+  }
+}
+
+export class Gan extends Network {
+  constructor(loaded) {
+    super(loaded);
+    this.schedule = scheduleFrom(this.about.schedule);
+  }
+
+  // (x_t, t) -> x_0', with a fresh z at each call.
+  denoiser(labels, generator) {
+    return async (x_t, t) => {
+      const rows = this.rowsOf(x_t);
+      const { latent, classes } = this.about;
+      const feeds = { x_t: this.pictures(x_t), t: int64(all(rows, t)) };
+      if (latent) feeds.z = float32(generator.normal(rows * latent), [rows, latent]);
+      if (classes) feeds.label = int64((labels ?? all(rows, null)).map((k) => k ?? classes));
+      return this.answer(feeds);
+    };
+  }
+
+  walk({ labels, numbers, seed = 0 }) {
+    const generator = new RowGenerator(seed, numbers);
+    const x_T = generator.normal(numbers.length * this.size);
+    const walk = stepwise(ddpmStep);
+    return walk(this.denoiser(labels, generator), x_T, this.schedule, this.schedule.times(), generator);
+  }
+}
+
+export class VAE extends Network {
+  decode(z, labels) {
+    const rows = labels.length;
+    return this.answer({ z: float32(z, [rows, this.about.latent]), label: int64(labels) });
+  }
+
+  async *walk({ labels, numbers, seed = 0 }) {
+    const generator = new RowGenerator(seed, numbers);
+    const z = generator.quantiles(numbers.length * this.about.latent);
+    const x = await this.decode(z, labels);
+    yield { t: 0, x, x0Hat: x, calls: 1 };
+  }
+}
+
+const KINDS = { UNet: DiffusionModel, Gan, VAE };
+
+// One of the shipped networks, by name.
+export async function pretrained(name, model) {
+  const loaded = await loadNetwork(name, model);
+  return new KINDS[loaded.about.network](loaded);
+}
