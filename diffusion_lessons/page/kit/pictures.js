@@ -23,8 +23,9 @@ export function paintNothing(canvas, colours) {
 
 let scratch;
 
-// A grey picture from `at(i)`, the value of pixel i: -1 is black, 1 is white, clipped between.
-export function paintPicture(canvas, rows, columns, at) {
+// A grey picture from `at(i)`, the value of pixel i: -1 is black, 1 is white, clipped between. Where
+// `hidden(i)` is true there is no picture but a colour.
+export function paintPicture(canvas, rows, columns, at, hidden = null, colour = "") {
   const { ctx, width, height } = fit(canvas);
   scratch ??= document.createElement("canvas");
   Object.assign(scratch, { width: columns, height: rows });
@@ -37,6 +38,10 @@ export function paintPicture(canvas, rows, columns, at) {
     pixels.data[4 * i + 3] = 255;
   }
   small.putImageData(pixels, 0, 0);
+  small.fillStyle = colour;
+  for (let i = 0; hidden && i < rows * columns; i++) {
+    if (hidden(i)) small.fillRect(i % columns, Math.floor(i / columns), 1, 1);
+  }
   ctx.imageSmoothingEnabled = false;
   ctx.drawImage(scratch, 0, 0, width, height);
 }
@@ -72,11 +77,12 @@ export function pictureColumns({ count, labels = [], rows }) {
       describe(canvas, `${words}, picture ${k + 1} of ${count}${labels[k] == null ? "" : `, ${labels[k]}`}`);
     });
   }
-  const clear = (colours) => {
-    for (const canvas of Object.values(canvases).flat()) {
+  const clearRow = (part, colours) => {
+    for (const canvas of canvases[part]) {
       paintNothing(canvas, colours);
       describe(canvas, "not computed yet");
     }
   };
-  return { element, paint, clear };
+  const clear = (colours) => Object.keys(canvases).forEach((part) => clearRow(part, colours));
+  return { element, paint, clear, clearRow };
 }

@@ -1,0 +1,151 @@
+// What the tasks of the DigitLab compute. Each is a list of lanes, computed one after the other:
+// { name, network, labels, walk }, where a walk is one of the kit's.
+
+import {
+  ddimInvert,
+  ddimStep,
+  ddpmStep,
+  keeping,
+  restore,
+  RowGenerator,
+  slerp,
+  stepwise,
+} from "kit";
+
+export const COUNT = 6; // pictures of a task
+const BESIDE = 3; // of each method, where methods are compared
+const DDPM_STEPS = 100; // in that comparison: ten times DDIM's usual number
+
+const upTo = (count) => Array.from({ length: count }, (_, i) => i);
+const repeated = (row, count) => {
+  const rows = new Float32Array(row.length * count);
+  for (let i = 0; i < count; i++) rows.set(row, i * row.length);
+  return rows;
+};
+const withLabel = (label, count) => Array.from({ length: count }, () => (label < 0 ? null : label));
+
+// The numbers that the command gives the pictures of a class, so that it draws the same ones.
+export const numbersOf = (label, count) => upTo(count).map((i) => Math.max(label, 0) * 1000 + i);
+
+const ruleOf = ({ sampler, eta }) => (sampler === "ddpm" ? ddpmStep : ddimStep(eta));
+
+export const TASKS = {
+  restore: {
+    title: "Restore",
+    networks: () => ["digits-ddpm"],
+    uses: ["picture", "t", "label", "scale", "steps", "sampler", "eta", "seed"],
+    words:
+      "Your digit is noised up to time t, and the network walks back from there, six times with other noise. A small t keeps what you drew, a large one only its outline (SDEdit, arXiv 2108.01073).",
+    lanes({ t, label, scale, steps, sampler, eta, seed, picture }, [model]) {
+      const labels = withLabel(label, COUNT);
+      const generator = new RowGenerator(seed, upTo(COUNT));
+      const walk = restore(
+        model.guided(labels, label < 0 ? 1 : scale),
+        repeated(picture, COUNT),
+        t,
+        model.schedule,
+        Math.min(steps, t),
+        generator,
+        model.sampler(sampler, eta),
+      );
+      return [{ name: "restored", network: model, labels, walk }];
+    },
+  },
+  fill: {
+    title: "Fill in",
+    networks: () => ["digits-ddpm"],
+    uses: ["picture", "hole", "label", "scale", "steps", "sampler", "eta", "seed"],
+    samplers: ["ddpm", "ddim"],
+    words:
+      "Cut a hole into your digit. The network walks from pure noise, and at every step the part that is known is put in again, noised as much as the rest (RePaint, arXiv 2201.09865).",
+    lanes(settings, [model]) {
+      const { label, scale, steps, seed, picture, known } = settings;
+      const labels = withLabel(label, COUNT);
+      const generator = new RowGenerator(seed, upTo(COUNT));
+      const x_T = model.noise(generator, COUNT);
+      const rule = keeping(repeated(picture, COUNT), repeated(known, COUNT), ruleOf(settings));
+      const guided = model.guided(labels, label < 0 ? 1 : scale);
+      const walk = stepwise(rule)(guided, x_T, model.schedule, model.schedule.times(steps), generator);
+      return [{ name: "filled in", network: model, labels, walk }];
+    },
+  },
+  draw: {
+    title: "New digits",
+    networks: ({ network }) => [network],
+    uses: ["network", "label", "scale", "steps", "sampler", "eta", "seed"],
+    words: "Six digits out of noise, as the command draws them: the same seed gives the same pictures.",
+    lanes({ network, label, scale, steps, sampler, eta, seed }, [model]) {
+      const numbers = numbersOf(label, COUNT);
+      const any = network === "digits-vae" && label < 0; // it always wants to know the class
+      const labels = any ? upTo(COUNT) : withLabel(label, COUNT);
+      const guidance = label < 0 ? 1 : scale;
+      const walk = model.walk({ labels, numbers, seed, steps, sampler, eta, scale: guidance });
+      return [{ name: "drawn", network: model, labels, walk }];
+    },
+  },
+  blend: {
+    title: "Blend",
+    networks: () => ["digits-ddpm"],
+    uses: ["label", "scale", "steps", "seed", "other"],
+    words:
+      "Two noises, and five between them on the great circle through both. DDIM turns each into a digit without drawing more noise, so neighbours in noise become neighbours in looks (arXiv 2010.02502, section 5.3).",
+    lanes({ label, scale, steps, seed, other }, [model]) {
+      const count = COUNT + 1;
+      const labels = withLabel(label, count);
+      const [a, b] = [seed, other].map((s) => model.noise(new RowGenerator(s, [0]), 1));
+      const x_T = new Float32Array(count * a.length);
+      for (const i of upTo(count)) x_T.set(slerp(a, b, i / (count - 1)), i * a.length);
+      const times = model.schedule.times(steps);
+      const guided = model.guided(labels, label < 0 ? 1 : scale);
+      const walk = model.sampler("ddim", 0)(guided, x_T, model.schedule, times, null);
+      const captions = upTo(count).map((i) => `${Math.round((100 * i) / (count - 1))} %`);
+      return [{ name: "blended", network: model, labels, captions, walk }];
+    },
+  },
+  invert: {
+    title: "Invert",
+    networks: () => ["digits-ddpm"],
+    uses: ["picture", "label", "steps", "seed"],
+    words:
+      "DDIM walked backwards finds the noise that your digit comes from, and walked forwards makes your digit of it again; more steps, smaller error. Ask for a class, and the same noise is drawn as that class beside it.",
+    lanes({ label, steps, seed, picture }, [model]) {
+      const labels = label < 0 ? [null] : [null, label];
+      const times = model.schedule.times(steps);
+      async function* thereAndBack() {
+        const generator = new RowGenerator(seed, [0]);
+        let top;
+        for await (top of ddimInvert(model.denoiser([null]), picture, model.schedule, times, generator)) {
+          yield { ...top, x: repeated(top.x, labels.length), x0Hat: repeated(top.x0Hat, labels.length) };
+        }
+        const code = repeated(top.x, labels.length);
+        const back = model.sampler("ddim", 0)(model.denoiser(labels), code, model.schedule, times, null);
+        for await (const step of back) yield { ...step, calls: top.calls + step.calls };
+      }
+      const captions = label < 0 ? ["rebuilt"] : ["rebuilt", `as ${label}`];
+      return [{ name: "rebuilt", network: model, labels, captions, walk: thereAndBack() }];
+    },
+  },
+  compare: {
+    title: "Compare",
+    networks: () => ["digits-ddpm", "digits-ddgan", "digits-vae"],
+    uses: ["label", "steps", "seed"],
+    words:
+      "Four ways to three digits from one seed. What costs time is how often a network is called, one call after the other.",
+    lanes({ label, steps, seed }, [ddpm, ddgan, vae]) {
+      const numbers = numbersOf(label, BESIDE);
+      const labels = label < 0 ? numbers : withLabel(label, BESIDE);
+      const given = { labels, numbers, seed };
+      return [
+        { name: "VAE", network: vae, labels, walk: vae.walk(given) },
+        { name: "Denoising diffusion GAN", network: ddgan, labels, walk: ddgan.walk(given) },
+        { name: "DDIM", network: ddpm, labels, walk: ddpm.walk({ ...given, steps }) },
+        {
+          name: "DDPM",
+          network: ddpm,
+          labels,
+          walk: ddpm.walk({ ...given, steps: DDPM_STEPS, sampler: "ddpm" }),
+        },
+      ];
+    },
+  },
+};

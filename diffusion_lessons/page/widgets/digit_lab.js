@@ -1,0 +1,592 @@
+// DigitLab in the page: the networks compute here, step by step, whatever is asked for.
+
+import {
+  button,
+  clamp,
+  decode,
+  describe,
+  fill,
+  h,
+  inflate,
+  key,
+  math,
+  newestOnly,
+  newId,
+  niceValues,
+  paintNothing,
+  paintPicture,
+  part,
+  pictureChoice,
+  pictureColumns,
+  pretrained,
+  select,
+  short,
+  slider,
+  stage,
+  timeline,
+} from "kit";
+import { drawingPad } from "./_drawing.js";
+import { COUNT, TASKS } from "./_lab_tasks.js";
+
+const SIDE = 28;
+const SIZE = SIDE * SIDE;
+const SETTINGS = ["task", "network", "label", "scale", "t", "steps", "sampler", "eta", "seed", "other"];
+const NETWORKS = [
+  ["digits-ddpm", "diffusion, digits-ddpm"],
+  ["digits-ddgan", "diffusion GAN, digits-ddgan"],
+  ["digits-vae", "VAE, digits-vae"],
+];
+const SAMPLERS = [
+  ["ddim", "DDIM"],
+  ["ddpm", "DDPM"],
+  ["heun", "Heun"],
+  ["dpm++", "DPM-Solver++ 2M"],
+  ["euler", "Euler, straight on"],
+];
+const CLASSES = [["-1", "any digit"], ...Array.from({ length: 10 }, (_, k) => [String(k), String(k)])];
+// Holes that the keyboard can cut: lines of the brush, in pixels of the picture.
+const lines = (from, to, across) =>
+  Array.from({ length: Math.ceil((to - from) / 4) + 1 }, (_, i) => {
+    const place = Math.min(from + 4 * i, to);
+    return across ? [[0, place], [SIDE, place]] : [[place, 0], [place, SIDE]];
+  });
+const HOLES = [
+  ["none", "no hole", []],
+  ["upper", "upper half", lines(1, 12, true)],
+  ["lower", "lower half", lines(16, 27, true)],
+  ["left", "left half", lines(1, 12, false)],
+  ["right", "right half", lines(16, 27, false)],
+  ["middle", "the middle", lines(10, 18, true)],
+];
+
+const asGreys = (bytes) => Float32Array.from(bytes, (value) => value / 127.5 - 1);
+const asBytes = (greys) => Uint8Array.from(greys, (v) => Math.round(127.5 * (clamp(v, -1, 1) + 1)));
+
+// ------------------------------------------------------------------ a link to what is shown
+
+const LINK = "#lab?";
+
+function readLink(model) {
+  if (!document.documentElement.dataset.dlEngine || !location.hash.startsWith(LINK)) return null;
+  const given = new URLSearchParams(location.hash.slice(LINK.length));
+  for (const name of SETTINGS) {
+    if (!given.has(name)) continue;
+    const text = given.get(name);
+    const value = typeof model.get(name) === "number" ? Number(text) : text;
+    const known = { task: () => value in TASKS, network: () => NETWORKS.some(([n]) => n === value) };
+    known.sampler = () => SAMPLERS.some(([n]) => n === value);
+    if (Number.isNaN(value) || known[name]?.() === false) continue;
+    model.set(name, value);
+  }
+  return given.get("drawing");
+}
+
+function linkTo(model, picture) {
+  const given = new URLSearchParams(SETTINGS.map((name) => [name, String(model.get(name))]));
+  // Sixteen greys, a letter each: enough for a digit, and short enough for a link.
+  given.set("drawing", Array.from(picture, (v) => Math.round(7.5 * (v + 1)).toString(16)).join(""));
+  return `${location.href.split("#")[0]}${LINK}${given}`;
+}
+
+const fromLink = (text) =>
+  /^[0-9a-f]{784}$/.test(text ?? "")
+    ? Float32Array.from(text, (digit) => Number.parseInt(digit, 16) / 7.5 - 1)
+    : null;
+
+// ------------------------------------------------------------------ the nearest training digit
+
+let examples = null; // of the page: a promise of the training digits' greys
+
+async function nearest(pictures, model) {
+  examples ??= part("examples", model).then(({ images }) => asGreys(images));
+  const all = await examples;
+  const found = new Float32Array(pictures.length);
+  for (let k = 0; k < pictures.length; k += SIZE) {
+    let [best, least] = [0, Infinity];
+    for (let i = 0; i < all.length; i += SIZE) {
+      let sum = 0;
+      for (let p = 0; p < SIZE && sum < least; p++) sum += (pictures[k + p] - all[i + p]) ** 2;
+      if (sum < least) [best, least] = [i, sum];
+    }
+    found.set(all.subarray(best, best + SIZE), k);
+  }
+  return found;
+}
+
+// ------------------------------------------------------------------ what a lane shows
+
+const ROWS = [["x", "result"], ["x0_hat", "signal"], ["nearest", "data"]];
+
+// Of stored pictures nothing is known but themselves; of several lanes less is shown.
+const rowsOf = (lane, several) =>
+  lane.stored ? ROWS.slice(0, 1) : several ? [ROWS[0], ROWS[2]] : ROWS;
+
+function laneView(lane, several) {
+  const rows = rowsOf(lane, several);
+  const has = (part) => rows.some(([name]) => name === part);
+  const grid = pictureColumns({
+    count: lane.labels.length,
+    labels: lane.captions ?? lane.labels.map((k) => (k === null ? null : `asked: ${k}`)),
+    rows,
+  });
+  const title = h("p", { class: "dl-title dl-below", "data-part": "lane" });
+  const element = h("div", { class: several ? "dl-lane" : "" }, several ? title : null, grid.element);
+  function paint(colours, share) {
+    fill(title, [lane.calls, lane.ms].join(), h("strong", {}, lane.name), ` ${effort(lane)}`);
+    if (!lane.frames.length) return grid.clear(colours);
+    const k = Math.round(share * (lane.frames.length - 1));
+    const { t, x, x0Hat } = lane.frames[k];
+    grid.paint("x", [SIDE, SIDE], (i) => x[i], `${lane.name}: picture at time ${t}`);
+    if (has("x0_hat")) {
+      grid.paint("x0_hat", [SIDE, SIDE], (i) => x0Hat[i], `expected clean picture at time ${t}`);
+    }
+    const near = lane.nearest;
+    if (!has("nearest")) return;
+    if (near) grid.paint("nearest", [SIDE, SIDE], (i) => near[i], "nearest training digit");
+    else grid.clearRow("nearest", colours);
+  }
+  return { element, paint };
+}
+
+const effort = ({ calls, ms, labels }) =>
+  calls
+    ? `${calls} network ${calls === 1 ? "call" : "calls"}, ${Math.round(ms)} ms for ${labels.length}`
+    : "";
+
+// ------------------------------------------------------------------ the widget
+
+function render({ model, el }) {
+  const drawing = readLink(model);
+  const watch = [...SETTINGS, "walk", "_drawing"];
+  const view = stage({ model, el, label: "Digit lab", watch, paint });
+  const { root } = view;
+  const task = () => TASKS[model.get("task")];
+  const uses = (name) => task().uses.includes(name);
+  const settings = () => Object.fromEntries(SETTINGS.map((name) => [name, model.get(name)]));
+  const state = (name) => (root.dataset.engine = name);
+  const work = newestOnly();
+  let lanes = [];
+  let laneViews = [];
+  let asked = false; // whether anything was computed: from then on each change is
+  const here = new Set(); // names of the networks that have come
+  let failure = "";
+  let progress = null;
+  state("idle");
+
+  // -------------------------------------------------------------- the picture that is given
+
+  const pad = drawingPad({
+    label: "your digit: draw here with mouse, finger or pen",
+    onChange: () => view.repaint(),
+    onEnd: () => changed({ drawn: true }),
+  });
+  const presets = pictureChoice({
+    count: 10,
+    label: "a digit of the test set to begin with",
+    each: "digit",
+    onInput: (k) => lay(greysOf(k)),
+  });
+  let known = null; // the presets' greys, once unpacked
+  const greysOf = (k) => known.slice(k * SIZE, (k + 1) * SIZE);
+  function lay(greys) {
+    pad.lay(greys);
+    changed({ drawn: true });
+  }
+  const tools = select({
+    name: "tool",
+    label: "the pointer",
+    options: [["pen", "draws"], ["rubber", "rubs out"], ["hole", "cuts a hole"]],
+    onInput: (name) => pad.setTool(name),
+  });
+  const holes = select({
+    name: "hole",
+    label: "hole",
+    options: HOLES,
+    onInput(name) {
+      pad.cut(HOLES.find(([each]) => each === name)[2]);
+      changed();
+    },
+  });
+  const small = h("canvas", { class: "dl-picture", role: "img", "data-part": "given" });
+  const undo = button("Undo", () => (pad.undo(), changed({ drawn: true })), { "data-name": "undo" });
+  const clear = button("Clear", () => lay(null), { "data-name": "clear" });
+  const given = h(
+    "div",
+    { class: "dl-given" },
+    h("div", {}, h("p", { class: "dl-title" }, "Your digit"), pad.element),
+    h(
+      "div",
+      { class: "dl-tools" },
+      h("p", { class: "dl-title" }, "or one of MNIST's"),
+      presets.element,
+      h("div", { class: "dl-row" }, tools.element, holes.element, undo, clear),
+      h(
+        "div",
+        { class: "dl-row" },
+        small,
+        h("span", { class: "dl-seen" }, key("signal", "What the network gets"), ": brought to 20 × 20 pixels, its centre of mass in the middle, as MNIST's digits are."),
+      ),
+    ),
+  );
+
+  // -------------------------------------------------------------- its settings
+
+  const set = (name) => (value) => {
+    view.set({ [name]: value });
+    changed();
+  };
+  const controls = {
+    network: select({ name: "network", label: "network", options: NETWORKS, onInput: set("network") }),
+    label: select({
+      name: "label",
+      label: "asked for",
+      options: CLASSES,
+      onInput: (value) => set("label")(Number(value)),
+    }),
+    scale: slider({
+      name: "scale",
+      label: "guidance scale",
+      symbol: "s",
+      min: 0,
+      max: 8,
+      step: 0.25,
+      show: (value) => (value === 1 ? "1, not guided" : String(value)),
+      onInput: set("scale"),
+    }),
+    t: slider({ name: "t", label: "noised up to time", symbol: "t", min: 1, max: 1000, onInput: set("t") }),
+    sampler: select({ name: "sampler", label: "sampler", options: SAMPLERS, onInput: set("sampler") }),
+    steps: slider({
+      name: "steps",
+      label: "steps",
+      values: niceValues(1, 1000, true),
+      onInput: set("steps"),
+    }),
+    eta: slider({
+      name: "eta",
+      label: "noise drawn on the way,",
+      symbol: "η",
+      min: 0,
+      max: 1,
+      step: 0.05,
+      show: (value) => short(value, 2),
+      onInput: set("eta"),
+    }),
+    seed: numberInput("seed", "seed", set("seed")),
+    other: numberInput("other", "other seed", set("other")),
+  };
+  // Which of them the chosen task has.
+  function has(name) {
+    if (!uses(name)) return false;
+    const [network, sampler] = [model.get("network"), model.get("sampler")];
+    const diffusion = !uses("network") || network === "digits-ddpm";
+    if (["scale", "steps", "sampler", "eta"].includes(name) && !diffusion) return false;
+    if (name === "eta") return sampler === "ddim";
+    if (name === "scale") return model.get("label") >= 0;
+    return true;
+  }
+  const tabs = taskTabs((name) => {
+    view.set({ task: name });
+    const allowed = task().samplers;
+    if (allowed && !allowed.includes(model.get("sampler"))) view.set({ sampler: "ddim" });
+    changed();
+  });
+
+  // -------------------------------------------------------------- the work
+
+  const run = button("Compute", () => compute(), { "data-action": "run", class: "dl-button dl-main" });
+  const renew = button("New noise", () => set("seed")(model.get("seed") + 1), { "data-name": "noise" });
+  const bar = h("progress", { "aria-label": "steps done", max: 1, value: 0, hidden: true });
+  const status = h("span", { role: "status" });
+  const working = h("div", { class: "dl-work" }, bar, status);
+
+  // What is given has changed: once something was computed, the newest wish is computed.
+  function changed({ drawn = false } = {}) {
+    if (drawn) {
+      model.set("_drawing", new DataView(asBytes(pad.content().picture).buffer));
+      view.set({});
+    }
+    view.repaint();
+    if (asked && failure === "") compute();
+  }
+
+  function compute() {
+    asked = true;
+    failure = "";
+    return work.start(async (alive) => {
+      const wish = { ...settings(), ...pad.content() };
+      const chosen = task();
+      const names = chosen.networks(wish);
+      try {
+        state(names.every((name) => here.has(name)) ? "busy" : "loading");
+        view.repaint();
+        const networks = await Promise.all(names.map((name) => pretrained(name, model)));
+        names.forEach((name) => here.add(name));
+        if (!alive()) return;
+        state("busy");
+        const all = chosen.lanes(wish, networks).map((lane) => ({ ...lane, frames: [], calls: 0, ms: 0 }));
+        show(all);
+        for (const lane of all) if (!(await follow(lane, alive))) return;
+        await finish(all, alive);
+      } catch (error) {
+        if (!alive()) return;
+        console.error(error);
+        failure = error.message;
+        progress = null;
+        state("none");
+        view.repaint();
+      }
+    });
+  }
+
+  // Read a lane's walk to its end; false if nobody wants it any more.
+  async function follow(lane, alive) {
+    const before = lane.network.calls;
+    const begun = performance.now();
+    for await (const step of lane.walk) {
+      if (!alive()) return false;
+      lane.frames.push(step);
+      lane.calls = lane.network.calls - before;
+      lane.ms = performance.now() - begun;
+      progress = step.t;
+      view.repaint();
+    }
+    return true;
+  }
+
+  async function finish(all, alive) {
+    progress = null;
+    root.dataset.calls = all.reduce((sum, lane) => sum + lane.calls, 0);
+    root.dataset.ms = Math.round(all.reduce((sum, lane) => sum + lane.ms, 0));
+    state("ready");
+    const last = all[0].frames.at(-1).x;
+    view.set({ _pictures: new DataView(asBytes(last).buffer) });
+    view.repaint();
+    for (const lane of all) {
+      const found = await nearest(lane.frames.at(-1).x, model);
+      if (!alive()) return;
+      lane.nearest = found;
+      view.repaint();
+    }
+  }
+
+  function show(all) {
+    lanes = all;
+    laneViews = lanes.map((lane) => laneView(lane, lanes.length > 1));
+    shown.replaceChildren(...laneViews.map(({ element }) => element));
+    if (model.get("walk") !== 1) view.set({ walk: 1 }); // follow what is being computed
+  }
+
+  // -------------------------------------------------------------- what is shown
+
+  const longest = () => Math.max(1, ...lanes.map(({ frames }) => frames.length - 1));
+  const frame = () => Math.round(clamp(model.get("walk"), 0, 1) * longest());
+  const time = timeline({
+    view,
+    name: "walk",
+    label: "the walk, from noise to data",
+    max: 1,
+    seconds: () => 1 + longest() / 20,
+    get: frame,
+    set: (value, options) => view.set({ walk: value / longest() }, options),
+    show: () => whenShown(),
+    speak: () => whenShown(),
+  });
+  function whenShown() {
+    const frames = lanes.reduce((a, b) => (b.frames.length > a.length ? b.frames : a), []);
+    const step = frames[Math.round(clamp(model.get("walk"), 0, 1) * (frames.length - 1))];
+    return step ? `t = ${step.t}` : "";
+  }
+  const shown = h("div", {});
+  const about = h("p", { class: "dl-about" });
+  const note = h("p", { class: "dl-note", "data-part": "note" });
+  const save = button("Save as PNG", () => savePng(lanes), { "data-name": "save" });
+  const link = button("Copy link", copyLink, { "data-name": "link", hidden: true });
+  link.hidden = !document.documentElement.dataset.dlEngine;
+
+  async function copyLink() {
+    const address = linkTo(model, pad.content().picture);
+    history.replaceState(null, "", address);
+    try {
+      await navigator.clipboard.writeText(address);
+      link.textContent = "Link copied";
+    } catch {
+      link.textContent = "The link is in the address bar";
+    }
+    setTimeout(() => (link.textContent = "Copy link"), 2500);
+  }
+
+  root.append(
+    tabs.element,
+    about,
+    given,
+    h("div", { class: "dl-controls dl-below" }, ...Object.values(controls).map((c) => c.element)),
+    h("div", { class: "dl-row" }, run, renew, working),
+    h("div", { class: "dl-below" }, time.element),
+    h(
+      "p",
+      { class: "dl-row dl-legend" },
+      h("span", {}, key("result", "the pictures"), " ", math("x_t"), " now"),
+      h("span", { "data-part": "legend-x0" }, key("signal", "expected"), " clean picture ", math("x̂_0")),
+      h("span", { "data-part": "legend-nearest" }, key("data", "nearest"), " of 2,000 training digits, pixel by pixel"),
+    ),
+    shown,
+    note,
+    h("div", { class: "dl-row" }, save, link),
+  );
+  const legends = { "legend-x0": "x0_hat", "legend-nearest": "nearest" };
+
+  function paint(colours) {
+    const current = task();
+    tabs.sync(model.get("task"));
+    fill(about, model.get("task"), current.words);
+    given.hidden = !uses("picture");
+    holes.element.hidden = tools.input.querySelector('[value="hole"]').hidden = !uses("hole");
+    if (!uses("hole") && tools.input.value === "hole") {
+      tools.input.value = "pen";
+      pad.setTool("pen");
+    }
+    undo.disabled = !pad.canUndo();
+    for (const [name, control] of Object.entries(controls)) control.element.hidden = !has(name);
+    for (const option of controls.sampler.input.options) {
+      option.hidden = option.disabled = Boolean(current.samplers && !current.samplers.includes(option.value));
+    }
+    for (const name of ["network", "sampler"]) controls[name].sync(model.get(name));
+    controls.label.sync(String(model.get("label")));
+    for (const name of ["scale", "t", "steps", "eta", "seed", "other"]) controls[name].sync(model.get(name));
+
+    if (uses("picture")) {
+      pad.show(uses("hole"));
+      const content = pad.content();
+      const { picture } = content;
+      const hidden = uses("hole") ? (i) => !content.known[i] : null;
+      paintPicture(small, SIDE, SIDE, (i) => picture[i], hidden, colours.noise);
+      describe(small, "your digit as the network gets it");
+    }
+    if (known) {
+      presets.canvases.forEach((canvas, k) => {
+        paintPicture(canvas, SIDE, SIDE, (i) => known[k * SIZE + i]);
+      });
+    } else presets.canvases.forEach((canvas) => paintNothing(canvas, colours));
+
+    time.range(0, longest());
+    time.sync(frame());
+    const rows = lanes.length ? rowsOf(lanes[0], lanes.length > 1).map(([name]) => name) : [];
+    for (const [part, name] of Object.entries(legends)) {
+      root.querySelector(`[data-part="${part}"]`).hidden = !rows.includes(name);
+    }
+    laneViews.forEach((lane) => lane.paint(colours, clamp(model.get("walk"), 0, 1)));
+    paintWork();
+    root.dataset.ready = String(Boolean(known && lanes.length));
+  }
+
+  function paintWork() {
+    const engine = root.dataset.engine;
+    const calls = lanes.reduce((sum, lane) => sum + lane.calls, 0);
+    bar.hidden = engine !== "busy";
+    if (progress !== null) bar.value = clamp(1 - progress / 1000, 0, 1);
+    run.textContent = engine === "idle" || engine === "none" ? "Compute" : "Compute again";
+    const words =
+      engine === "loading"
+        ? "The networks are on their way (9 MB, once a page) ..."
+        : engine === "busy"
+          ? `${calls} network calls so far`
+          : "";
+    fill(status, words, words);
+    working.classList.toggle("dl-idle", words === ""); // it stays, for who listens to it
+    save.disabled = !lanes.some((lane) => lane.frames.length);
+    fill(note, [engine, failure, calls, lanes[0]?.ms].join(), ...noteWords(engine));
+  }
+
+  function noteWords(engine) {
+    if (failure) {
+      return [`The networks cannot run here: ${failure}. The pictures above are ${lanes[0]?.stored ? "stored ones" : "the last that were computed"}.`];
+    }
+    if (lanes[0]?.stored) {
+      return ["These six pictures were stored with the page. Press ", h("strong", {}, "Compute"), ", and the networks compute here, on your device: whatever you set from then on is computed as you set it."];
+    }
+    if (engine !== "ready") return ["Computing, on your device ..."];
+    const done = lanes.map((lane) => {
+      const { name, parameters } = lane.network.about;
+      const each = lane.ms / Math.max(lane.calls, 1);
+      return `${name} (${(parameters / 1e6).toFixed(1)} million weights): ${effort(lane)}, ${short(each, 2)} ms a call`;
+    });
+    return [`Computed here, just now. ${done.join(". ")}.`];
+  }
+
+  // -------------------------------------------------------------- the beginning and the end
+
+  async function begin() {
+    const [packed, stored] = await Promise.all([inflate(model.get("_presets")), inflate(model.get("_stored"))]);
+    known = asGreys(packed);
+    const before = decode(model.get("_drawing"), Uint8Array);
+    pad.lay(fromLink(drawing) ?? (before.length === SIZE ? asGreys(before) : greysOf(3)));
+    if (!lanes.length) {
+      const x = asGreys(stored);
+      const labels = Array.from({ length: COUNT }, () => null);
+      show([{ name: "stored", stored: true, labels, frames: [{ t: 0, x, x0Hat: x }], calls: 0, ms: 0 }]);
+    }
+    view.repaint();
+  }
+  begin();
+  view.atEnd(() => work.stop());
+  return view.end;
+}
+
+// A whole number with its label.
+function numberInput(name, label, onInput) {
+  const id = newId();
+  const input = h("input", { type: "number", id, "data-name": name, min: 0, max: 999999, step: 1 });
+  input.addEventListener("change", () => {
+    const value = Math.round(Number(input.value));
+    if (Number.isFinite(value)) onInput(clamp(value, 0, 999999));
+  });
+  const element = h("div", { class: "dl-select dl-whole" }, h("label", { for: id }, label), input);
+  return {
+    element,
+    input,
+    sync: (value) => document.activeElement !== input && (input.value = String(value)),
+  };
+}
+
+function taskTabs(onInput) {
+  const name = newId();
+  const inputs = Object.keys(TASKS).map((task) =>
+    h("input", { type: "radio", name, value: task, "data-name": `task-${task}`, onchange: () => onInput(task) }),
+  );
+  const element = h(
+    "div",
+    { class: "dl-tabs", role: "radiogroup", "aria-label": "what to do" },
+    ...inputs.map((input) => h("label", {}, input, h("span", {}, TASKS[input.value].title))),
+  );
+  return { element, sync: (task) => inputs.forEach((input) => (input.checked = input.value === task)) };
+}
+
+// The last pictures of all lanes, a row a lane, four times as large.
+function savePng(lanes) {
+  const [zoom, gap] = [4, 8];
+  const side = SIDE * zoom;
+  const most = Math.max(...lanes.map(({ labels }) => labels.length));
+  const canvas = document.createElement("canvas");
+  canvas.width = most * (side + gap) - gap;
+  canvas.height = lanes.length * (side + gap) - gap;
+  const ctx = canvas.getContext("2d");
+  ctx.imageSmoothingEnabled = false;
+  const one = document.createElement("canvas");
+  Object.assign(one, { width: SIDE, height: SIDE });
+  lanes.forEach(({ frames, labels }, row) => {
+    const bytes = asBytes(frames.at(-1).x);
+    labels.forEach((_, column) => {
+      const small = one.getContext("2d").createImageData(SIDE, SIDE);
+      for (let i = 0; i < SIZE; i++) {
+        const grey = bytes[column * SIZE + i];
+        small.data.set([grey, grey, grey, 255], 4 * i);
+      }
+      one.getContext("2d").putImageData(small, 0, 0);
+      ctx.drawImage(one, column * (side + gap), row * (side + gap), side, side);
+    });
+  });
+  const anchor = h("a", { href: canvas.toDataURL("image/png"), download: "digits.png" });
+  anchor.click();
+}
+
+export default { render };

@@ -1,0 +1,118 @@
+"""The digit lab: draw a digit, and let the networks compute in the page what you ask of them."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import traitlets
+from torch import Tensor
+
+from ...data import digits, to_unit
+from ...math.editing import restore
+from ...math.randomness import RowGenerator
+from ...math.sampling import ddim_step, stepwise
+from ...networks.checkpoints import load_pretrained
+from ...networks.diffusion import DiffusionModel
+from .. import kit
+from ..palette import RESULT, SIGNAL
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TASKS = ("restore", "fill", "draw", "blend", "invert", "compare")
+NETWORKS = ("digits-ddpm", "digits-ddgan", "digits-vae")
+SAMPLERS = ("ddim", "ddpm", "heun", "dpm++", "euler")
+COUNT = 6  # pictures of a task
+LAST_SEED = 999_999
+
+
+class DigitLab(kit.Explorer):
+    """Draw a digit, and have it restored, filled in, drawn as another, taken apart and rebuilt.
+
+    All of it is computed in the page by three shipped networks (`page.engine`), on the reader's own
+    device, with or without a kernel, step by step as it is computed. ``task`` says what:
+
+    - "restore": the drawing noised up to ``t`` and walked back (`math.editing.restore`);
+    - "fill": a hole in the drawing filled (`math.editing.keeping`);
+    - "draw": six new digits by ``network``, those of ``diffusion-lessons sample`` for the seed;
+    - "blend": from the noise of ``seed`` to that of ``other`` on the great circle;
+    - "invert": the noise that DDIM finds for the drawing, and the drawing rebuilt from it;
+    - "compare": a VAE, a denoising diffusion GAN, DDIM and DDPM from one seed, calls and time.
+
+    A drawing is brought to 20 x 20 pixels and centred by its mass, as MNIST's digits are. Beside
+    each result lies the nearest of 2,000 training digits, by squared distance of pixels.
+
+    Synced traits: ``task``; ``network`` ("digits-ddpm", "digits-ddgan" or "digits-vae"); ``label``
+    (-1 asks for any digit); ``scale`` of the classifier-free guidance, 0..8; ``t`` and ``steps``,
+    1..1000; ``sampler`` ("ddim", "ddpm", "heun", "dpm++" or "euler"); ``eta`` of DDIM, 0..1;
+    ``seed`` and ``other``, 0..999999; ``walk`` (0 the noise, 1 the result). ``drawing()`` and
+    ``pictures()`` are what was drawn and what came of it. Raises traitlets.TraitError for values
+    outside these.
+    """
+
+    _files = kit.files(__file__, "digit_lab.css", "_drawing.js", "_lab_tasks.js", "digit_lab.js")
+
+    task = traitlets.Enum(TASKS, "restore").tag(sync=True)
+    network = traitlets.Enum(NETWORKS, "digits-ddpm").tag(sync=True)
+    label = traitlets.Int(-1, min=-1, max=9).tag(sync=True)
+    scale = traitlets.Float(1.0, min=0.0, max=8.0).tag(sync=True)
+    t = traitlets.Int(500, min=1, max=1000).tag(sync=True)
+    steps = traitlets.Int(10, min=1, max=1000).tag(sync=True)
+    sampler = traitlets.Enum(SAMPLERS, "ddim").tag(sync=True)
+    eta = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
+    seed = traitlets.Int(0, min=0, max=LAST_SEED).tag(sync=True)
+    other = traitlets.Int(1, min=0, max=LAST_SEED).tag(sync=True)
+    walk = traitlets.Float(1.0, min=0.0, max=1.0).tag(sync=True)
+
+    _presets = kit.as_bytes()  # a test digit of each class, greys, compressed
+    _stored = kit.as_bytes()  # the first task's result, for pages that compute nothing
+    _drawing = kit.as_bytes()  # greys [28, 28]
+    _pictures = kit.as_bytes()  # greys [N, 28, 28], once something was computed
+
+    def __init__(self, **settings: Any) -> None:
+        test = digits(train=False)
+        first = torch.stack([(test.labels == k).nonzero()[0, 0] for k in range(10)])
+        self._first = to_unit(test.images[first])
+        super().__init__(_presets=kit.pack_greys(self._first), **settings)
+        self._stored = kit.pack_greys(self._restored())
+
+    def _restored(self) -> Tensor:
+        """What the page shows before it computes: a 3, restored from its middle, [6, 1, 28, 28]."""
+
+        model = load_pretrained("digits-ddpm")
+        assert isinstance(model, DiffusionModel)
+        x_0 = self._first[3:4].expand(COUNT, -1, -1, -1)
+        walk = restore(
+            model.denoiser(clip=1),
+            x_0,
+            500,
+            model.schedule,
+            10,
+            RowGenerator(0, torch.arange(COUNT)),
+            stepwise(ddim_step),
+        )
+        for step in walk:
+            pass
+        return step.x
+
+    def drawing(self) -> Tensor:
+        """What was drawn, as the network gets it: float32 [28, 28] in -1..1."""
+        if len(self._drawing) != 28 * 28:
+            return self._first[3, 0]
+        return to_unit(torch.tensor(list(self._drawing), dtype=torch.uint8).view(28, 28))
+
+    def pictures(self) -> Tensor:
+        """The last pictures that the page computed, or the stored ones: [N, 1, 28, 28] in -1..1."""
+        if not self._pictures:
+            return kit.unpack_greys(self._stored, [-1, 1, 28, 28])
+        greys = torch.tensor(list(self._pictures), dtype=torch.uint8)
+        return to_unit(greys.view(-1, 1, 28, 28))
+
+    def figure(self) -> "Figure":
+        """The drawing, and what came of it."""
+        pictures = self.pictures()[:COUNT, 0]
+        figure = kit.new_figure(1.2 * (1 + len(pictures)), 1.6)
+        first, *others = figure.subplots(1, 1 + len(pictures), squeeze=False)[0]
+        kit.draw_picture(first, self.drawing(), "given", SIGNAL)
+        for axes, picture in zip(others, pictures, strict=True):
+            kit.draw_picture(axes, picture, "computed", RESULT)
+        return figure

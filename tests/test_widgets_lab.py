@@ -1,0 +1,121 @@
+"""DigitLab without a page: its settings, and a drawing brought to MNIST's form."""
+
+from pathlib import Path
+
+import javascript
+import pytest
+import torch
+import traitlets
+
+pytest.importorskip("anywidget")
+
+from diffusion_lessons.data import digits, to_unit
+from diffusion_lessons.page import engine
+from diffusion_lessons.page.standalone import standalone
+from diffusion_lessons.page.widgets import DigitLab
+from diffusion_lessons.page.widgets.digit_lab import NETWORKS
+
+
+@pytest.fixture(scope="module")
+def lab() -> DigitLab:
+    return DigitLab(task="draw", label=4)
+
+
+def test_it_begins_with_a_three_and_stored_pictures(lab: DigitLab) -> None:
+    test = digits(train=False)
+    three = to_unit(test.images[test.labels == 3][:1])
+    torch.testing.assert_close(lab.drawing(), three[0, 0], rtol=0, atol=1e-6)
+    assert lab.pictures().shape == (6, 1, 28, 28)
+    assert 0.05 < (lab.pictures() > 0).float().mean() < 0.3  # ink on paper
+    assert lab.figure().axes
+
+
+def test_what_the_page_sends_is_what_python_reads(lab: DigitLab) -> None:
+    greys = torch.randint(0, 256, (3, 28, 28), generator=torch.Generator().manual_seed(0))
+    lab._drawing = bytes(greys[0].flatten().tolist())
+    lab._pictures = bytes(greys.flatten().tolist())
+    torch.testing.assert_close(lab.drawing(), greys[0] / 127.5 - 1)
+    torch.testing.assert_close(lab.pictures()[:, 0], greys / 127.5 - 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("task", "paint"),
+        ("network", "moons-ddpm"),
+        ("label", 10),
+        ("scale", -1.0),
+        ("t", 0),
+        ("t", 1001),
+        ("steps", 0),
+        ("sampler", "adam"),
+        ("eta", 1.5),
+        ("seed", -1),
+    ],
+)
+def test_settings_outside_their_range_are_refused(lab: DigitLab, name: str, value: object) -> None:
+    with pytest.raises(traitlets.TraitError):
+        setattr(lab, name, value)
+
+
+def test_the_page_has_every_network_that_the_lab_offers() -> None:
+    assert set(NETWORKS) <= set(engine.NETWORKS)
+
+
+def test_alone_in_a_page_it_holds_no_end_of_a_script(lab: DigitLab) -> None:
+    page = standalone(lab, "A <digit> lab", "engine/")
+    assert page.count("</script>") == 2
+    assert "<title>A &lt;digit&gt; lab</title>" in page
+    assert 'data-dl-engine="engine/"' in page
+    assert len(page) < 400_000  # a page that is only read stays small
+
+
+# ------------------------------------------------------------------ the JavaScript, under node
+
+
+def as_mnist(folder: Path, ink: torch.Tensor) -> torch.Tensor:
+    """A drawing [H, W] in 0..1 as MNIST's digits are, in the page: [28, 28] in -1..1."""
+    values = [round(value, 4) for value in ink.flatten().tolist()]
+    module = f"""import {{ asMnist }} from "./_drawing.js";
+        export default asMnist(Float32Array.from({values}), {ink.shape[1]}).picture;"""
+    return torch.tensor(javascript.run(folder, module)).view(28, 28)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 7])
+def test_an_enlarged_digit_of_mnist_comes_back_as_it_was(tmp_path: Path, number: int) -> None:
+    digit = to_unit(digits(train=False).images[number : number + 1])[0, 0]
+    large = ((digit + 1) / 2).repeat_interleave(10, 0).repeat_interleave(10, 1)
+    again = as_mnist(tmp_path, large)
+    # MNIST's own rounding may have put it a pixel aside, or cut a faint edge.
+    shifted = [
+        (again.roll((y, x), (0, 1)) - digit).abs().mean() for y in (-1, 0, 1) for x in (-1, 0, 1)
+    ]
+    assert min(shifted) < 0.08
+
+
+def test_where_and_how_large_it_is_drawn_does_not_matter(tmp_path: Path) -> None:
+    digit = (to_unit(digits(train=False).images[:1])[0, 0] + 1) / 2
+    pictures = []
+    for index, (scale, top, left) in enumerate([(10, 0, 0), (5, 130, 20), (8, 30, 50)]):
+        pad = torch.zeros(280, 280)
+        large = digit.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
+        pad[top : top + 28 * scale, left : left + 28 * scale] = large
+        (tmp_path / str(index)).mkdir()
+        pictures.append(as_mnist(tmp_path / str(index), pad))
+    for other in pictures[1:]:
+        assert (other - pictures[0]).abs().mean() < 0.03
+
+
+def test_its_centre_of_mass_is_in_the_middle_and_it_fills_twenty_pixels(tmp_path: Path) -> None:
+    pad = torch.zeros(280, 280)
+    pad[40:240, 200:220] = 1  # an upright stroke at the right edge
+    picture = (as_mnist(tmp_path, pad) + 1) / 2
+    rows, columns = picture.sum(1).nonzero()[:, 0], picture.sum(0).nonzero()[:, 0]
+    assert (len(rows), len(columns)) == (20, 2)
+    places = torch.arange(28) + 0.5
+    assert float((picture.sum(1) * places).sum() / picture.sum()) == pytest.approx(14, abs=0.51)
+    assert float((picture.sum(0) * places).sum() / picture.sum()) == pytest.approx(14, abs=0.51)
+
+
+def test_nothing_drawn_is_black(tmp_path: Path) -> None:
+    assert torch.equal(as_mnist(tmp_path, torch.zeros(280, 280)), torch.full((28, 28), -1.0))
