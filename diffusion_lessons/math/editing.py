@@ -43,9 +43,9 @@ def keeping(known: Tensor, mask: Tensor, rule: StepRule) -> StepRule:
 
     ``mask`` [B, ...] is 1 (or True) where the picture ``known`` [B, ...] is to be kept. There x_s
     is the known picture noised to s, elsewhere what the rule draws (RePaint, arXiv 2201.09865,
-    eq. 8, without its walks back and forth): ``sample(denoiser, x_T, schedule,
-    step=keeping(known, mask, ddpm_step))`` fills in what is missing. The two must be of one shape,
-    and of that of the walk: ValueError.
+    eq. 8, without its walks back and forth, so that a few pictures do not hang together):
+    ``sample(denoiser, x_T, schedule, step=keeping(known, mask, ddpm_step))`` fills in what is
+    missing. Raises ValueError unless the two are of one shape, and of that of the walk.
     """
     checks.alike(known=known, mask=mask)
     kept = mask.bool()
