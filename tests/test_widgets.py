@@ -176,8 +176,8 @@ def test_style_is_kept_to_the_widgets() -> None:
     for style in styles:
         for selectors in re.findall(r"([^{}]+)\{", code(style)):
             for selector in selectors.split(","):
-                # Its host may be named before it, and a box's size asked for around it.
-                stays = r"(\[[\w-]+\] )?\.dl-widget|@container"
+                # Its host may be named before it; a size or the medium may be asked for around it.
+                stays = r"(\[[\w-]+\] )?\.dl-widget|@container|@media"
                 assert re.match(stays, selector.strip()), selector
 
 

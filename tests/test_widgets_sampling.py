@@ -112,6 +112,16 @@ def test_an_older_wish_is_not_worked_on(
     assert not explorer._has(0)
 
 
+def test_an_answer_repeats_the_number_of_its_question(
+    explorer: StepsExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every page with this widget hears it; the one that asked knows its own."""
+    sent = answers(explorer, monkeypatch)
+    explorer.seed = 1
+    explorer._listen(explorer, {"ask": "part", "part": 0, "seed": 1, "question": "a7"}, [])
+    assert sent[-1]["question"] == "a7"
+
+
 def test_what_goes_wrong_is_told_to_the_page(
     explorer: StepsExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,7 +55,7 @@ SHOW = """async ({ shown, models }) => {
     document.body.replaceChildren(document.createElement("main"));
     for (const id of shown) {
         const blob = new Blob([models[id]._esm], { type: "text/javascript" });
-        const { default: widget } = await import(give(blob));
+        const widget = (await import(give(blob))).default();
         const el = document.createElement("div");
         document.querySelector("main").append(el);
         await widget.render({ model: modelOf(id), el });

@@ -2,12 +2,14 @@
 // `kit.Computed`.
 
 import { button } from "./controls.js";
-import { fill, h } from "./elements.js";
+import { fill, h, newId } from "./elements.js";
+import { ofModel } from "./models.js";
 
 const PATIENCE = 6000; // milliseconds without an answer after which the reader is told
 
-// The parts, in the traits `_part_0`, `_part_1`, ..., each for the noise of one `seed`.
-function partsOf({ model, view, count, unpack }) {
+// The parts, in the traits `_part_0`, `_part_1`, ..., each for the noise of one `seed`. `changed` is
+// called when one has been unpacked.
+function partsOf({ model, count, unpack, changed }) {
   const traits = Array.from({ length: count }, (_, k) => `_part_${k}`);
   const unpacked = []; // by part: what it was made of, and its content once that is there
   const isCurrent = (k) => model.get(traits[k])?.seed === model.get("seed");
@@ -18,7 +20,7 @@ function partsOf({ model, view, count, unpack }) {
       const entry = (unpacked[k] = { part, content: null });
       unpack(part).then((content) => {
         entry.content = content;
-        view.repaint();
+        changed();
       });
     }
     return unpacked[k].content;
@@ -26,39 +28,32 @@ function partsOf({ model, view, count, unpack }) {
   return { traits, isCurrent, get };
 }
 
-// A line about the kernel's work: words, and a bar where its share is known.
-function progressLine() {
-  const bar = h("progress", { "aria-label": "network calls done", max: 1, value: 0 });
-  const words = h("span", { role: "status" });
-  const element = h("div", { class: "dl-work", hidden: true }, bar, words);
-  function report(text, share = null) {
-    element.hidden = text === "";
-    bar.hidden = share === null;
-    bar.value = share ?? 0;
-    fill(words, text, text);
-  }
-  return { element, report, hasBar: () => !element.hidden && !bar.hidden };
-}
-
-// A page shows the parts that it has: `get(k)` is what `unpack` made of part k, null if there is
-// none for this noise. A kernel that answers brings a button for another noise, `renew`; what is
-// missing then is asked for by one message at a time, the part with the least `distance(k)` first:
-// the chosen one. `watch` names the traits that choose, `partName(k)` is said while part k is being
-// computed. `renewLabel` is null where there can be no other noise.
-export function computed({ model, view, count, watch, distance, unpack, renewLabel, partName }) {
-  const parts = partsOf({ model, view, count, unpack });
-  const progress = progressLine();
-  const seed = () => model.get("seed");
+// The talk with the kernel, one for a model: every view hears each message, and the talk goes on
+// once. What is missing is asked for by one message at a time, the part with the least `distance(k)`
+// first. Each question has a number of its own, which its answer repeats: another page with the same
+// model hears the answers too.
+function talkWith({ model, count, distance, unpack, partName }) {
+  const views = new Set(); // of { repaint, show }
+  const parts = partsOf({
+    model,
+    count,
+    unpack,
+    changed: () => views.forEach(({ repaint }) => repaint()),
+  });
   const all = Array.from({ length: count }, (_, k) => k);
   const byDistance = () => [...all].sort((a, b) => distance(a) - distance(b));
-  const renew = button(renewLabel, () => view.set({ seed: seed() + 1 }), {
-    "data-name": "noise",
-    hidden: true,
-  });
+  const seed = () => model.get("seed");
   let hasKernel = false;
-  let waiting = false; // for the answer to a message
+  let question = null; // the one that waits for its answer
   let failedSeed = null;
   let patience = 0;
+  let said = { words: "", share: null };
+
+  const show = () => views.forEach((view) => view.show({ ...said, hasKernel }));
+  function report(words, share = null) {
+    said = { words, share };
+    show();
+  }
 
   function send(message) {
     try {
@@ -69,58 +64,112 @@ export function computed({ model, view, count, watch, distance, unpack, renewLab
   }
 
   function requestNext() {
-    if (waiting || !hasKernel || failedSeed === seed()) return;
+    if (question || !hasKernel || failedSeed === seed()) return;
     const order = byDistance();
     const part = order.find((k) => !parts.isCurrent(k));
-    if (part === undefined) return progress.report("");
-    waiting = true;
+    if (part === undefined) return report("");
+    question = newId();
     const ready = all.filter(parts.isCurrent).length;
-    if (part !== order[0]) {
-      progress.report(`${ready} of ${count} ready for this noise`, ready / count);
-    } else if (!progress.hasBar()) progress.report(`computing ${partName(part)}`, 0);
+    if (part !== order[0]) report(`${ready} of ${count} ready for this noise`, ready / count);
+    else if (said.share === null) report(`computing ${partName(part)}`, 0);
     clearTimeout(patience);
-    const silent = () => progress.report("The kernel does not answer: it is busy, or gone.");
+    const silent = () => report("The kernel does not answer: it is busy, or gone.");
     patience = setTimeout(silent, PATIENCE);
-    send({ ask: "part", part, seed: seed() });
+    send({ ask: "part", part, seed: seed(), question });
   }
 
   function onAnswer(message) {
-    waiting = false;
+    question = null;
     clearTimeout(patience);
     if (message.seed !== seed()) return;
     if (message.error) {
       failedSeed = message.seed;
-      progress.report(`The kernel could not do it: ${message.error}`);
+      report(`The kernel could not do it: ${message.error}`);
     } else if (message.part === byDistance()[0]) {
-      progress.report(`computing ${partName(message.part)}`, message.done / message.of);
+      report(`computing ${partName(message.part)}`, message.done / message.of);
     }
   }
 
   function onMessage(message) {
     if (message.kernel) hasKernel = true;
-    else if ("part" in message) onAnswer(message);
-    renew.hidden = !hasKernel || !renewLabel;
+    else if (question && message.question === question) onAnswer(message);
+    show();
     requestNext();
   }
 
+  return {
+    parts,
+    requestNext,
+    onMessage,
+    join(view) {
+      views.add(view);
+      all.forEach(parts.get); // unpacked before they are needed
+      send({ ask: "kernel" });
+    },
+    leave(view) {
+      views.delete(view);
+      if (views.size) return;
+      hasKernel = false; // nobody is there to hear it
+      question = null;
+      clearTimeout(patience);
+    },
+  };
+}
+
+// A line about the kernel's work: words, and a bar where its share is known.
+function progressLine() {
+  const bar = h("progress", { "aria-label": "network calls done", max: 1, value: 0 });
+  const words = h("span", { role: "status" });
+  const element = h("div", { class: "dl-work", hidden: true }, bar, words);
+  function report(text, share) {
+    element.hidden = text === "";
+    bar.hidden = share === null;
+    bar.value = share ?? 0;
+    fill(words, text, text);
+  }
+  return { element, report };
+}
+
+// A page shows the parts that it has: `get(k)` is what `unpack` made of part k, null if there is
+// none for this noise. A kernel that answers brings a button for another noise, `renew`, and
+// computes what is missing then, the chosen part first. `watch` names the traits that choose,
+// `partName(k)` is said while part k is being computed. `renewLabel` is null where there can be no
+// other noise.
+export function computed({ model, view, count, watch, distance, unpack, renewLabel, partName }) {
+  const talk = ofModel(model, "talk", () =>
+    talkWith({ model, count, distance, unpack, partName }),
+  );
+  const { parts } = talk;
+  const progress = progressLine();
+  const renew = button(renewLabel, () => view.set({ seed: model.get("seed") + 1 }), {
+    "data-name": "noise",
+    hidden: true,
+  });
+  const me = {
+    repaint: view.repaint,
+    show({ words, share, hasKernel }) {
+      progress.report(words, share);
+      renew.hidden = !hasKernel || !renewLabel;
+    },
+  };
+
   function onChange() {
-    all.forEach(parts.get); // unpacked before they are needed
+    for (let k = 0; k < count; k++) parts.get(k);
     view.repaint();
-    requestNext();
+    talk.requestNext();
   }
 
   const listeners = [
     ...["seed", ...parts.traits].map((trait) => [`change:${trait}`, onChange]),
-    ...watch.map((trait) => [`change:${trait}`, requestNext]),
-    ["msg:custom", onMessage],
+    ...watch.map((trait) => [`change:${trait}`, () => talk.requestNext()]),
+    ["msg:custom", (message) => talk.onMessage(message)],
   ];
   for (const listener of listeners) model.on(...listener);
   view.atEnd(() => {
-    hasKernel = false;
-    clearTimeout(patience);
+    talk.leave(me);
     for (const listener of listeners) model.off(...listener);
   });
+  talk.join(me);
   onChange();
-  send({ ask: "kernel" });
   return { get: parts.get, renew, progress: progress.element };
 }

@@ -2,9 +2,11 @@
 
 All parts are computed when the widget is made, with a progress bar, and kept in its state, so a
 published page has them too. The page's button for new noise raises ``seed``; the page then asks
-for the parts that it lacks, the chosen one first. The kernel handles one message at a time, so it
-works in portions of a quarter of a second and answers how far it is: whatever else it is asked in
-between, by a newer press of the button or by another cell, waits no longer than that.
+for the parts that it lacks, the chosen one first. Each question has a number of its own, which the
+answer repeats: every page that shows the widget hears it, and one of them had asked. The kernel
+handles one message at a time, so it works in portions of a quarter of a second and answers how far
+it is: whatever else it is asked in between, by a newer press of the button or by another cell,
+waits no longer than that.
 """
 
 import time
@@ -93,7 +95,9 @@ class Computed(Explorer):
             case {"ask": "kernel"}:
                 self.send({"kernel": True})
             case {"ask": "part", "part": int(part), "seed": int(seed)}:
-                about = {"part": part, "seed": seed}
+                about = {
+                    key: content[key] for key in ("part", "seed", "question") if key in content
+                }
                 try:
                     self.send(about | self._go_on(part, seed))
                 except Exception as error:

@@ -46,3 +46,16 @@ export const newId = () => `dl-${Date.now().toString(36)}-${idCount++}`;
 // A word in the colour of what it names; `line`, dl-solid or dl-dashed or dl-dotted, underlines it.
 export const key = (colour, text, line = "") =>
   h("span", { class: `dl-key dl-${colour} ${line}` }, text);
+
+// A small drawing in the colour of the text beside it, from the path of an SVG of 12 by 12.
+export function icon(path) {
+  const [svg, shape] = ["svg", "path"].map((tag) =>
+    document.createElementNS("http://www.w3.org/2000/svg", tag),
+  );
+  svg.setAttribute("class", "dl-icon");
+  svg.setAttribute("viewBox", "0 0 12 12");
+  svg.setAttribute("aria-hidden", "true");
+  shape.setAttribute("d", path);
+  svg.append(shape);
+  return svg;
+}

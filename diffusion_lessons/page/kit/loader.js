@@ -5,10 +5,10 @@
 // once, whichever and however many widgets bring it; another version of the kit is another text, and
 // the two stand beside each other.
 
-const page = (globalThis[Symbol.for("diffusion-lessons")] ??= {
-  addresses: new Map(), // of modules, by text
-  styles: new Map(), // elements, by text
-});
+const page = (globalThis[Symbol.for("diffusion-lessons")] ??= {});
+page.addresses ??= new Map(); // of modules, by text
+page.styles ??= new Map(); // elements, by text
+page.kept ??= new WeakMap(); // what belongs to a model, by the object that a view has of it
 
 const IMPORT = /^((?:import|export|\}).* from )"(.+)";$/gm;
 
@@ -50,8 +50,10 @@ async function kitOf(model) {
   return bring("kit", kit.get("_files"));
 }
 
-async function render(context) {
+// The view, or words in its place: a widget that cannot start says so.
+async function render(context, things) {
   const { model, el } = context;
+  page.kept.set(model, things);
   let kit;
   try {
     kit = await kitOf(model);
@@ -60,8 +62,17 @@ async function render(context) {
     el.textContent = "A part of this widget is missing on this page. Run its cell again.";
     return;
   }
-  const { default: widget } = await import(bring("widget", model.get("_files"), { kit }));
-  return widget.render(context);
+  try {
+    const { default: widget } = await import(bring("widget", model.get("_files"), { kit }));
+    return await widget.render(context);
+  } catch (error) {
+    console.error(error);
+    el.textContent = `This widget cannot start here (${error.message}).`;
+  }
 }
 
-export default { render };
+// anywidget asks once for each model.
+export default () => {
+  const things = new Map();
+  return { render: (context) => render(context, things) };
+};

@@ -1,25 +1,25 @@
 // What passes in time: a play button, and the slider that it moves.
 
 import { button, slider } from "./controls.js";
-import { h } from "./elements.js";
+import { h, icon } from "./elements.js";
 
 const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+const [PLAY, PAUSE] = ["M2 0 12 6 2 12Z", "M1 0H4V12H1ZM8 0H11V12H8Z"];
 
 const HOLD = 4; // seconds for which a film that plays by itself rests on its last picture
 
 // A play / pause button that walks a value from `first` to `last()`. Nothing starts by itself, and
 // for readers who asked for less motion it moves in a few calm jumps. With `auto` it plays over and
-// over, until paused, while `root` is on the screen; for those readers it then waits at its end.
-export function player({ root, get, set, first, last, seconds, auto = false }) {
+// over, until paused, while `root` is on the screen; for those readers it then waits at its end. Of
+// several players with one `stand`, whichever was started last plays.
+export function player({ root, get, set, first, last, seconds, auto = false, stand = {} }) {
   const element = button("", () => (playing ? stop() : start()), { "data-name": "play" });
   let playing = false;
   let running = 0;
   let seen = !auto;
   const face = () => {
-    element.replaceChildren(
-      h("span", { class: playing ? "dl-icon-pause" : "dl-icon-play", "aria-hidden": "true" }),
-      playing ? "Pause" : "Play",
-    );
+    element.replaceChildren(icon(playing ? PAUSE : PLAY), playing ? "Pause" : "Play");
   };
   function run() {
     cancelAnimationFrame(running);
@@ -51,6 +51,8 @@ export function player({ root, get, set, first, last, seconds, auto = false }) {
     face();
   }
   function start() {
+    if (stand.stop !== stop) stand.stop?.();
+    stand.stop = stop;
     playing = true;
     run();
     face();
@@ -106,6 +108,7 @@ export function timeline({ view, name, min = 0, seconds, auto, get, set, ...rest
     last,
     seconds,
     auto,
+    stand: view.ofModel(`player of ${name}`, () => ({})),
   });
   // Who takes the thumb ends what plays before it has moved: else it would be pulled out of the hand,
   // and a key that changes nothing (Home at the start) would not be heard.

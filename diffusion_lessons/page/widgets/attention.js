@@ -11,6 +11,7 @@ import {
   key,
   math,
   paintNothing,
+  pointing,
   select,
   slider,
   stage,
@@ -118,11 +119,7 @@ function render({ model, el }) {
     });
   };
   for (const { canvas } of [noisy, ...panels]) {
-    canvas.addEventListener("pointerdown", (event) => {
-      canvas.setPointerCapture(event.pointerId);
-      move(event);
-    });
-    canvas.addEventListener("pointermove", (event) => event.buttons && move(event));
+    pointing(canvas, { move, ...view.keeping("row", "column") });
   }
 
   // A frame around one cell of a grid.

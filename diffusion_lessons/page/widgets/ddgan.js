@@ -158,7 +158,7 @@ function render({ model, el }) {
     const arrow = h("span", { class: "dl-arrow", "aria-hidden": "true" }, "→");
     return { part, symbol, input, caption, body, label, arrow, words };
   });
-  const flow = h("div", { class: "dl-flow", role: "radiogroup", "aria-label": "box of the step" });
+  const flow = h("div", { class: "dl-flow dl-meaning", role: "radiogroup", "aria-label": "box of the step" });
   for (const { arrow, label } of boxes) flow.append(arrow, label);
   const shown = () =>
     model.get("mode") === "sampling"
@@ -175,6 +175,7 @@ function render({ model, el }) {
     first: 0,
     last: () => shown().length - 1,
     seconds: () => 2 * shown().length,
+    stand: view.ofModel("player of box", () => ({})),
   });
   view.atEnd(walk.end);
   const note = h("p", { class: "dl-note", "data-part": "note" });

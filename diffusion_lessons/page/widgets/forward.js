@@ -103,7 +103,7 @@ function render({ model, el }) {
   const bar = (...colours) => {
     const parts = colours.map((colour) => h("span", { class: `dl-fill-${colour}` }));
     const number = h("span", { class: "dl-number" });
-    return { parts, number, track: h("div", { class: "dl-track", role: "img" }, ...parts) };
+    return { parts, number, track: h("div", { class: "dl-track dl-meaning", role: "img" }, ...parts) };
   };
   const [signal, rest, squares] = [bar("signal"), bar("noise"), bar("signal", "noise")];
   const total = h("p", { class: "dl-soft" });

@@ -12,6 +12,7 @@ import {
   math,
   paintNothing,
   paintPicture,
+  pointing,
   slider,
   stage,
 } from "kit";
@@ -77,11 +78,7 @@ function render({ model, el }) {
       up: side - 1 - at((event.clientY - box.top) / box.height),
     });
   };
-  plane.canvas.addEventListener("pointerdown", (event) => {
-    plane.canvas.setPointerCapture(event.pointerId);
-    move(event);
-  });
-  plane.canvas.addEventListener("pointermove", (event) => event.buttons && move(event));
+  pointing(plane.canvas, { move, ...view.keeping("across", "up") });
 
   function paint(colours) {
     const [across, up] = ["across", "up"].map((name) => clamp(model.get(name), 0, side - 1));

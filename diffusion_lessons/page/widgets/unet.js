@@ -102,7 +102,7 @@ function render({ model, el }) {
   }
   const network = h(
     "div",
-    { class: "dl-network" },
+    { class: "dl-network dl-meaning" },
     svg,
     h("div", { class: "dl-stages", role: "radiogroup", "aria-label": "stage of the network" }, ...columns),
   );

@@ -11,6 +11,7 @@ import {
   key,
   math,
   Plot,
+  pointing,
   select,
   slider,
   stage,
@@ -159,13 +160,7 @@ function render({ model, el }) {
     const near = (share) => clamp(Number((REACH * (2 * share - 1)).toFixed(1)), -REACH, REACH);
     view.set({ x: near(across), y: near(up) });
   };
-  plane.canvas.addEventListener("pointerdown", (event) => {
-    plane.canvas.setPointerCapture(event.pointerId);
-    move(event);
-  });
-  plane.canvas.addEventListener("pointermove", (event) => {
-    if (event.buttons) move(event);
-  });
+  pointing(plane.canvas, { move, ...view.keeping("x", "y") });
 
   function paint(colours) {
     const [k, s, frame, x, y] = ["label", "scale", "frame", "x", "y"].map((name) => model.get(name));
