@@ -32,6 +32,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 LESSONS = "notebooks/"
 STATE = "application/vnd.jupyter.widget-state+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
 KIT = "diffusion-lessons-kit"  # the id of the kit's model on every page
 
 # ------------------------------------------------------------------ the table of contents
@@ -46,6 +47,11 @@ def contents() -> dict[str, list[str]]:
             continue
         parts[entry["title"]] = [page for child in entry["children"] for page in pages(child)]
     return parts
+
+
+def every_page() -> list[str]:
+    """The pages of all parts, in order."""
+    return [page for part in contents().values() for page in part]
 
 
 def pages(entry: dict[str, str]) -> Iterator[str]:
@@ -63,7 +69,7 @@ def pages(entry: dict[str, str]) -> Iterator[str]:
 def stage(source: Path) -> None:
     """Lay out the pages as the book has them. What has not changed keeps its date."""
     parts = contents()
-    every = [page for part in parts.values() for page in part]
+    every = every_page()
     lessons = [page for page in every if page.startswith(LESSONS)]
 
     def content(page: str) -> bytes:
@@ -125,6 +131,30 @@ def with_todays_scripts(notebook: str) -> bytes:
             state |= scripts_of(state["_anywidget_id"])
         (models[KIT],) = Widget.get_manager_state(widgets=[Kit()])["state"].values()
     return json.dumps(content, ensure_ascii=False).encode()
+
+
+def unsaved(page: str) -> int:
+    """How many of a notebook's widgets were saved without their state.
+
+    JupyterLab does so when its notebook was run in it and saved, unless a setting tells it to.
+    """
+    notebook = json.loads((ROOT / page).read_text("utf-8"))
+    models = notebook["metadata"].get("widgets", {}).get(STATE, {"state": {}})["state"]
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    views = [output["data"][VIEW] for output in outputs if VIEW in output.get("data", {})]
+    return sum(view["model_id"] not in models for view in views)
+
+
+def tell_unsaved(pages: list[str]) -> None:
+    """Name the notebooks whose widgets the book can only show as pictures."""
+    for page in pages:
+        if count := unsaved(page):
+            print(
+                f"{page}: {count} of its widgets were saved without their state, and the book "
+                f"shows stored pictures of them. make notebooks LESSONS={Path(page).stem} makes "
+                "them anew.",
+                file=sys.stderr,
+            )
 
 
 def scripts_of(anywidget_id: str) -> dict[str, Any]:
@@ -214,6 +244,7 @@ def stage_scripts(target: Path) -> None:
 def build(out: Path) -> int:
     """Build into ``out/html``; returns Sphinx's exit status, 0 if there was not one warning."""
     stage(out / "source")
+    tell_unsaved(["book/index.ipynb", *(page for page in every_page() if page.startswith(LESSONS))])
     stage_scripts(out / "static")
     repository = os.environ.get("BOOK_REPOSITORY", "").removesuffix("/")
     if urlsplit(repository).hostname == "github.com":

@@ -1,7 +1,14 @@
 """Sphinx's settings for the book; book/build.py calls it."""
 
+import base64
+import hashlib
+import html
+import json
 import os
+import re
+import struct
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 from sphinx.util import inspect
@@ -31,6 +38,7 @@ myst_heading_anchors = 3
 
 # In this order. With a CDN they would go without asking to one; "/no-cdn/" makes that fail loudly.
 nb_ipywidgets_js: dict[str, dict[str, str]] = {
+    "widgets/stored.js": {},
     "widgets/require.js": {},
     "widgets/init.js": {},
     "widgets/embed-amd.js": {"data-jupyter-widgets-cdn": "/no-cdn/"},
@@ -57,6 +65,7 @@ html_theme = "sphinx_book_theme"
 html_title = "Diffusion Lessons"
 html_static_path: list[str] = []  # build.py lays the folder out and names it
 html_css_files = ["book.css"]
+html_js_files = ["print.js"]
 html_favicon = "static/favicon.svg"
 html_domain_indices = False
 html_sourcelink_suffix = ""
@@ -103,6 +112,53 @@ def only_lessons_launch(app: Any, page: str, template: str, context: Any, doctre
             link["url"] = link["url"].replace("/blob/main/notebooks/", "/blob/colab/")
 
 
+STATE = "application/vnd.jupyter.widget-state+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
+PLACE = re.compile(rf'<script type="{re.escape(VIEW)}">(.*?)</script>', re.DOTALL)
+
+
+def stored_pictures(app: Any, page: str, template: str, context: Any, doctree: Any) -> None:
+    """In each widget's place the picture that its notebook keeps, and a line that says why.
+
+    The style sheet hides both once the widget is there, and `stored.js` knows more of the reason.
+    """
+    source = Path(app.srcdir, f"{page}.ipynb")
+    if "body" not in context or not source.exists():
+        return
+    notebook = json.loads(source.read_text("utf-8"))
+    models = notebook["metadata"].get("widgets", {}).get(STATE, {"state": {}})["state"]
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    shown = {
+        output["data"][VIEW]["model_id"]: output["data"]
+        for output in outputs
+        if VIEW in output.get("data", {})
+    }
+
+    def place(match: re.Match[str]) -> str:
+        model = json.loads(match[1])["model_id"]
+        data = shown[model]
+        figure = ""
+        if "image/png" in data:
+            png = base64.b64decode("".join(data["image/png"]))
+            name = f"_images/{hashlib.sha256(png).hexdigest()[:32]}.png"
+            Path(app.outdir, "_images").mkdir(exist_ok=True)
+            Path(app.outdir, name).write_bytes(png)
+            words = html.escape("".join(data.get("text/plain", "a widget")).removesuffix("()"))
+            address = context["pathto"](name, 1)
+            width, height = struct.unpack(">II", png[16:24])
+            size = f'width="{width}" height="{height}" loading="lazy"'
+            figure = f'<img src="{address}" alt="Stored picture of {words}" {size}>'
+        why, known, script = ": the widget itself was not saved with this notebook.", "dl-known", ""
+        if model in models:
+            off = "<noscript>: JavaScript is switched off</noscript>"
+            why, known = f', since the widget has not started<span class="dl-why">{off}.</span>', ""
+            script = match[0]
+        line = f'<p class="{known}">A stored picture{why}</p>'
+        return f'<div class="dl-place"><div class="dl-stored">{figure}{line}</div>{script}</div>'
+
+    context["body"] = PLACE.sub(place, context["body"])
+
+
 def own_signature(
     app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str
 ) -> tuple[str, str] | None:
@@ -132,3 +188,4 @@ def setup(app: Any) -> None:
     app.connect("autodoc-skip-member", without_field_numbers)
     app.connect("autodoc-process-signature", own_signature)
     app.connect("html-page-context", only_lessons_launch, priority=600)  # after the theme's 501
+    app.connect("html-page-context", stored_pictures)

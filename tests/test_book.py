@@ -1,5 +1,6 @@
 """The published book as files: whole, self-contained, light, and true to the lessons."""
 
+import base64
 import gzip
 import hashlib
 import importlib.util
@@ -8,7 +9,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +17,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parent.parent
+VIEW = "application/vnd.jupyter.widget-view+json"
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
 
@@ -216,6 +218,63 @@ def test_a_stored_notebook_gets_one_kit(build: ModuleType, kit: dict[str, Any]):
         assert "_css" not in state
         assert state["_kit"] == f"IPY_MODEL_{build.KIT}"
         assert [file for file, _ in state["_files"]] == ["_back.js", "posterior.js"]
+
+
+@pytest.fixture
+def rerun(tmp_path: Path) -> Path:
+    """A lesson that was run in JupyterLab and saved: its widgets are new ones, without state."""
+    content = json.loads((ROOT / "notebooks" / "01_forward.ipynb").read_text("utf-8"))
+    for cell in content["cells"]:
+        for output in cell.get("outputs", []):
+            if VIEW in output.get("data", {}):
+                output["data"][VIEW]["model_id"] += "-new"
+    (tmp_path / "notebooks").mkdir()
+    path = tmp_path / "notebooks" / "01_forward.ipynb"
+    path.write_text(json.dumps(content), "utf-8")
+    return path
+
+
+def test_widgets_without_their_state_are_named_with_the_command_that_mends_it(
+    build: ModuleType,
+    rerun: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    build.tell_unsaved(["book/index.ipynb", "notebooks/01_forward.ipynb"])
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(build, "ROOT", rerun.parents[1])
+    build.tell_unsaved(["notebooks/01_forward.ipynb"])
+    said = capsys.readouterr().err
+    assert said.startswith("notebooks/01_forward.ipynb: 2 of its widgets were saved without")
+    assert "make notebooks LESSONS=01_forward" in said
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_the_stored_picture_stands_in_a_widgets_place(rerun: Path, tmp_path: Path, saved: bool):
+    """With a view for what is saved, and without one where it would stay empty."""
+    spec = importlib.util.spec_from_file_location("conf", ROOT / "book" / "conf.py")
+    conf = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conf)
+    if saved:
+        shutil.copy(ROOT / "notebooks" / rerun.name, rerun)
+    outputs = [
+        output["data"]
+        for cell in json.loads(rerun.read_text("utf-8"))["cells"]
+        for output in cell.get("outputs", [])
+        if VIEW in output.get("data", {})
+    ]
+    views = [f'<script type="{VIEW}">{json.dumps(data[VIEW])}</script>' for data in outputs]
+    context = {"body": "<p>before</p>".join(views), "pathto": lambda name, _: f"../{name}"}
+    app = SimpleNamespace(srcdir=tmp_path, outdir=tmp_path / "html")
+    app.outdir.mkdir()
+    conf.stored_pictures(app, "notebooks/01_forward", "page.html", context, None)
+    body = context["body"]
+    names = re.findall(r'<img src="\.\./(_images/\w+\.png)" alt="Stored picture of (\w+)"', body)
+    assert [name for _, name in names] == ["ForwardExplorer", "ScheduleExplorer"]
+    for (place, _), data in zip(names, outputs, strict=True):
+        assert (app.outdir / place).read_bytes() == base64.b64decode(data["image/png"])
+    assert body.count(VIEW) == 2 * saved
+    assert body.count("was not saved with this notebook") == 2 * (not saved)
 
 
 def test_scripts_of_others_are_the_published_ones_with_their_licences(book: Path):
