@@ -1,7 +1,11 @@
 """Every exercise takes its solution, and answers typical mistakes with the hint that fits."""
 
 import re
+import signal
+import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from hypothesis import strategies as st
 
 from diffusion_lessons import forward, linear_schedule, posterior
 from diffusion_lessons.course import exercises
-from diffusion_lessons.course.exercises import CHECKS, Verdict, check
+from diffusion_lessons.course.exercises import CHECKS, Verdict, attempts, check
 from diffusion_lessons.measuring.metrics import precision_recall
 
 ROOT = Path(__file__).parents[1]
@@ -328,6 +332,115 @@ def test_a_check_never_fails_whatever_it_is_given(name: str) -> None:
 def test_nor_on_random_answers(answer: Any) -> None:
     for name in CHECKS:
         assert check(name, answer).right in (None, False, True)
+
+
+def endless(*arguments: Any) -> Any:
+    while True:
+        pass
+
+
+def sleeps(*arguments: Any) -> Any:
+    time.sleep(600)
+
+
+def takes_everything(*arguments: Any) -> Any:
+    while True:
+        with suppress(Exception):
+            sum(range(100))
+
+
+def computes(*arguments: Any) -> Any:
+    x = torch.ones(50, 50)
+    while True:
+        x = (x @ x).tanh()
+
+
+@pytest.mark.parametrize("attempt", [endless, sleeps, takes_everything, computes])
+@pytest.mark.parametrize("where", ["here", "beside", "in another thread"])
+def test_an_attempt_that_never_ends_gets_a_hint(
+    attempt: Any, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the alarm of the main thread; where there is none, as on Windows, beside it."""
+    monkeypatch.setattr(attempts, "GRACE", 0.3)
+    if where == "beside":
+        monkeypatch.delattr(signal, "setitimer")
+    verdicts: list[Verdict] = []
+
+    def run() -> None:
+        verdicts.append(check("07.3", attempt, seconds=0.2))
+
+    if where == "in another thread":
+        other = threading.Thread(target=run)
+        other.start()
+        other.join()
+    else:
+        run()
+    (verdict,) = verdicts
+    assert verdict.right is False
+    assert verdict.words.startswith("it had not come to an end after 0.2 seconds: is there a loop")
+    assert "`check('07.3', ..., seconds=1.2)`" in verdict.words
+    assert check("07.3", SOLUTIONS["07.3"][0]).right  # and the next one is as before
+
+
+def test_an_alarm_of_somebody_else_goes_on() -> None:
+    rang: list[int] = []
+    handler = signal.signal(signal.SIGALRM, lambda *_: rang.append(1))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1000, 5)
+        assert check("07.3", endless, seconds=0.1).right is False
+        left, interval = signal.setitimer(signal.ITIMER_REAL, 0)
+        assert 900 < left < 1000
+        assert interval == 5
+        assert signal.getsignal(signal.SIGALRM) is not handler
+        signal.raise_signal(signal.SIGALRM)
+        assert rang == [1]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_an_attempt_prints_is_seen_once(
+    beside: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if beside:
+        monkeypatch.delattr(signal, "setitimer")
+
+    def talks(a: Any, b: Any) -> Any:
+        print("compared")
+        return SOLUTIONS["07.3"][0](a, b)
+
+    for _ in range(2):  # a cell that is run again prints again
+        assert check("07.3", talks).right
+        assert capsys.readouterr().out == "compared\n"
+
+
+def test_an_attempt_that_prints_without_end_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    def floods(a: Any, b: Any) -> Any:
+        while True:
+            print("x" * 100)
+
+    assert check("07.3", floods, seconds=0.3).right is False
+    out = capsys.readouterr().out
+    assert out.endswith("... and so on\n")
+    assert len(out) < 11_000
+
+
+@pytest.mark.parametrize("differentiated", [True, False])
+def test_beside_the_main_thread_an_attempt_computes_as_in_it(
+    differentiated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(signal, "setitimer")
+    with torch.set_grad_enabled(differentiated):
+        assert attempts.within(5, torch.is_grad_enabled) == differentiated
+    with pytest.raises(ZeroDivisionError):
+        attempts.within(5, lambda: 1 / 0)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), "5", None])
+def test_a_limit_that_is_none_is_refused(seconds: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="seconds must be"):
+        check("07.3", endless, seconds=seconds)
 
 
 def test_no_answer_is_no_mistake() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .attempts import printing
 from .registry import Hint
 
 
@@ -56,7 +57,8 @@ def called(answer: Any, *arguments: Any, like: Tensor) -> Tensor:
     if not callable(answer):
         raise Hint(f"a function is wanted, and this is {brief(answer)}. Give its name, uncalled.")
     try:
-        result = answer(*(part.clone() if isinstance(part, Tensor) else part for part in arguments))
+        with printing(answer):
+            result = answer(*(p.clone() if isinstance(p, Tensor) else p for p in arguments))
     except (Exception, SystemExit) as error:
         raise Hint(f"your function stopped with {type(error).__name__}: {error}") from None
     if result is None:

@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 
+from ... import checks
+from .attempts import OutOfTime, one_attempt, within
+
 
 class Hint(Exception):
     """Why an answer is not right yet, and what to think of next."""
@@ -38,20 +41,26 @@ Check = Callable[[Any], str]
 CHECKS: dict[str, Check] = {}
 
 
-def check(name: str, answer: Any = None) -> Verdict:
+def check(name: str, answer: Any = None, *, seconds: float = 10) -> Verdict:
     """Is this the answer to exercise ``name``, such as "03.2"? Raises ValueError for no exercise.
 
-    None, or a tuple that holds None, is no answer yet.
+    None, or a tuple that holds None, is no answer yet. A function must come to an end within so
+    many ``seconds``, all its calls together.
     """
     if name not in CHECKS:
         raise ValueError(f"no exercise {name!r}; there are {', '.join(sorted(CHECKS))}")
+    checks.positive("seconds", seconds)
     if answer is None or (isinstance(answer, tuple) and any(part is None for part in answer)):
         return Verdict(name, None, "put your answer in the place of None, and run the cell again.")
     try:
-        with torch.random.fork_rng(devices=[]):  # a check draws numbers of its own
-            return Verdict(name, True, CHECKS[name](answer))
+        with torch.random.fork_rng(devices=[]), one_attempt():  # a check draws numbers of its own
+            return Verdict(name, True, within(seconds, lambda: CHECKS[name](answer)))
     except Hint as hint:
         return Verdict(name, False, str(hint))
+    except OutOfTime:
+        words = f"it had not come to an end after {seconds:g} seconds: is there a loop that never "
+        words += f"ends? If it is only slow: `check({name!r}, ..., seconds={6 * seconds:g})`."
+        return Verdict(name, False, words)
     except Exception as error:  # nothing that a learner returns may stop the notebook
         kind = type(error).__name__
         return Verdict(name, False, f"this answer could not be used ({kind}: {error}).")
