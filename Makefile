@@ -72,6 +72,30 @@ book-serve: book
 clean:
 	rm -rf $(VENV) .venv-lowest* .venv-newest* runs book/_build
 
+# Why a $(VENV) that is there will not do; nothing if it will. It holds for the folder and the Python
+# that it was made with, which it writes down itself.
+define WHY_NOT
+[ -e '$(VENV)' ] || [ -L '$(VENV)' ] || exit 0; \
+noted() { sed -n "s/^$$1 *= *//p" '$(VENV)/pyvenv.cfg' 2>/dev/null; }; \
+version='import sys; print("%d.%d" % sys.version_info[:2])'; \
+made=$$(noted version); place=$$(noted command | sed 's/.* -m venv //'); \
+now=$$('$(VENV)/bin/python' -c "$$version" 2>/dev/null); \
+here=$$(cd '$(VENV)' 2>/dev/null && pwd -P); there=$$(cd "$$place" 2>/dev/null && pwd -P); \
+asked=$$([ '$(origin PYTHON)' = file ] || $(PYTHON) -c "$$version" 2>/dev/null); \
+if [ -z "$$now" ]; then echo "its Python does not run"; \
+elif [ -n "$$made" ] && [ "$${made#$$now.}" = "$$made" ]; then \
+  echo "it was made with Python $$made, and runs with $$now"; \
+elif [ -n "$$place" ] && [ "$$here" != "$$there" ]; then echo "it was made for $$place"; \
+elif [ -n "$$asked" ] && [ "$$asked" != "$$now" ]; then \
+  echo "it has Python $$now, and $(PYTHON) is $$asked"; fi
+endef
+ANEW := $(shell $(WHY_NOT))
+ifneq ($(ANEW),)
+.PHONY: $(VENV)/bin/python $(VENV)/.lab $(VENV)/.test $(VENV)/.book
+endif
+# What make leaves in a $(VENV) of its own; nothing else is removed.
+OURS := $(wildcard $(addprefix $(VENV)/,.made .lab .test .book))
+
 # pip is slow to find out that there is nothing to do: it is asked again only when these change.
 $(VENV)/.lab: pyproject.toml $(PINS) | $(VENV)/bin/python
 	@echo "Installing what the course needs into $(VENV) (some minutes, once)"
@@ -95,4 +119,10 @@ $(VENV)/bin/python:
 	  echo "$$($(PYTHON) --version) is too old: 3.11 or newer is needed. Name another: make lab PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 	  echo "Python's venv module is missing. On Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@if [ -n '$(OURS)' ]; then \
+	  echo '$(VENV) will not do: $(ANEW). Setting it up anew'; rm -rf $(VENV); \
+	elif [ -e $(VENV) ] || [ -L $(VENV) ]; then \
+	  echo '$(VENV) will not do: $(ANEW). As make did not make it, it stays:'; \
+	  echo 'remove it, or name another place: make lab VENV=.venv-course'; exit 1; fi
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@touch $(VENV)/.made

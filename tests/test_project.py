@@ -1,5 +1,6 @@
 """The house is in order: notebooks, requirements and files say the same thing everywhere."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -146,6 +147,117 @@ def test_make_says_what_to_do_without_python(tmp_path: Path):
     found = make("lab", "PYTHON=no-such-python", f"VENV={tmp_path / 'venv'}")
     assert found.returncode
     assert "No no-such-python found" in found.stdout
+
+
+PYTHON = r"""#!/bin/sh
+# A Python of version VERSION as far as make can tell.
+case "$*" in
+  *'sys.version_info[:2]'*) echo VERSION;;
+  '-m venv '*)
+    mkdir -p "$3/bin"
+    printf 'version = VERSION.1\ncommand = /usr/bin/python3 -m venv %s/%s\n' "$(pwd -P)" "$3" \
+      >"$3/pyvenv.cfg"
+    ln -sf "$0" "$3/bin/python"
+    printf '#!/bin/sh\necho opened by VERSION\n' >"$3/bin/diffusion-lessons"
+    chmod +x "$3/bin/diffusion-lessons";;
+  '-m pip '*) echo installed;;
+esac
+"""
+
+
+def fake_python(folder: Path, version: str) -> Path:
+    """A script that make takes for Python; a venv that it makes installs nothing."""
+    path = folder / f"python{version}"
+    path.write_text(PYTHON.replace("VERSION", version))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Path:
+    """A folder with what `make lab` looks at, and two Pythons beside it; python3 is the older."""
+    course = tmp_path / "the course"
+    course.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, course)
+    (tmp_path / "python3").symlink_to(fake_python(tmp_path, "3.11"))
+    fake_python(tmp_path, "3.12")
+    return course
+
+
+def lab(course: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(course.parent), os.environ["PATH"]])
+    command = ["make", "--no-print-directory", "lab", *arguments]
+    env = os.environ | {"PATH": path}
+    return subprocess.run(command, cwd=course, env=env, capture_output=True, text=True, timeout=60)
+
+
+def test_make_sets_up_once(course: Path):
+    first, second = lab(course), lab(course)
+    assert first.stdout.splitlines()[-2:] == ["installed", "opened by 3.11"]
+    assert second.stdout.splitlines() == ["opened by 3.11"]
+    assert "anew" not in first.stdout
+
+
+def test_make_sets_up_anew_when_the_folder_was_moved(course: Path):
+    lab(course)
+    moved = course.rename(course.parent / "renamed")
+    found = lab(moved)
+    assert found.stdout.startswith(f".venv will not do: it was made for {course}/.venv.")
+    assert found.stdout.splitlines()[-2:] == ["installed", "opened by 3.11"]
+    assert lab(moved).stdout.splitlines() == ["opened by 3.11"]
+
+
+def test_make_sets_up_anew_when_python_has_become_another(course: Path):
+    lab(course)
+    for link in (course.parent / "python3", course / ".venv" / "bin" / "python"):
+        link.unlink()
+        link.symlink_to(course.parent / "python3.12")
+    found = lab(course)
+    assert "it was made with Python 3.11.1, and runs with 3.12. Setting it up" in found.stdout
+    assert found.stdout.splitlines()[-1] == "opened by 3.12"
+
+
+def test_make_sets_up_anew_when_its_python_has_gone(course: Path):
+    lab(course)
+    python = course / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to(course.parent / "gone")
+    found = lab(course)
+    assert ".venv will not do: its Python does not run. Setting it up anew" in found.stdout
+    assert found.stdout.splitlines()[-1] == "opened by 3.11"
+
+
+def test_make_sets_up_anew_for_another_python_that_is_named(course: Path):
+    lab(course)
+    found = lab(course, "PYTHON=python3.12")
+    assert "it has Python 3.11, and python3.12 is 3.12" in found.stdout
+    assert found.stdout.splitlines()[-1] == "opened by 3.12"
+    assert lab(course).stdout.splitlines() == ["opened by 3.12"]  # and that one stays
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_make_never_removes_what_it_did_not_make(course: Path, kind: str):
+    venv = course / ".venv"
+    if kind == "folder":
+        venv.mkdir()
+        (venv / "mine").write_text("of another tool")
+    else:
+        venv.symlink_to(course.parent / "nowhere")
+    for _ in range(2):
+        found = lab(course)
+        assert found.returncode
+        assert "As make did not make it, it stays:" in found.stdout
+        assert (venv / "mine").exists() if kind == "folder" else venv.is_symlink()
+    found = lab(course, "VENV=.venv-course")
+    assert found.stdout.splitlines()[-1] == "opened by 3.11"
+
+
+def test_make_uses_a_venv_of_another_tool_that_does(course: Path):
+    python = str(course.parent / "python3.11")
+    subprocess.run([python, "-m", "venv", ".venv"], cwd=course, check=True)
+    found = lab(course)
+    assert found.stdout.splitlines()[-2:] == ["installed", "opened by 3.11"]
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:

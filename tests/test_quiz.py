@@ -1,6 +1,7 @@
 """The final test asks what it should, its answers are right, and the page grades as Python does."""
 
 import base64
+import json
 import math
 import re
 from pathlib import Path
@@ -150,19 +151,102 @@ def test_a_large_step_back_has_many_bumps_and_a_small_one_has_one() -> None:
         assert near.std().item() == pytest.approx(wide, rel=0.05)
 
 
+# As people write numbers, and what that may mean, the likelier first.
+WRITTEN: dict[str, list[float]] = {
+    "0.36": [0.36],
+    ".36": [0.36],
+    "0,36": [0.36],
+    "5.": [5],
+    " -1.5 ": [-1.5],
+    "+2": [2],
+    "\N{MINUS SIGN}1.5": [-1.5],
+    "\N{EN DASH}1.5": [-1.5],
+    "2e-3": [0.002],
+    "2.0e+5": [200000],
+    "2.0E\N{MINUS SIGN}5": [2e-5],
+    "2 x 10^5": [200000],
+    "2,5\N{MULTIPLICATION SIGN}10^-1": [0.25],
+    "202500": [202500],
+    "230,496": [230.496, 230496],
+    "1,920": [1.92, 1920],
+    "1.920": [1.92, 1920],
+    "-1,920": [-1.92, -1920],
+    "0,920": [0.92],
+    "0.920": [0.92],
+    "1,9205": [1.9205],
+    "1234,567": [1234.567],
+    "9 604": [9604],
+    "9\N{NO-BREAK SPACE}604": [9604],
+    "9\N{NARROW NO-BREAK SPACE}604,5": [9604.5],
+    "9'604": [9604],
+    "9\N{RIGHT SINGLE QUOTATION MARK}604.25": [9604.25],
+    "1,234,567": [1234567],
+    "1.234.567": [1234567],
+    "1,234,567.5": [1234567.5],
+    "1.234,5": [1234.5],
+    "2,02,500": [202500],
+    "12 34": [],
+    "1 2": [],
+    "1,2,3": [],
+    "1.2.3": [],
+    "1,234.567.8": [],
+    "1..5": [],
+    "": [],
+    ".": [],
+    "-": [],
+    "x": [],
+    "a quarter": [],
+    "1/4": [],
+    "25 %": [],
+    "0x10": [],
+    "Infinity": [],
+    "1e999": [],
+    "NaN": [],
+    "--1": [],
+}
+
+
 def test_the_page_reads_and_grades_numbers(tmp_path: Path) -> None:
-    module = """import { isRight, readNumber, shuffled } from "./final_test.js";
-        const texts = ["0.36", ".36", "0,36", " -1.5 ", "\u22121.5", "2e-3", "", "x", "1 2"];
+    module = f"""import {{ isRight, readings, shuffled }} from "./final_test.js";
+        const texts = {json.dumps(list(WRITTEN))};
         const pairs = [[0.36, 0.3648], [0.36, 0.366], [-0.36, 0.36], [1000, 1009], [1000, 1011]];
         const mixed = () => shuffled([0, 1, 2, 3, 4, 5, 6], 7);
         export default [
-            texts.map(readNumber), pairs.map(([a, b]) => isRight(a, b)), mixed(), mixed()
+            texts.map(readings), pairs.map(([a, b]) => isRight(a, b)), mixed(), mixed()
         ];"""
     read, right, order, again = javascript.run(tmp_path, module)
-    assert read == [0.36, 0.36, 0.36, -1.5, -1.5, 0.002, None, None, None]
+    assert dict(zip(WRITTEN, read, strict=True)) == WRITTEN
     assert right == [True, False, False, True, False]
     assert sorted(order) == list(range(7))
     assert order == again
+
+
+def test_every_answer_that_is_shown_is_right_when_it_is_typed_in(tmp_path: Path) -> None:
+    """As it is shown, and as people part thousands; all sets of numbers, of several seeds."""
+    answers = [
+        variant["answer"]
+        for seed in (0, 1, 2)
+        for item in numbers.items(seed)
+        for variant in item["variants"]
+    ]
+    assert max(answers) > 1e5
+    assert min(answers) < 0
+    module = f"""import {{ isRight, readings, written }} from "./final_test.js";
+        const parted = (text, mark) => text.replace(/\\B(?=(\\d{{3}})+$)/g, mark);
+        const wrong = [];
+        for (const answer of {json.dumps(answers)}) {{
+            const shown = written(answer);
+            const ways = [shown, ` ${{shown}} `, shown.replace(".", ",")];
+            if (Number.isInteger(answer)) {{
+                for (const mark of [",", ".", " ", "'", "\\u202f"]) ways.push(parted(shown, mark));
+            }}
+            for (const way of ways) {{
+                const right = readings(way).some((value) => isRight(value, answer));
+                if (!right) wrong.push([answer, way]);
+            }}
+        }}
+        export default wrong;"""
+    assert javascript.run(tmp_path, module) == []
 
 
 def test_the_score_counts_the_first_answers(items: list[dict[str, Any]]) -> None:

@@ -325,8 +325,13 @@ def test_the_final_test_is_graded_in_the_page(page: Any) -> None:
     states = [dot.get_attribute("data-state") for dot in group.locator(".dl-dot").all()]
     assert states == ["right"] * 4 + ["score"]
     group.get_by_role("button", name="Start over").click()
+    assert "7 of 10" in group.inner_text()  # not at one slip of the hand
+    group.get_by_role("button", name="Delete all answers").click()
     group.get_by_text("1 of 4").wait_for()
     assert group.locator(".dl-dot").first.get_attribute("data-state") == "open"
+    assert group.get_by_role("combobox").first.input_value() == "-1"
+    assert status.count() == 0
+    assert "This browser keeps no answers for this page" in group.inner_text()
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,47 @@
 
 import { button, clamp, describe, fill, h, newId, pieces, short, stage, uniforms } from "kit";
 
-// A number as people write it: a comma or a point, a minus of either kind.
-function readNumber(text) {
-  const plain = text.trim().replaceAll("\u2212", "-").replace(",", ".");
-  return plain === "" ? NaN : Number(plain);
+const WHOLE = (mark) => new RegExp(`^\\d{1,3}(${mark}\\d{2,3})*${mark}\\d{3}$`); // in groups of digits
+
+// What a text may mean as a number, the likelier first: nothing; one number; two, where a single
+// comma or point may part decimals or thousands. Blanks part thousands, both marks together both,
+// and a minus may be of any kind.
+function readings(text) {
+  const plain = text.trim().replace(/[\u2212\u2010-\u2013]/g, "-");
+  const parts = /^([+-]?)\s*(\d[\d.,'\u2019\s]*|[.,]\d+)(?:\s*(?:e|[x×*·]\s*10\s*\^?)\s*([+-]?\d+))?$/i.exec(plain);
+  if (!parts) return [];
+  const [, sign, given, power = "0"] = parts;
+  let body = given.trim();
+  const [, whole, rest] = /^(.*?)([.,]\d*)?$/.exec(body);
+  const blanks = /['\u2019\s]/.test(body);
+  if (blanks) {
+    if (!WHOLE("['\u2019\\s]").test(whole)) return [];
+    body = whole.replace(/\D/g, "") + (rest ?? "");
+  }
+  const number = (digits) => {
+    const value = Number(`${sign}${digits}e${power}`);
+    return Number.isFinite(value) ? [value] : [];
+  };
+  const marks = body.replace(/\d/g, "");
+  if (marks.length === 0) return number(body);
+  if (marks.length === 1) {
+    const decimal = number(body.replace(",", "."));
+    const thousands = !blanks && /^[1-9]\d{0,2}[.,]\d{3}$/.test(body);
+    return thousands ? [...decimal, ...number(body.replace(/[.,]/, ""))] : decimal;
+  }
+  // Several: all alike part thousands, and another one at the end parts decimals.
+  const last = marks.at(-1);
+  const end = marks[0] === last ? body.length : body.lastIndexOf(last);
+  const [groups, decimals] = [body.slice(0, end), body.slice(end + 1)];
+  if (!WHOLE(marks[0] === "." ? "\\." : ",").test(groups)) return [];
+  return number(`${groups.replace(/\D/g, "")}.${decimals}`);
 }
 
 // Two decimals, or one percent of a large number.
 const isRight = (given, answer) => Math.abs(given - answer) <= Math.max(0.0055, 0.01 * Math.abs(answer));
+
+// An answer as it is shown: whoever types it in again is right.
+const written = (answer) => (Number.isInteger(answer) ? String(answer).replace("-", "−") : short(answer, 4));
 
 // A shuffle that the same seed repeats.
 function shuffled(list, seed) {
@@ -22,17 +55,63 @@ function shuffled(list, seed) {
   return out;
 }
 
-// Lessons lie beside this page: as .html in the book, as .ipynb in JupyterLab.
+// Where the page itself leads to a lesson, as the book's contents do, whatever its host makes of
+// addresses; else the notebook beside this one.
 function lessonLink(lesson) {
-  const ending = location.pathname.endsWith(".html") ? ".html" : ".ipynb";
+  const contents = [...document.querySelectorAll("nav a.reference.internal")];
+  const same = contents.find((a) => new RegExp(`(^|/)${lesson}(\\.html)?/?$`).test(a.getAttribute("href")));
   const [number] = lesson.split("_");
-  return h("a", { href: `${lesson}${ending}`, target: "_blank" }, `lesson ${number}`);
+  return h("a", { href: same?.getAttribute("href") ?? `${lesson}.ipynb`, target: "_blank" }, `lesson ${number}`);
 }
 
 const pointsOf = (item) => item.pairs?.length ?? 1;
 
 // Text with q(x_t | x_{t-1}) style subscripts.
 const sentence = (text) => pieces(text).map(([part, low]) => (low ? h("sub", {}, part) : part));
+
+// The memory that a browser has for this test; null where it has none.
+function memoryFor(items) {
+  const text = JSON.stringify(items.map(({ id, question, variants }) => [id, question, variants]));
+  let hash = 0x811c9dc5; // FNV-1a: another test is another text
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  const key = `diffusion-lessons final test ${(hash >>> 0).toString(16)}`;
+  const isAnswer = (item, answer) =>
+    [answer?.first, answer?.now].every((points) => Number.isInteger(points) && 0 <= points && points <= pointsOf(item));
+  try {
+    localStorage.setItem(`${key} probe`, "1");
+    localStorage.removeItem(`${key} probe`);
+  } catch {
+    return null;
+  }
+  return {
+    key,
+    // What is there, if anybody else has written there only what makes sense.
+    read() {
+      try {
+        const { item, answers } = JSON.parse(localStorage.getItem(key));
+        const known = items.filter(({ id }) => id in answers);
+        return {
+          item: clamp(Number(item) || 0, 0, items.length),
+          answers: Object.fromEntries(
+            known.filter((one) => isAnswer(one, answers[one.id])).map(({ id }) => [id, answers[id]]),
+          ),
+        };
+      } catch {
+        return { item: 0, answers: {} };
+      }
+    },
+    // Whether it could be written.
+    write(content) {
+      try {
+        const text = JSON.stringify(content);
+        if (localStorage.getItem(key) !== text) localStorage.setItem(key, text);
+        return true;
+      } catch {
+        return false;
+      }
+    },
+  };
+}
 
 function render({ model, el }) {
   const items = model.get("_items");
@@ -41,10 +120,20 @@ function render({ model, el }) {
   const answers = () => model.get("answers");
   const go = (item) => view.set({ item });
 
-  // What the answer is worth; the first one counts.
-  function record(item, points) {
-    const first = answers()[item.id]?.first ?? points;
-    view.set({ answers: { ...answers(), [item.id]: { first, now: points } } });
+  // An answer is kept as { first, now, given, asked }: its points at the first try, which counts, and
+  // now; what was filled in; of several sets of numbers, which was asked.
+  const shownAnswers = new Map(); // by item, what its card shows
+  function record(item, now, given, asked) {
+    const first = answers()[item.id]?.first ?? now;
+    const answer = { first, now, given, ...(asked === undefined ? {} : { asked }) };
+    view.set({ answers: { ...answers(), [item.id]: answer } });
+    showAnswer(item);
+  }
+  function showAnswer(item) {
+    const answer = answers()[item.id];
+    if (shownAnswers.get(item) === answer) return;
+    shownAnswers.set(item, answer);
+    built.get(item).show(answer);
   }
 
   function feedback() {
@@ -73,13 +162,17 @@ function render({ model, el }) {
     );
     const list = h("div", { class: look, role: "radiogroup", "aria-label": label });
     list.append(...options.map((option, i) => h("label", {}, inputs[i], option)));
-    return { element: list, value: () => inputs.findIndex((input) => input.checked) };
+    return {
+      element: list,
+      value: () => inputs.findIndex((input) => input.checked),
+      choose: (chosen) => inputs.forEach((input, i) => (input.checked = i === chosen)),
+    };
   }
 
-  // Each kind of item: its elements; they are built once and keep what was filled in.
+  // Each kind of item: its elements, and how they show an answer, or that there is none.
   const kinds = {
     match(item) {
-      const seed = Math.floor(Math.random() * 2 ** 31);
+      const seed = view.ofModel(`order of ${item.id}`, () => Math.floor(Math.random() * 2 ** 31));
       const order = shuffled(item.pairs.map((_, i) => i), seed);
       const verdict = feedback();
       const rows = item.pairs.map(({ formula }, i) => {
@@ -91,102 +184,119 @@ function render({ model, el }) {
         return { choice, comment, element: h("div", { class: "dl-match" }, words, choice, comment) };
       });
       const check = button("Check", () => {
-        let right = 0;
+        const given = rows.map(({ choice }) => Number(choice.value));
+        record(item, given.filter((k, i) => k === i).length, given);
+      });
+      function show(answer) {
         rows.forEach(({ choice, comment }, i) => {
+          choice.value = answer?.given?.[i] ?? -1;
+          comment.hidden = !answer;
           const good = Number(choice.value) === i;
-          right += good;
           const { reason, lesson } = item.pairs[i];
-          comment.hidden = false;
           comment.replaceChildren(
             h("strong", { class: good ? "dl-result" : "dl-noise" }, good ? "Right: " : "Not yet. "),
             ...(good ? sentence(reason) : ["Look it up in ", lessonLink(lesson), "."]),
           );
         });
-        showVerdict(verdict, right === rows.length, `${right} of ${rows.length} formulas are matched.`);
-        record(item, right);
-      });
-      return [...rows.map(({ element }) => element), h("div", { class: "dl-row" }, check), verdict];
+        if (!answer) return (verdict.hidden = true);
+        const words = `${answer.now} of ${rows.length} formulas are matched.`;
+        showVerdict(verdict, answer.now === rows.length, words);
+      }
+      return {
+        elements: [...rows.map(({ element }) => element), h("div", { class: "dl-row" }, check), verdict],
+        show,
+      };
     },
 
     number(item) {
-      let drawn = Math.floor(Math.random() * item.variants.length);
+      const count = item.variants.length;
+      // Which set of numbers is asked, in all views.
+      const drawn = view.ofModel(`numbers of ${item.id}`, () => ({ k: Math.floor(Math.random() * count), views: new Set() }));
       const id = newId();
       const text = h("label", { for: id });
       const input = h("input", { id, type: "text", inputmode: "decimal", autocomplete: "off", "data-name": "number" });
       const verdict = feedback();
-      const show = () => {
-        text.replaceChildren(...sentence(item.variants[drawn].text));
+      const ask = () => {
+        text.replaceChildren(...sentence(item.variants[drawn.k].text));
         input.value = "";
         verdict.hidden = true;
       };
       const check = () => {
-        const given = readNumber(input.value);
-        if (!Number.isFinite(given)) return showVerdict(verdict, false, "A number is wanted; two decimals are enough.");
-        const { answer } = item.variants[drawn];
-        const right = isRight(given, answer);
-        showVerdict(verdict, right, right ? "" : `It is ${short(answer)}. `, ...because(item));
-        record(item, Number(right));
+        const [likelier, other] = readings(input.value);
+        if (likelier === undefined) return showVerdict(verdict, false, "A number is wanted; two decimals are enough.");
+        const { answer } = item.variants[drawn.k];
+        const right = isRight(likelier, answer);
+        if (!right && other !== undefined && isRight(other, answer)) {
+          const both = `${input.value.trim()} may be ${likelier} or ${other}`;
+          return showVerdict(verdict, false, `${both}: write the one that you mean.`);
+        }
+        record(item, Number(right), input.value.trim(), drawn.k);
       };
+      function show(answer) {
+        if (answer?.asked in item.variants) drawn.k = answer.asked;
+        ask();
+        if (!answer) return;
+        input.value = answer.given ?? "";
+        const right = answer.now === 1;
+        const words = right ? "" : `It is ${written(item.variants[drawn.k].answer)}. `;
+        showVerdict(verdict, right, words, ...because(item));
+      }
       input.addEventListener("keydown", (event) => event.key === "Enter" && check());
       // Two sets of numbers may have been drawn alike.
-      const others = () => item.variants.flatMap(({ text }, i) => (text === item.variants[drawn].text ? [] : [i]));
+      const others = () => item.variants.flatMap(({ text }, k) => (text === item.variants[drawn.k].text ? [] : [k]));
       const anew = button("Other numbers", () => {
         const choices = others();
-        drawn = choices[Math.floor(Math.random() * choices.length)];
-        show();
+        drawn.k = choices[Math.floor(Math.random() * choices.length)];
+        for (const askThere of drawn.views) askThere();
       });
-      show();
+      drawn.views.add(ask);
+      view.atEnd(() => drawn.views.delete(ask));
+      ask();
       const row = h("div", { class: "dl-row" }, input, button("Check", check), others().length > 0 ? anew : null);
-      return [h("p", { class: "dl-question" }, text), row, verdict];
+      return { elements: [h("p", { class: "dl-question" }, text), row, verdict], show };
     },
 
     bug(item) {
-      const verdict = feedback();
       const lines = item.lines.map((line, i) => [
         h("span", { class: "dl-soft", "aria-hidden": "true" }, String(i + 1)),
         h("code", {}, line),
       ]);
       const options = radios("the faulty line", lines.map((parts) => h("span", {}, ...parts)), "dl-code");
-      const check = button("Check", () => {
-        const given = options.value();
-        if (given < 0) return showVerdict(verdict, false, "Choose a line first.");
-        const right = given === item.right;
-        showVerdict(verdict, right, ...(right ? because(item) : ["Look at the picture again: what does this line make of it?"]));
-        record(item, Number(right));
-      });
       const shown = h("img", { src: `data:image/png;base64,${item.picture}`, alt: item.alt });
-      return [
-        h("p", { class: "dl-question" }, item.question),
-        h("div", { class: "dl-sides" }, options.element, h("div", { class: "dl-card" }, shown)),
-        h("div", { class: "dl-row" }, check),
-        verdict,
-      ];
+      const place = h("div", { class: "dl-sides" }, options.element, h("div", { class: "dl-card" }, shown));
+      const hint = ["Look at the picture again: what does this line make of it?"];
+      return oneOf(item, options, place, "Choose a line first.", () => hint);
     },
 
     plot(item) {
-      const verdict = feedback();
       const options = radios(
         "plots",
         item.pictures.map((png) => h("img", { src: `data:image/png;base64,${png}`, alt: "" })),
         "dl-options",
         item.alts.map((alt, i) => `plot ${i + 1}: ${alt}`),
       );
-      const check = button("Check", () => {
-        const given = options.value();
-        if (given < 0) return showVerdict(verdict, false, "Choose a plot first.");
-        const right = given === item.right;
-        const words = right ? because(item) : ["Think of ", lessonLink(item.lesson), " and try again."];
-        showVerdict(verdict, right, ...words);
-        record(item, Number(right));
-      });
-      return [
-        h("p", { class: "dl-question" }, item.question),
-        options.element,
-        h("div", { class: "dl-row" }, check),
-        verdict,
-      ];
+      const hint = () => ["Think of ", lessonLink(item.lesson), " and try again."];
+      return oneOf(item, options, options.element, "Choose a plot first.", hint);
     },
   };
+
+  // What the two kinds share of which one option is to be chosen.
+  function oneOf(item, options, place, missing, hint) {
+    const verdict = feedback();
+    const check = button("Check", () => {
+      const given = options.value();
+      if (given < 0) return showVerdict(verdict, false, missing);
+      record(item, Number(given === item.right), given);
+    });
+    function show(answer) {
+      options.choose(answer?.given ?? -1);
+      verdict.hidden = !answer;
+      if (answer) showVerdict(verdict, answer.now === 1, ...(answer.now === 1 ? because(item) : hint()));
+    }
+    const question = h("p", { class: "dl-question" }, item.question);
+    return { elements: [question, place, h("div", { class: "dl-row" }, check), verdict], show };
+  }
+
   const HEADINGS = {
     match: "Seven formulas",
     number: "Numbers",
@@ -194,23 +304,53 @@ function render({ model, el }) {
     plot: "Predict the plot",
   };
 
+  const built = new Map(items.map((item) => [item, kinds[item.kind](item)]));
   const cards = items.map((item, i) => {
     const title = h("p", { class: "dl-title", tabindex: "-1" }, h("strong", {}, HEADINGS[item.kind]), ` · ${i + 1} of ${items.length}`);
     const lead = item.kind === "match" ? h("p", { class: "dl-question" }, item.question) : null;
-    return h("section", { hidden: true, "data-part": item.id }, title, lead, ...kinds[item.kind](item));
+    return h("section", { hidden: true, "data-part": item.id }, title, lead, ...built.get(item).elements);
   });
   const result = h("section", { hidden: true, "data-part": "score" });
   const dots = [...items, null].map((item, i) =>
-    h("button", { type: "button", class: "dl-dot", onclick: () => go(i) }, item ? String(i + 1) : "★"),
+    h("button", { type: "button", class: "dl-dot", onclick: () => go(i) }),
   );
   const back = button("Back", () => go(Math.max(model.get("item") - 1, 0)));
   const on = button("Next", () => go(Math.min(model.get("item") + 1, items.length)));
   const standing = h("span", { class: "dl-soft" });
+  const kept = h("p", { class: "dl-soft dl-kept" });
+
+  const memory = memoryFor(items);
+  const sayKept = (does) =>
+    fill(
+      kept,
+      does,
+      does
+        ? "Your answers are kept in this browser."
+        : "This browser keeps no answers for this page: they are gone when it is loaded anew. The star has a list of them to print.",
+    );
+  const keep = () => sayKept(Boolean(memory?.write({ item: model.get("item"), answers: answers() })));
+  function recall() {
+    const { item, answers: before } = memory.read();
+    const own = answers();
+    const lacking = Object.keys(before).filter((id) => !(id in own));
+    if (lacking.length) view.set({ item: Object.keys(own).length ? model.get("item") : item, answers: { ...before, ...own } });
+  }
+  // Another page with the same test has gone on, or has begun anew.
+  const onStorage = (event) => {
+    if (event.key === memory?.key && event.newValue) view.set({ answers: memory.read().answers });
+  };
+  window.addEventListener("storage", onStorage);
+  for (const trait of ["item", "answers"]) model.on(`change:${trait}`, keep);
+  view.atEnd(() => {
+    window.removeEventListener("storage", onStorage);
+    for (const trait of ["item", "answers"]) model.off(`change:${trait}`, keep);
+  });
   view.root.append(
     h("div", { class: "dl-dots", role: "group", "aria-label": "items" }, ...dots),
     ...cards,
     result,
     h("div", { class: "dl-row" }, back, on, standing),
+    kept,
   );
 
   function showScore(points) {
@@ -225,21 +365,75 @@ function render({ model, el }) {
     const revisit = lessons.length
       ? [h("p", {}, "Worth another look: ", ...lessons.flatMap((lesson, i) => [i ? ", " : "", lessonLink(lesson)]), ".")]
       : [];
-    const again = button("Start over", () => view.set({ answers: {}, item: 0 }));
     result.replaceChildren(
       h("p", { class: "dl-title" }, h("strong", {}, "Your score")),
       h("p", { class: "dl-score" }, h("span", { class: "dl-number dl-result" }, String(points)), ` of ${most} points at the first try`),
       h("p", {}, words),
       ...revisit,
-      h("div", { class: "dl-row" }, again),
+      h("div", { class: "dl-list" }, list()),
+      h("div", { class: "dl-row" }, button("Print the list", () => printList(words)), startOver()),
+      refused,
     );
   }
+  const refused = h("p", { class: "dl-soft", role: "status", hidden: true }, "No page to print could be opened here; the list stands above.");
 
+  // Every item with its points, one a row.
+  function list() {
+    const head = ["", "item", "first try", "now", "lessons"].map((words) => h("th", { scope: "col" }, words));
+    const rows = items.map((item, i) => {
+      const answer = answers()[item.id];
+      const of = pointsOf(item);
+      const asked = item.variants?.[answer?.asked ?? 0].text ?? item.question;
+      const lessons = [...new Set(item.lesson ? [item.lesson] : item.pairs.map((pair) => pair.lesson))].sort();
+      const cells = [
+        String(i + 1),
+        h("span", {}, ...sentence(`${HEADINGS[item.kind]}: ${asked}`)),
+        answer ? `${answer.first} of ${of}` : "open",
+        answer ? `${answer.now} of ${of}` : "",
+        lessons.map((lesson) => lesson.split("_")[0]).join(", "),
+      ];
+      return h("tr", {}, ...cells.map((cell) => h("td", {}, cell)));
+    });
+    return h("table", {}, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows));
+  }
+
+  // The list alone, on a page of its own.
+  function printList(words) {
+    const paper = window.open("", "_blank");
+    refused.hidden = paper !== null;
+    if (!paper) return;
+    paper.document.title = "The final test";
+    const look = "body { font: 11pt sans-serif } td, th { padding: 3px 10px 3px 0; text-align: left; vertical-align: top }";
+    paper.document.head.append(h("style", {}, look));
+    paper.document.body.replaceChildren(
+      h("h1", {}, `The final test, ${new Date().toLocaleDateString()}`),
+      h("p", {}, `${total()} of ${most} points at the first try. ${words}`),
+      list(),
+    );
+    paper.print();
+  }
+
+  // What half an hour has made is not gone at one slip of the hand.
+  function startOver() {
+    const again = button("Start over", () => {
+      if (again.dataset.sure) return view.set({ answers: {}, item: 0 });
+      again.dataset.sure = true;
+      again.textContent = "Delete all answers";
+    });
+    again.addEventListener("blur", () => {
+      delete again.dataset.sure;
+      again.textContent = "Start over";
+    });
+    return again;
+  }
+
+  const total = () => Object.values(answers()).reduce((sum, { first }) => sum + first, 0);
   let shown = null;
   function paint() {
     const now = clamp(model.get("item"), 0, items.length);
     const given = answers();
-    const points = Object.values(given).reduce((sum, { first }) => sum + first, 0);
+    const points = total();
+    items.forEach(showAnswer);
     cards.forEach((card, i) => (card.hidden = i !== now));
     result.hidden = now !== items.length;
     dots.forEach((dot, i) => {
@@ -248,6 +442,8 @@ function render({ model, el }) {
       const state = !item ? "score" : !answer ? "open" : answer.now === pointsOf(item) ? "right" : "wrong";
       dot.dataset.state = state;
       dot.setAttribute("aria-current", String(i === now));
+      const mark = { right: "✓ ", wrong: "✗ " }[state] ?? "";
+      fill(dot, mark, item ? `${mark}${i + 1}` : "★");
       describe(dot, item ? `item ${i + 1}, ${HEADINGS[item.kind]}, ${state}` : "score");
     });
     back.disabled = now === 0;
@@ -263,8 +459,10 @@ function render({ model, el }) {
     view.root.dataset.ready = true;
   }
 
+  if (memory) recall();
+  keep();
   return view.end;
 }
 
-export { isRight, readNumber, shuffled };
+export { isRight, readings, shuffled, written };
 export default { render };

@@ -28,11 +28,12 @@ class FinalTest(kit.Explorer):
     ``items`` are those of `quiz.final_test`: formulas to match with meanings, numbers (a set of
     them drawn anew each time), a faulty line to be found, a plot to be predicted. All is graded in
     the page, so the test works without a kernel. The first answer to an item counts; it can be
-    tried again.
+    tried again. A browser keeps the answers where it may, for a page that is loaded anew and for
+    another widget of the same items.
 
     Synced traits: ``item`` (which is shown, the last place is the score) and ``answers``, by the
-    items' ids: ``{"first": points, "now": points}``. ``score`` is points at the first try and the
-    most there are. Raises ValueError for items that are not of these kinds.
+    items' ids: ``{"first": points, "now": points}`` and what was ``given``. ``score`` is points at
+    the first try and the most there are. Raises ValueError for items that are not of these kinds.
     """
 
     _files = kit.files(__file__, "final_test.css", "final_test.js")
