@@ -78,7 +78,7 @@ def stage(source: Path) -> None:
         if page == "notation.md":
             return notation((ROOT / lessons[0]).with_suffix(".md").read_text("utf-8")).encode()
         if page in lessons:
-            return with_todays_scripts((ROOT / page).read_text("utf-8"))
+            return with_todays_scripts(with_its_source((ROOT / page).read_text("utf-8")))
         return (HERE / page).read_bytes()
 
     wanted = {source / page: content(page) for page in [*every, "refs.bib", "myst.yml"]}
@@ -131,6 +131,23 @@ def with_todays_scripts(notebook: str) -> bytes:
             state |= scripts_of(state["_anywidget_id"])
         (models[KIT],) = Widget.get_manager_state(widgets=[Kit()])["state"].values()
     return json.dumps(content, ensure_ascii=False).encode()
+
+
+# What each lesson says of the package it needs, for who has its file alone.
+IN_A_FOLDER = "`pip install -e .` in the course's folder"
+
+
+def with_its_source(notebook: str) -> str:
+    """The lesson, with the address of the package where one is known."""
+    if not (repository := github()):
+        return notebook
+    return notebook.replace(IN_A_FOLDER, f"`pip install git+{repository}`")
+
+
+def github() -> str:
+    """Where the course is published on GitHub; empty if that is not said."""
+    repository = os.environ.get("BOOK_REPOSITORY", "").removesuffix("/")
+    return repository if urlsplit(repository).hostname == "github.com" else ""
 
 
 def unsaved(page: str) -> int:
@@ -246,8 +263,7 @@ def build(out: Path) -> int:
     stage(out / "source")
     tell_unsaved(["book/index.ipynb", *(page for page in every_page() if page.startswith(LESSONS))])
     stage_scripts(out / "static")
-    repository = os.environ.get("BOOK_REPOSITORY", "").removesuffix("/")
-    if urlsplit(repository).hostname == "github.com":
+    if repository := github():
         stage_colab(out / "colab", repository)
     folders: list[Any] = [out / "source", out / "html"]
     options: list[Any] = ["-b", "html", "-c", HERE, "-d", out / "doctrees", "-q"]

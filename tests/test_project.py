@@ -75,6 +75,8 @@ def test_each_lesson_keeps_the_form(source: Path):
             assert "import *" not in cell.source
     for part in ["**Afterwards you can**", "**Time:**", "## In short", "## Sources"]:
         assert part in text
+    alone = "If you have this file alone: `pip install -e .` in the course's folder."
+    assert alone in notebook.cells[0].source
     if source.stem == "08_final_test":
         return  # it is one large exercise
     assert "## Exercises" in text
