@@ -5,6 +5,7 @@ web pages, the scripts they need lie in book/vendor. `myst.yml` says which pages
 """
 
 import argparse
+import base64
 import gzip
 import hashlib
 import json
@@ -13,26 +14,27 @@ import re
 import shutil
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import anywidget
 import nbformat
 import yaml
 from ipywidgets import Widget
 from sphinx.cmd.build import main as sphinx
 
 from diffusion_lessons.course.lessons import read_lesson
-from diffusion_lessons.page import widgets
-from diffusion_lessons.page.kit import Kit
+from diffusion_lessons.page import engine, standalone, widgets
+from diffusion_lessons.page.kit import Explorer, Kit
+from diffusion_lessons.page.standalone import STATE, VIEW
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 LESSONS = "notebooks/"
-STATE = "application/vnd.jupyter.widget-state+json"
-VIEW = "application/vnd.jupyter.widget-view+json"
+LABS: dict[str, type[Explorer]] = {"lab.md": widgets.DigitLab}
+"""Pages that are one widget, and a few words."""
 KIT = "diffusion-lessons-kit"  # the id of the kit's model on every page
 
 # ------------------------------------------------------------------ the table of contents
@@ -71,8 +73,15 @@ def stage(source: Path) -> None:
     parts = contents()
     every = every_page()
     lessons = [page for page in every if page.startswith(LESSONS)]
+    labs = {str(Path(page).with_suffix(".ipynb")): page for page in LABS}
+    taken: Counter[str] = Counter()  # names of embedded pages
 
     def content(page: str) -> bytes:
+        return with_embed_names(text_of(page), taken) if page.endswith(".ipynb") else text_of(page)
+
+    def text_of(page: str) -> bytes:
+        if page in labs:
+            return lab_page(labs[page])
         if page == "index.ipynb":
             return landing(parts, lessons)
         if page == "notation.md":
@@ -81,7 +90,9 @@ def stage(source: Path) -> None:
             return with_todays_scripts(with_its_source((ROOT / page).read_text("utf-8")))
         return (HERE / page).read_bytes()
 
-    wanted = {source / page: content(page) for page in [*every, "refs.bib", "myst.yml"]}
+    # The first page comes last: its player is named after the lessons' own.
+    order = sorted([*every, "refs.bib", "myst.yml"], key=lambda page: page == "index.ipynb")
+    wanted = {source / page: content(page) for page in order}
     for old in [path for path in source.rglob("*") if path.is_file()]:
         if old not in wanted:
             old.unlink()
@@ -90,6 +101,58 @@ def stage(source: Path) -> None:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text)
+
+
+def lab_page(source: str) -> bytes:
+    """A page that is one widget, between the words of its Markdown file."""
+    before, after = (HERE / source).read_text("utf-8").split("<!-- lab -->")
+    widget = LABS[source]()
+    bundle = widget._repr_mimebundle_()
+    assert bundle is not None
+    code = f"from diffusion_lessons.page.widgets import {type(widget).__name__}\n\n"
+    cell = nbformat.v4.new_code_cell(f"{code}{type(widget).__name__}()")
+    cell.metadata["tags"] = ["hide-input"]
+    cell.outputs = [nbformat.v4.new_output("display_data", bundle[0])]
+    words = [nbformat.v4.new_markdown_cell(text.strip()) for text in (before, after)]
+    page = nbformat.v4.new_notebook(cells=[words[0], cell, words[1]])
+    page.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
+    page.metadata["widgets"] = {STATE: Widget.get_manager_state(widgets=[widget, widget._kit])}
+    return with_todays_scripts(nbformat.writes(page))
+
+
+def with_embed_names(notebook: bytes, taken: Counter[str]) -> bytes:
+    """The notebook, each of its widgets' outputs with the name of the page that shows it alone.
+
+    That is the widget's class, and a number from the second of its kind on.
+    """
+    content = json.loads(notebook)
+    models = content["metadata"].get("widgets", {}).get(STATE, {"state": {}})["state"]
+    for cell in content["cells"]:
+        for output in cell.get("outputs", []):
+            model = models.get(output.get("data", {}).get(VIEW, {}).get("model_id"))
+            if model is None or "_anywidget_id" not in model["state"]:
+                continue
+            kind = model["state"]["_anywidget_id"].rpartition(".")[2]
+            taken[kind] += 1
+            output["metadata"]["embed"] = kind + (f"-{taken[kind]}" if taken[kind] > 1 else "")
+    return json.dumps(content, ensure_ascii=False).encode()
+
+
+def write_embeds(source: Path, target: Path) -> None:
+    """Each widget of the book as a page of its own, which other sites can show in a frame."""
+    target.mkdir(parents=True, exist_ok=True)
+    for notebook in source.rglob("*.ipynb"):
+        content = json.loads(notebook.read_text("utf-8"))
+        models = content["metadata"].get("widgets", {}).get(STATE, {"state": {}})["state"]
+        for output in (o for cell in content["cells"] for o in cell.get("outputs", [])):
+            if name := output.get("metadata", {}).get("embed"):
+                data = output["data"]
+                png = base64.b64decode("".join(data["image/png"]))
+                shown = data[VIEW]["model_id"]
+                kind = name.partition("-")[0]
+                title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).capitalize()
+                page = standalone.page_of(models, shown, title, png, "../_static/engine/")
+                (target / f"{name}.html").write_text(page, "utf-8")
 
 
 def notation(lesson: str) -> str:
@@ -246,16 +309,12 @@ def stage_scripts(target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(HERE / "static", target)
     unpack_vendor(target)
-    scripts = target / "widgets"
-    # ipywidgets' style sheets look for their fonts in both places.
-    for folder in ["@jupyter-widgets", "@jupyter-widgets/html-manager/dist"]:
-        shutil.copytree(scripts / "fonts", scripts / folder, dirs_exist_ok=True)
-    shutil.rmtree(scripts / "fonts")
-    # From the installed package, since the stored state is written for the same version.
-    package = Path(anywidget.__file__).parent
-    shutil.copy(package / "nbextension" / "index.js", scripts / "anywidget.js")
-    (licence,) = package.parent.glob("anywidget-*.dist-info/licenses/LICENSE")
-    shutil.copy(licence, scripts / "anywidget.js.LICENSE.txt")
+    (target / "widgets").mkdir()
+    shutil.copy(standalone.HOST, target / "widgets")
+    (target / "engine").mkdir()
+    for name in engine.PARTS:
+        (target / "engine" / f"{name}.js").write_text(engine.as_script(name), "utf-8")
+    shutil.copy(engine.HERE / "vendor" / "README.md", target / "engine" / "README.md")
 
 
 def build(out: Path) -> int:
@@ -268,7 +327,9 @@ def build(out: Path) -> int:
     folders: list[Any] = [out / "source", out / "html"]
     options: list[Any] = ["-b", "html", "-c", HERE, "-d", out / "doctrees", "-q"]
     options += ["-D", f"html_static_path={out / 'static'}"]
-    return sphinx([str(word) for word in [*options, "-W", "--keep-going", *folders]])
+    status = sphinx([str(word) for word in [*options, "-W", "--keep-going", *folders]])
+    write_embeds(out / "source", out / "html" / "embed")
+    return status
 
 
 if __name__ == "__main__":

@@ -36,13 +36,7 @@ nb_code_prompt_hide = "Hide the code"
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 
-# In this order. With a CDN they would go without asking to one; "/no-cdn/" makes that fail loudly.
-nb_ipywidgets_js: dict[str, dict[str, str]] = {
-    "widgets/stored.js": {},
-    "widgets/require.js": {},
-    "widgets/init.js": {},
-    "widgets/embed-amd.js": {"data-jupyter-widgets-cdn": "/no-cdn/"},
-}
+nb_ipywidgets_js: dict[str, dict[str, str]] = {"widgets/host.js": {}}  # instead of ipywidgets' own
 mathjax_path = "mathjax/tex-svg.js"
 
 # ------------------------------------------------------------------ the package
@@ -65,7 +59,7 @@ html_theme = "sphinx_book_theme"
 html_title = "Diffusion Lessons"
 html_static_path: list[str] = []  # build.py lays the folder out and names it
 html_css_files = ["book.css"]
-html_js_files = ["print.js"]
+html_js_files = ["print.js", "embed.js"]
 html_favicon = "static/favicon.svg"
 html_domain_indices = False
 html_sourcelink_suffix = ""
@@ -120,7 +114,8 @@ PLACE = re.compile(rf'<script type="{re.escape(VIEW)}">(.*?)</script>', re.DOTAL
 def stored_pictures(app: Any, page: str, template: str, context: Any, doctree: Any) -> None:
     """In each widget's place the picture that its notebook keeps, and a line that says why.
 
-    The style sheet hides both once the widget is there, and `stored.js` knows more of the reason.
+    The style sheet hides both once the widget is there, and `host.js` knows more of the reason.
+    Below stands how to show the widget in a page of one's own.
     """
     source = Path(app.srcdir, f"{page}.ipynb")
     if "body" not in context or not source.exists():
@@ -129,14 +124,14 @@ def stored_pictures(app: Any, page: str, template: str, context: Any, doctree: A
     models = notebook["metadata"].get("widgets", {}).get(STATE, {"state": {}})["state"]
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     shown = {
-        output["data"][VIEW]["model_id"]: output["data"]
+        output["data"][VIEW]["model_id"]: output
         for output in outputs
         if VIEW in output.get("data", {})
     }
 
     def place(match: re.Match[str]) -> str:
         model = json.loads(match[1])["model_id"]
-        data = shown[model]
+        data = shown[model]["data"]
         figure = ""
         if "image/png" in data:
             png = base64.b64decode("".join(data["image/png"]))
@@ -154,7 +149,13 @@ def stored_pictures(app: Any, page: str, template: str, context: Any, doctree: A
             why, known = f', since the widget has not started<span class="dl-why">{off}.</span>', ""
             script = match[0]
         line = f'<p class="{known}">A stored picture{why}</p>'
-        return f'<div class="dl-place"><div class="dl-stored">{figure}{line}</div>{script}</div>'
+        embed = ""
+        if name := shown[model].get("metadata", {}).get("embed"):
+            address = context["pathto"](f"embed/{name}.html", 1)
+            button = '<button type="button">copy the embed code</button>'
+            embed = f'<p class="dl-embed"><a href="{address}">alone in a page</a> · {button}</p>'
+        stored = f'<div class="dl-stored">{figure}{line}</div>'
+        return f'<div class="dl-place">{stored}{script}{embed}</div>'
 
     context["body"] = PLACE.sub(place, context["body"])
 

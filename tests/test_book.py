@@ -101,9 +101,8 @@ def test_every_internal_link_and_anchor_resolves(book: Path, pages: dict[str, Pa
 
 def test_pages_load_nothing_from_elsewhere(pages: dict[str, PageOf]):
     loads = {load for page in pages.values() for load in page.loads}
-    assert any(
-        load.endswith("embed-amd.js") for load in map(str, (urlsplit(x).path for x in loads))
-    )
+    assert any(urlsplit(load).path.endswith("widgets/host.js") for load in loads)
+    assert not any("engine/" in load for load in loads)  # only who computes asks for it
     assert [load for load in loads if urlsplit(load).scheme not in ("", "data")] == []
 
 
@@ -292,9 +291,31 @@ def test_scripts_of_others_are_the_published_ones_with_their_licences(book: Path
     for name, wanted in sums.items():
         if "fonts" not in name:
             assert hashlib.sha256((static / name).read_bytes()).hexdigest() == wanted
-    for licence in ["embed-amd.js.LICENSE.txt", "anywidget.js.LICENSE.txt", "../mathjax/LICENSE"]:
-        assert len((static / "widgets" / licence).read_text()) > 500
-    assert "MIT license" in (static / "widgets" / "require.js").read_text()[:500]
+    assert len((static / "mathjax" / "LICENSE").read_text()) > 500
+    assert "MIT licence" in (static / "engine" / "README.md").read_text()
+
+
+def test_the_engines_runtime_is_the_published_one():
+    vendor = ROOT / "diffusion_lessons" / "page" / "engine" / "vendor"
+    sums = dict(line.split()[::-1] for line in (vendor / "SHA256SUMS").read_text().splitlines())
+    assert sums.keys() == {path.stem for path in vendor.glob("*.gz")}
+    for name, wanted in sums.items():
+        content = gzip.decompress((vendor / f"{name}.gz").read_bytes())
+        assert hashlib.sha256(content).hexdigest() == wanted
+        if name == "ort.wasm.min.js":
+            assert b"Licensed under the MIT License" in content[:500]
+
+
+def test_each_widget_is_a_page_of_its_own_under_a_megabyte(book: Path, pages: dict[str, PageOf]):
+    from diffusion_lessons.page import widgets
+
+    alone = {path.stem: path for path in (book / "embed").glob("*.html")}
+    apart = {"PlaneLab"} if not (book / "plane.html").exists() else set()
+    assert {name.partition("-")[0] for name in alone} == set(widgets.__all__) - apart
+    for path in alone.values():
+        assert path.stat().st_size < 1e6, path.name
+    linked = {link for page in pages.values() for link in page.links if "embed/" in link}
+    assert {Path(link).stem for link in linked} == alone.keys()
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "swapped"])
@@ -304,7 +325,7 @@ def test_a_damaged_script_stops_the_build(
     shutil.copytree(ROOT / "book" / "vendor", tmp_path / "vendor")
     monkeypatch.setattr(build, "HERE", tmp_path)
     build.unpack_vendor(tmp_path / "whole")
-    packed = tmp_path / "vendor" / "widgets" / "require.js.gz"
+    packed = tmp_path / "vendor" / "mathjax" / "tex-svg.js.gz"
     content = bytearray(packed.read_bytes())
     if damage == "flipped":
         content[len(content) // 2] ^= 0xFF
@@ -316,7 +337,7 @@ def test_a_damaged_script_stops_the_build(
             "swapped": gzip.compress(b"alert(1)"),
         }[damage]
     )
-    with pytest.raises(ValueError, match=r"vendor/widgets/require\.js is damaged"):
+    with pytest.raises(ValueError, match=r"vendor/mathjax/tex-svg\.js is damaged"):
         build.unpack_vendor(tmp_path / "static")
 
 

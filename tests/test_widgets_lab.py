@@ -64,7 +64,7 @@ def test_the_page_has_every_network_that_the_lab_offers() -> None:
 
 def test_alone_in_a_page_it_holds_no_end_of_a_script(lab: DigitLab) -> None:
     page = standalone(lab, "A <digit> lab", "engine/")
-    assert page.count("</script>") == 2
+    assert page.count("</script>") == 3
     assert "<title>A &lt;digit&gt; lab</title>" in page
     assert 'data-dl-engine="engine/"' in page
     assert len(page) < 400_000  # a page that is only read stays small

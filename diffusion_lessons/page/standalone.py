@@ -4,13 +4,18 @@ import base64
 import html
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ipywidgets import Widget
 
 from . import kit
 
-SCRIPT = Path(__file__).with_name("standalone.js")
+HOST = Path(__file__).with_name("host.js")  # brings stored widgets to life
+
+STATE = "application/vnd.jupyter.widget-state+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
 
 PAGE = """<!doctype html>
 <html lang="en"{engine}>
@@ -19,18 +24,24 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ margin: 0; }}
-main {{ max-width: 920px; margin: 0 auto; }}
+body {{ max-width: 920px; margin: 0 auto; font: 14px/1.5 system-ui, sans-serif; }}
 h1 {{ position: absolute; width: 1px; height: 1px; overflow: hidden; }}
-#stored {{ max-width: 920px; margin: 12px auto; font: 14px/1.5 system-ui, sans-serif; }}
-#stored img {{ max-width: 100%; }}
+.dl-place:has(.dl-widget) .dl-stored, .dl-place:not(:has(.dl-widget)) .dl-alive {{ display: none; }}
+.dl-stored img {{ max-width: 100%; height: auto; }}
 </style>
 </head>
 <body>
-<main><h1>{title}</h1></main>
-<div id="stored"><p id="why">{words}</p><img alt="{title}, as it was stored" src="{picture}"></div>
-<script type="application/json" id="models">{models}</script>
-<script>{script}</script>
+<main>
+<h1>{title}</h1>
+<div class="dl-place">
+<div class="dl-stored"><img src="{picture}" alt="Stored picture of {title}">
+<p>A stored picture, since the widget has not started<span class="dl-why"><noscript>: JavaScript is
+switched off</noscript>.</span></p></div>
+<script type="{view_type}">{view}</script>
+</div>
+</main>
+<script type="{state_type}">{state}</script>
+<script>{host}</script>
 </body>
 </html>
 """
@@ -43,22 +54,32 @@ def standalone(widget: kit.Explorer, title: str, engine: str | None = None) -> s
     widget that computes with networks; it may be relative to the page. Until the widget is alive,
     and where no script runs, the page shows the widget's stored picture and says so.
     """
-    state = Widget.get_manager_state(drop_defaults=False, widgets=[widget, widget._kit])["state"]
-    models = {}
-    for model_id, model in state.items():
-        models[model_id] = model["state"]
-        for buffer in model.get("buffers", []):
-            (name,) = buffer["path"]
-            models[model_id][name] = buffer["data"]
+    stored = Widget.get_manager_state(drop_defaults=False, widgets=[widget, widget._kit])
     png = io.BytesIO()
     widget.figure().savefig(png, format="png", dpi=80)
-    facts = {"shown": widget.model_id, "models": models}
+    return page_of(stored["state"], widget.model_id, title, png.getvalue(), engine)
+
+
+def page_of(
+    models: Mapping[str, Any], shown: str, title: str, png: bytes, engine: str | None = None
+) -> str:
+    """The same of stored state: models by id, as a notebook keeps them, and which one is shown.
+
+    Only that one and its kit come into the page.
+    """
+    kit_of = models[shown]["state"]["_kit"].removeprefix("IPY_MODEL_")
+    needed = {model: models[model] for model in (shown, kit_of)}
+
+    def script(content: Any) -> str:
+        return json.dumps(content).replace("</", "<\\/")  # else a text could end the element
+
     return PAGE.format(
         title=html.escape(title),
         engine=f' data-dl-engine="{html.escape(engine)}"' if engine else "",
-        words="This is a stored picture: no script has run here yet.",
-        picture=f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}",
-        # "</script>" in a text would end the element.
-        models=json.dumps(facts).replace("</", "<\\/"),
-        script=SCRIPT.read_text("utf-8").replace("</", "<\\/"),
+        picture=f"data:image/png;base64,{base64.b64encode(png).decode()}",
+        view_type=VIEW,
+        view=script({"model_id": shown}),
+        state_type=STATE,
+        state=script({"state": needed}),
+        host=HOST.read_text("utf-8").replace("</", "<\\/"),
     )

@@ -138,9 +138,7 @@ def test_a_stored_notebook_lives_in_a_page_without_a_kernel(
         "<!doctype html><html lang=en><title>stored</title><body><main>"
         + "".join(f"<div>{script(VIEW, view)}</div>" for view in views)
         + script(STATE, executed.metadata.widgets[STATE])
-        + f'</main><script src="{scripts}/require.js"></script>'
-        + f'<script src="{scripts}/init.js"></script>'
-        + f'<script src="{scripts}/embed-amd.js" data-jupyter-widgets-cdn="/no-cdn/"></script>',
+        + f'</main><script src="{scripts}/host.js"></script>',
         "utf-8",
     )
     watched[0].goto((tmp_path / "page.html").as_uri())
