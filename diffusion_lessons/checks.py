@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import torch
@@ -208,6 +209,26 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
     names = list(allowed)
     if value not in names:
         raise ValueError(f"{name} must be one of {', '.join(names)}, got {value!r}")
+
+
+# ------------------------------------------------------------------ files
+
+
+def ending(name: str, path: Path, *endings: str) -> None:
+    """ValueError unless a file's name ends as it must."""
+    if path.suffix not in endings:
+        words = f"{', '.join(endings[:-1])} or {endings[-1]}" if endings[1:] else endings[0]
+        raise ValueError(f"{path}: the name of {name} must end in {words}")
+
+
+def finite_weights(path: Path, model: nn.Module) -> None:
+    """ValueError for a network that can draw nothing: weights that are infinite, or no numbers."""
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(
+                f"{path}: this network is broken, its {name} is not finite: its training failed. "
+                "Train it again, at a lower rate"
+            )
 
 
 # ------------------------------------------------------------------ schedules and their times

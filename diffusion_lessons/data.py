@@ -1,9 +1,11 @@
 """Data: the MNIST digits that ship with the package, two more sets on request, 2-D points."""
 
 import hashlib
+import io
 import math
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from lzma import decompress
 from pathlib import Path
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 
 from . import checks
+from .files import aside, expanded, locked, outlet, read_bytes
 
 DIGITS_FILE = Path(__file__).parent / "assets" / "mnist.zip"
 
@@ -52,7 +55,7 @@ def digits(train: bool = True) -> Images:
     """MNIST: 60,000 training or 10,000 test digits, images [N, 1, 28, 28], labels 0..9.
 
     Comes with the package, so it needs no network. The bytes are checked against the original
-    files' MD5; a damaged file is a ValueError that names it.
+    files' MD5; a damaged file is a ValueError that names it, one that cannot be read an OSError.
     """
     return _digits("train" if train else "t10k")
 
@@ -67,7 +70,11 @@ def _digits(prefix: str) -> Images:
 def _original(name: str) -> bytearray:
     """One of MNIST's four files, byte for byte, from its compressed parts in the zip."""
     try:
-        with zipfile.ZipFile(DIGITS_FILE) as archive:
+        packed = io.BytesIO(read_bytes(DIGITS_FILE))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; install the package again") from error
+    try:
+        with zipfile.ZipFile(packed) as archive:
             parts = [archive.read(part) for part in sorted(archive.namelist()) if name in part]
         content, md5 = bytearray(), hashlib.md5(usedforsecurity=False)
         with ThreadPoolExecutor() as pool:  # lzma lets other threads run: a part for each core
@@ -100,10 +107,12 @@ def write_digits_file(originals: Path, target: Path = DIGITS_FILE, parts: int = 
 
     # Bytes with no alignment: a 1 % smaller file, and 10 % faster to read, than the preset alone.
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "pb": 0}]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+    with (
+        aside(outlet(target)) as unfinished,
+        zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive,
+    ):
         for name in MNIST_MD5:
-            content = (originals / name).read_bytes()
+            content = read_bytes(expanded(originals) / name)
             size = math.ceil(len(content) / parts)
             for i in range(parts):
                 entry = zipfile.ZipInfo(f"{name}.{i}.xz")  # a fixed date: same bytes every time
@@ -114,7 +123,8 @@ def write_digits_file(originals: Path, target: Path = DIGITS_FILE, parts: int = 
 def fashion(train: bool = True, root: Path | str = "~/.cache/diffusion-lessons") -> Images:
     """Fashion-MNIST through torchvision: images [N, 1, 28, 28]; downloaded once into ``root``.
 
-    Raises ImportError without torchvision, ConnectionError when the download fails.
+    Raises ImportError without torchvision, ConnectionError when the download fails, and
+    PermissionError without the right to read or write there.
     """
     data, labels = _torchvision("FashionMNIST", train, root)
     return Images(torch.as_tensor(data)[:, None], torch.as_tensor(labels))
@@ -123,7 +133,8 @@ def fashion(train: bool = True, root: Path | str = "~/.cache/diffusion-lessons")
 def cifar10(train: bool = True, root: Path | str = "~/.cache/diffusion-lessons") -> Images:
     """CIFAR-10 through torchvision: images [N, 3, 32, 32]; downloaded once into ``root``.
 
-    Raises ImportError without torchvision, ConnectionError when the download fails.
+    Raises ImportError without torchvision, ConnectionError when the download fails, and
+    PermissionError without the right to read or write there.
     """
     data, labels = _torchvision("CIFAR10", train, root)
     images = torch.as_tensor(data).permute(0, 3, 1, 2).contiguous()  # [N, H, W, C] -> [N, C, H, W]
@@ -135,14 +146,21 @@ def _torchvision(name: str, train: bool, root: Path | str):  # type: ignore[no-u
         from torchvision import datasets
     except ImportError as error:
         raise ImportError(f"{name} comes through torchvision: pip install torchvision") from error
-    folder = Path(root)
+    folder = expanded(root)
     try:
-        folder = folder.expanduser()  # a RuntimeError where there is no home
-        dataset = getattr(datasets, name)(folder, train=train, download=True)
+        with suppress(OSError):  # it may be there already, where nothing can be written
+            folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / name):  # of two that would download, the second finds it there
+            dataset = getattr(datasets, name)(folder, train=train, download=True)
         if len(dataset.data) != len(
             dataset.targets
         ):  # torchvision takes a shortened file of labels
             raise ValueError(f"{len(dataset.data)} pictures and {len(dataset.targets)} labels")
+    except PermissionError as error:
+        raise PermissionError(
+            f"{name} can be neither read in {folder} nor put there ({error.strerror}). Change the "
+            "rights of the folder, or name another"
+        ) from error
     except (OSError, RuntimeError) as error:
         raise ConnectionError(
             f"{name} could not be downloaded into {folder} ({error}). With a network, try again; "

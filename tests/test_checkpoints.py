@@ -1,10 +1,15 @@
 """Networks on disk: what is written is read back, and nothing damaged is believed."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -226,7 +231,7 @@ def test_a_truncated_file_is_found(saved: Path, length: int):
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '{"network": "MLP"}', "\x00"])
 def test_a_damaged_card_is_found(saved: Path, text: str):
     saved.with_suffix(".json").write_text(text)
-    with pytest.raises(ValueError, match=r"points\.json is damaged"):
+    with pytest.raises(ValueError, match=r"points\.json is (damaged|not the card)"):
         checkpoints.load(saved)
 
 
@@ -278,3 +283,202 @@ def test_what_the_lessons_need_is_shipped():
     assert set(cards.pretrained_names()) >= {"digits-ddpm", "digits-classifier", "moons-ddpm"}
     total = sum(file.stat().st_size for file in files.ASSETS.glob("*.safetensors"))
     assert total <= 30e6
+
+
+# ------------------------------------------------------------------ places, pairs, causes
+
+
+@pytest.mark.parametrize("name", ["a.json", "m.v1", "noext", "a.safetensors.bak", ".safetensors"])
+def test_a_name_under_which_nobody_would_find_it_again_is_refused(name: str, tmp_path: Path):
+    for act in (lambda path: checkpoints.save(path, points()), checkpoints.load):
+        with pytest.raises(
+            ValueError, match=r"the name of a network's file must end in \.safetens"
+        ):
+            act(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_networks_with_dots_in_their_names_have_a_card_each(tmp_path: Path):
+    for width in (8, 16):
+        name = f"m.v{width}.safetensors"
+        checkpoints.save(tmp_path / name, DiffusionModel(MLP(width=width, layers=1)))
+    for width in (8, 16):
+        assert (
+            checkpoints.load(tmp_path / f"m.v{width}.safetensors").network.config["width"] == width
+        )
+
+
+def test_no_card_overwrites_what_is_no_card(tmp_path: Path):
+    path = tmp_path / "points.safetensors"
+    table = path.with_suffix(".json")
+    files.write_json(table, {"rows": [1, 2, 3]}, 1)
+    before = table.read_bytes()
+    for act in (
+        lambda: checkpoints.save(path, points()),
+        lambda: cards.write_card(path, {"network": "MLP"}),
+    ):
+        with pytest.raises(ValueError, match=r"points\.json is no network's card, .*overwrite it"):
+            act()
+    assert table.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [table]
+
+
+def test_a_card_that_was_changed_by_hand_is_written_anew(saved: Path):
+    card = saved.with_suffix(".json")
+    card.write_text(card.read_text().replace("made in a test", "made by hand"))
+    with pytest.raises(ValueError, match="its checksum is wrong"):
+        checkpoints.load(saved)
+    checkpoints.save(saved, points())
+    checkpoints.load(saved)
+
+
+OLD, NEW = ({"command": word} for word in ("old", "new"))
+
+
+def of_width(width: int) -> DiffusionModel:
+    return DiffusionModel(MLP(width=width, layers=1))
+
+
+class Killed(BaseException):
+    """What nothing in the package catches, as nothing catches SIGKILL."""
+
+
+@pytest.mark.parametrize("error", [Killed(), OSError(28, "No space left on device")])
+def test_a_network_and_its_card_are_one_whenever_saving_ends(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Whichever rename does not happen: the old network is there with its card, or the new one."""
+    rename, renames = files.os.replace, 0
+
+    def limited(source: object, target: object) -> None:
+        nonlocal renames
+        if renames == 0:
+            raise error
+        renames -= 1
+        rename(source, target)
+
+    found = []
+    for done in range(4):
+        path = tmp_path / str(done) / "points.safetensors"
+        checkpoints.save(path, of_width(8), OLD)
+        renames = done
+        with monkeypatch.context() as patch:
+            patch.setattr(files.os, "replace", limited)
+            with suppress(Killed, OSError):
+                checkpoints.save(path, of_width(16), NEW)
+        width = checkpoints.load(path).network.config["width"]
+        card = cards.read_card(path)
+        assert card["command"] == {8: "old", 16: "new"}[width]
+        assert "replaces" not in card
+        cards.add_measured(path, card["sha256"], {"command": "measured"})
+        checkpoints.load(path)
+        checkpoints.save(path, of_width(24), NEW)  # and once more, over whatever is there
+        assert checkpoints.load(path).network.config["width"] == 24
+        assert {file.suffix for file in path.parent.iterdir()} == {".safetensors", ".json"}
+        assert "replaces" not in json.loads(path.with_suffix(".json").read_text())
+        found.append(width)
+    assert found == [8, 8, 16, 16]
+
+
+def test_a_first_network_whose_saving_failed_leaves_no_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "points.safetensors"
+    monkeypatch.setattr(files.os, "replace", fail)
+    with pytest.raises(OSError, match=r"points\.json could not be written \(No space left"):
+        checkpoints.save(path, points())
+    assert not list(tmp_path.iterdir())
+
+
+def test_damage_is_told_from_the_card_of_another_network(saved: Path, tmp_path: Path):
+    content = bytearray(saved.read_bytes())
+    content[-1] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(ValueError, match=r"points\.safetensors is damaged: its checksum is wrong"):
+        checkpoints.load(saved)
+    checkpoints.save(tmp_path / "other.safetensors", points())
+    shutil.copy(tmp_path / "other.safetensors", saved)
+    with pytest.raises(ValueError, match=r"does not belong to points\.json") as caught:
+        checkpoints.load(saved)
+    assert "elete" not in str(caught.value)
+
+
+def test_what_is_missing_is_named(saved: Path):
+    card = saved.with_suffix(".json")
+    text, content = card.read_text(), saved.read_bytes()
+    card.unlink()
+    with pytest.raises(FileNotFoundError, match=r"points\.json is not there, the card of points"):
+        checkpoints.load(saved)
+    saved.write_bytes(content[:-1])  # cut, and without a card: the weights are what is wrong
+    with pytest.raises(ValueError, match=r"points\.safetensors is damaged"):
+        checkpoints.load(saved)
+    saved.unlink()
+    card.write_text(text)
+    with pytest.raises(FileNotFoundError, match=r"points\.safetensors is not there$"):
+        checkpoints.load(saved)
+    card.unlink()
+    for act in (checkpoints.load, cards.read_card):
+        with pytest.raises(FileNotFoundError, match=r"points\.safetensors is not there$"):
+            act(saved)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_broken_network_is_said_to_be_broken(value: float, saved: Path):
+    model = checkpoints.load(saved)
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] = value
+    words = r"points\.safetensors: this network is broken, its .* is not finite"
+    with pytest.raises(ValueError, match=words):
+        checkpoints.save(saved, model)
+    checkpoints.load(saved)  # the good one is still there
+    tensors, _ = files.read_tensors(saved.read_bytes())
+    name = next(iter(tensors))
+    tensors[name].view(-1)[0] = value
+    content = safetensors.torch.save(tensors, {"checksum": files.tensors_checksum(tensors)})
+    cards.write_network(saved, content, cards.read_card(saved))
+    with pytest.raises(ValueError, match=words):
+        checkpoints.load(saved)
+
+
+def test_a_result_is_not_written_on_the_card_of_a_network_that_was_not_measured(saved: Path):
+    measured = cards.read_card(saved)["sha256"]
+    cards.add_measured(saved, measured, {"command": "a", "x": 1})
+    cards.add_measured(saved, measured, {"command": "b", "x": 2})
+    cards.add_measured(saved, measured, {"command": "a", "x": 3})
+    assert [row["x"] for row in cards.read_card(saved)["measured"]] == [2, 3]
+    checkpoints.save(saved, points(), {"command": "another"})
+    with pytest.raises(ValueError, match="was replaced while it was measured"):
+        cards.add_measured(saved, measured, {"command": "c"})
+
+
+ADD = """
+import sys
+from diffusion_lessons.networks import cards
+path, who = sys.argv[1:]
+sha256 = cards.read_card(path)["sha256"]
+for i in range(20):
+    cards.add_measured(path, sha256, {"command": f"{who} {i}"})
+"""
+
+
+def test_two_that_measure_one_network_both_find_their_results_on_its_card(saved: Path):
+    command = [sys.executable, "-c", ADD, str(saved)]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    both = [subprocess.Popen([*command, who], env=env) for who in "ab"]
+    assert [run.wait(100) for run in both] == [0, 0]
+    assert len(cards.read_card(saved)["measured"]) == 40
+
+
+def test_a_network_that_may_not_be_read_is_not_called_damaged(saved: Path, bound: list[str]):
+    load = "import sys; from diffusion_lessons.networks.checkpoints import load; load(sys.argv[1])"
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    for file in (saved.with_suffix(".json"), saved):
+        file.chmod(0)
+        command = [*bound, sys.executable, "-c", load, str(saved)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith(f"PermissionError: {file} could not be read (Permission denied)")
+        assert "elete" not in last

@@ -312,7 +312,7 @@ def hunt(path: Path, load: Callable[[], Any], same: Callable[[Any, Any], bool]) 
             loaded = load()
         except (ValueError, OSError) as error:
             words = str(error)
-            remedies = ("delete", "Delete", "nstall", "another file")
+            remedies = ("delete", "Delete", "nstall", "another file", "backup", "update")
             assert path.name in words or path.stem in words, f"{damage.__name__}: {words}"
             assert any(remedy in words for remedy in remedies), f"{damage.__name__}: {words}"
             refused += 1
@@ -424,7 +424,9 @@ def test_a_damaged_training_state_is_refused(states: Path, tmp_path: Path) -> No
 def test_the_training_state_of_another_run_is_refused(
     name: str, run: Callable[[Path], Any], words: str, states: Path
 ) -> None:
-    with pytest.raises(ValueError, match=f"{name} holds the training of another {words}.*delete"):
+    with pytest.raises(
+        ValueError, match=f"{name} holds the training of another {words}.*choose another path"
+    ):
         run(states / name)
 
 

@@ -1,6 +1,8 @@
 """Recipes run, resume and save; the command says what it does and refuses the rest."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -216,7 +218,7 @@ def without(path: Path, *names: str) -> None:
     """Rewrite a training state as a version that did not say this would have written it."""
     metadata, tensors = states.read_state(path)
     kept = {key: value for key, value in metadata.items() if key not in (*names, "sha256")}
-    kept["sha256"] = states._digest(tensors, kept)
+    kept["sha256"] = states._checksum(tensors, kept)
     save_file(tensors, path, metadata={"training": json.dumps(kept)})
 
 
@@ -243,7 +245,7 @@ def test_a_picture_that_nobody_could_write_is_refused_before_it_is_drawn(
 ):
     for name in ("grid.xyz", "grid"):
         assert cli.main(["sample", "digits-vae", "--out", str(tmp_path / name)]) == 2
-        assert "a picture's name must end in" in capsys.readouterr().err
+        assert "the name of a picture must end in" in capsys.readouterr().err
 
 
 def test_average_refuses_what_is_not_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -367,7 +369,7 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
         (["sample", "--steps", "5000"], "steps must lie in 1..1000"),
         (["sample", "--eta", "2", "--steps", "2"], "eta must lie in 0..1"),
         (["evaluate", "digits-ddpm", "--samples", "20000"], "count must lie in"),
-        (["evaluate", "gone.safetensors"], "gone.json"),
+        (["evaluate", "gone.safetensors"], "gone.safetensors is not there"),
         (["evaluate", "digits-ddpm", "--steps", "1", "2"], "make a table: say where with --out"),
         (["evaluate", "digits-ddpm", "--write", "--out", "x.jsonl"], "give one of them"),
         (["evaluate", "digits-classifier", "--out", "x.jsonl"], "a network that draws pictures"),
@@ -384,7 +386,7 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
         (["sample", "digits-ddpm", "--scale", "3"], "--scale belongs to a --guidance"),
         (["evaluate", "digits-ddpm", "--scale", "2", "3"], "--scale belongs to a --guidance"),
         (["evaluate", "digits-classifier", "--sampler", "heun"], "--sampler: "),
-        (["ablate", "--samples", "3"], "samples must be at least 10"),
+        (["ablate", "--samples", "3"], "samples must lie in 10..10000"),
         (["train", "digits-ddpm", "--start", "moons-ddpm"], "start must draw (1, 28, 28)"),
         (["train", "digits-ddgan", "--start", "digits-gan", "--set", "T=8"], "keeps its own"),
         (["train", "digits-ddgan", "--schedule", "vp"], "--schedule is not for digits-ddgan"),
@@ -393,6 +395,17 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
             "a network that training goes on from keeps its own",
         ),
         (["lab", "--folder", "nowhere"], "no lessons in nowhere"),
+        (["ablate", "--samples", "20000"], "samples must lie in 10..10000"),
+        (["ablate", "--seeds", "0", "-1"], "each of seeds must lie in 0.."),
+        (["trilemma", "--divide", "100000"], "divide must lie in 1..1000"),
+        (["trilemma", "--seed", "-1"], "seed must lie in 0.."),
+        (["trilemma", "--out", "x.txt"], "x.txt: the name of a table must end in .jsonl"),
+        (["evaluate", "digits-vae", "--out", "moons-ddpm.json"], "choose another file, say moons"),
+        (["evaluate", "digits-classifier", "--samples", "5"], "is measured on all test digits"),
+        (["evaluate", "digits-vae", "--seed", "99999999999999999999"], "seed must lie in 0.."),
+        (["average", "digits-vae", "--out", "mean"], "mean: the name of a network's file must end"),
+        (["sample", "digits-vae", "--each", "1001"], "--each must lie in 1..1000, got 1001"),
+        (["evaluate", __file__], "test_recipes_cli.py: the name of a network's file must end in"),
     ],
 )
 def test_mistakes_get_one_line(
@@ -414,11 +427,213 @@ def test_mistakes_get_one_line(
         ["sample", "--steps", "0"],
         ["train", "moons-ddpm", "--predict", "score"],
         ["train", "moons-ddpm", "--schedule", "given"],
+        ["lab", "--port", "70000"],
+        ["lab", "--port", "0"],
     ],
 )
 def test_the_parser_refuses_what_it_does_not_know(arguments: list[str]):
     with pytest.raises(SystemExit):
         cli.main(arguments)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EACCES, "port 80 may not be used by this account"),
+        (errno.EADDRINUSE, "port 80 is busy"),
+        (errno.EADDRNOTAVAIL, "port 80 cannot be used (Cannot assign requested address)"),
+    ],
+)
+def test_why_a_port_cannot_be_used_is_told(
+    number: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("socket.socket.bind", refuse)
+    assert cli.main(["lab", "--folder", "notebooks", "--port", "80", "--no-browser"]) == 2
+    assert words in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------ places and mishaps
+
+
+def never(*_: object, **__: object) -> None:
+    raise AssertionError("the work was begun")
+
+
+def test_places_are_tried_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_text("")
+    inside = tmp_path / "file" / "x"
+    for module in ("cli.drawing.draw", "measuring.evaluation.evaluate"):
+        monkeypatch.setattr(f"diffusion_lessons.{module}", never)
+    monkeypatch.setattr("diffusion_lessons.measuring.trilemma.draw", never)
+    monkeypatch.setattr("diffusion_lessons.measuring.ablation.watch", never)
+    monkeypatch.setattr("diffusion_lessons.networks.checkpoints.mean_weights", never)
+    monkeypatch.setitem(RECIPES, "moons-ddpm", never)
+    commands = [
+        ["sample", "digits-vae", "--out", f"{inside}.png"],
+        ["evaluate", "digits-vae", "--out", f"{inside}.jsonl"],
+        ["train", "moons-ddpm", "--out", str(inside)],
+        ["average", "digits-vae", "--out", f"{inside}.safetensors"],
+        ["ablate", "--out", f"{inside}.jsonl"],
+        ["ablate", "ddgan", "--out", f"{inside}.jsonl"],
+        ["trilemma", "--out", f"{inside}.jsonl"],
+    ]
+    for command in commands:
+        assert cli.main(command) == 2, command
+        error = capsys.readouterr().err
+        assert f"{inside}" in error
+        assert "A part of its path is a file, not a folder" in error
+        assert error.count("\n") == 1
+
+
+def test_the_home_folder_is_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "moons-ddpm", "--steps", "2", "--out=~/runs"]) == 0
+    network = "~/runs/moons-ddpm.safetensors"
+    assert (
+        cli.main(["average", network, "~/runs/moons-ddpm.training", "--out=~/m.safetensors"]) == 0
+    )
+    assert cli.main(["evaluate", "~/m.safetensors", "--samples", "10", "--steps", "1"]) == 0
+    assert cli.main(["sample", "digits-vae", "--each", "1", "--out=~/p/x.png"]) == 0
+    there = {"runs", "m.safetensors", "m.json", "p"}
+    assert {file.name for file in tmp_path.iterdir()} == there
+
+
+def test_training_does_not_overwrite_what_is_no_card(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    table = tmp_path / "moons-ddpm.json"
+    table.write_text('{"rows": [1, 2]}')
+    assert cli.main(["train", "moons-ddpm", "--steps", "2", "--out", str(tmp_path)]) == 2
+    assert f"{table} is no network's card" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == [table.name]
+
+
+def test_a_result_is_printed_even_where_it_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "x.safetensors"
+    checkpoints.save(path, checkpoints.load_pretrained("moons-ddpm"))
+    measure = ["evaluate", str(path), "--samples", "10", "--steps", "1", "--write"]
+    path.with_suffix(".json").chmod(0o444)
+    assert cli.main(measure) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "it is write-protected" in said.err
+    path.with_suffix(".json").chmod(0o644)
+
+    def refuse(*_: object) -> None:
+        raise OSError("the disk is full by now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cards, "add_measured", refuse)
+        assert cli.main(measure) == 2
+    said = capsys.readouterr()
+    assert json.loads(said.out)["samples"] == 10
+    assert "the disk is full by now" in said.err
+    assert cli.main(measure) == 0
+    assert len(cards.read_card(path)["measured"]) == 1
+
+
+TWO = """
+import sys
+from diffusion_lessons import cli
+sys.exit(cli.main(["train", "moons-ddpm", "--steps", "150", "--seed", *sys.argv[1:]]))
+"""
+
+
+def test_of_two_runs_into_one_folder_one_is_refused(tmp_path: Path):
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO, seed, "--out", str(tmp_path)],
+            env=env,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for seed in "12"
+    ]
+    said = [run.communicate(timeout=200)[1] for run in runs]
+    assert sorted(run.returncode for run in runs) == [0, 2]
+    (winner,) = (seed for seed, run in zip("12", runs, strict=True) if run.returncode == 0)
+    (words,) = (text for text, run in zip(said, runs, strict=True) if run.returncode == 2)
+    assert "is being written by another process" in words or "training of another seed" in words
+    card = cards.read_card(tmp_path / "moons-ddpm.safetensors")
+    assert f"--seed {winner}" in card["command"]
+    checkpoints.load(tmp_path / "moons-ddpm.safetensors")
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (
+            RuntimeError("mat1 and mat2\n  cannot be multiplied"),
+            1,
+            "unexpected RuntimeError: mat1 and",
+        ),
+        (AssertionError(), 1, "unexpected AssertionError"),
+        (KeyError("recall"), 1, "unexpected KeyError: 'recall'"),
+        (OverflowError("int too large"), 1, "unexpected OverflowError: int too large"),
+        (MemoryError(), 2, "out of memory: take fewer"),
+        (OutOfMemoryError("CUDA out of memory\nTried"), 2, "out of memory: CUDA out of memory"),
+        (ValueError("this\nthat"), 2, "this"),
+        (OSError(28, "No space left on device", "x"), 2, "x: No space left on device"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_is_raised_ends_in_one_line_and_the_traceback_can_be_asked_for(
+    error: Exception,
+    status: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("diffusion_lessons.cli.drawing.checkpoints.load", fail)
+    for asked in (False, True):
+        arguments = ["sample", "digits-vae", *["--traceback"] * asked]
+        assert cli.main(arguments) == status
+        said = capsys.readouterr().err
+        assert said.splitlines()[-1].startswith(f"diffusion-lessons: {words}")
+        assert ("Traceback" in said) == asked
+        assert asked or said.count("\n") == 1
+        assert ("--traceback tells where" in said) == (status == 1)
+
+
+def test_a_compiler_that_is_missing_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def compiled(function: object) -> object:
+        def call(x: torch.Tensor) -> None:
+            raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nand more")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setitem(RECIPES, "moons-ddpm", never)
+    assert cli.main(["train", "moons-ddpm", "--compile", "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "--compile: torch.compile does not work on this machine (InvalidCxxCompiler: No w" in said
+    )
+    assert "or leave --compile out" in said
+    assert said.count("\n") == 1
 
 
 def test_a_busy_port_gets_one_line(capsys: pytest.CaptureFixture[str]):

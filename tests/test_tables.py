@@ -122,12 +122,14 @@ def test_a_table_of_the_old_form_is_refused_in_words(exists: bool, tmp_path: Pat
 
 def test_a_file_that_cannot_be_begun_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    measured = table(tmp_path / "file" / "t.jsonl")
-    with pytest.raises(OSError, match=r"t\.jsonl could not be written .*choose another place"):
-        measured.add(ROWS[0])
-    assert measured.rows == []
-    with pytest.raises(ValueError, match=r"Is a directory.*choose another file"):
-        table(tmp_path)
+    with pytest.raises(OSError, match=r"t\.jsonl could not be written .*is a file, not a folder"):
+        table(tmp_path / "file" / "t.jsonl")
+    with pytest.raises(ValueError, match=r"the name of a table must end in \.jsonl"):
+        table(tmp_path / "file")
+    folder = tmp_path / "t.jsonl"
+    folder.mkdir()
+    with pytest.raises(IsADirectoryError, match="Name a file, not a folder"):
+        table(folder)
 
 
 # ------------------------------------------------------------------ cut off, and damaged

@@ -9,10 +9,13 @@ from typing import Any
 import torch
 
 from .. import checks
+from ..files import expanded
 from ..math.solvers import SAMPLERS
 from ..measuring.drawing import draw
 from ..measuring.evaluation import combinations, evaluate_all, measure_for
+from ..measuring.judge import MOST_SAMPLES
 from ..networks import cards, checkpoints
+from ..networks.classifier import Classifier
 from ..networks.drawing import GUIDANCES, SPACINGS, TRUNCATION, Drawer, DrawSettings
 from ..networks.processes import processes
 from .options import NETWORK, Commands, network_path, positive
@@ -37,7 +40,7 @@ def add_commands(commands: Commands) -> None:
 
     measured = commands.add_parser("evaluate", help="measure a network; prints JSON")
     measured.add_argument("network", help=NETWORK)
-    measured.add_argument("--samples", type=positive, default=10_000)
+    measured.add_argument("--samples", type=positive, help="default: 10000")
     measured.add_argument("--write", action="store_true", help="add the result to its card")
     measured.add_argument(
         "--out",
@@ -77,7 +80,7 @@ def _add_settings(command: argparse.ArgumentParser, several: str | None) -> None
     command.add_argument(
         "--scale", type=float, nargs=several, help="of the guidance, or a threshold"
     )
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=int, help="default: 0")
 
 
 def _settings(options: argparse.Namespace) -> list[DrawSettings]:
@@ -103,7 +106,7 @@ def _settings(options: argparse.Namespace) -> list[DrawSettings]:
 
 def run_sample(options: argparse.Namespace) -> None:
     """Draw a grid of pictures, a row for each class, and write it."""
-    from ..page.viz import check_picture_path, save_grid
+    from ..page.viz import picture_outlet, save_grid
 
     path = network_path(options.network)
     model = checkpoints.load(path)
@@ -111,13 +114,14 @@ def run_sample(options: argparse.Namespace) -> None:
         kind = getattr(model, "about", {}).get("network", type(model).__name__)
         raise ValueError(f"{path} holds a {kind}, which draws no pictures")
     checks.whole("--each", options.each, 1, MOST_OF_A_CLASS)
-    check_picture_path(options.out)
     labels, numbers = _rows(model, options.labels, options.each)
     (settings,) = _settings(options)
-    x = draw(model, labels, settings, options.seed, numbers)
-    if processes().main:
-        save_grid(options.out, x, columns=options.each)
-    print(options.out)
+    shared, shape = processes(), model.shape
+    out = shared.from_main(lambda: picture_outlet(options.out, len(numbers), shape, options.each))
+    x = draw(model, labels, settings, options.seed or 0, numbers)
+    if shared.main:
+        save_grid(out, x, columns=options.each)
+    print(out)
 
 
 def _rows(
@@ -141,12 +145,18 @@ def run_evaluate(options: argparse.Namespace) -> None:
     model = checkpoints.load(path)
     if not isinstance(model, Drawer):
         _refuse_settings(path, model, options)
+    options.samples = MOST_SAMPLES if options.samples is None else options.samples
+    options.seed = 0 if options.seed is None else options.seed
     settings = _settings(options)
     if options.out is not None:
         _evaluate_all(path, model, options, settings)
         return
     if len(settings) > 1:
         raise ValueError("several steps, etas, ... make a table: say where with --out FILE")
+    shared = processes()
+    sha256 = cards.read_card(path)["sha256"]
+    if options.write:
+        shared.from_main(lambda: cards.network_outlet(path))
     result = measure_for(model)(model, settings[0], options.samples, options.seed)
     command = f"diffusion-lessons evaluate {options.network}"
     if "seed" in result:  # a classifier of clean pictures is measured on all test digits
@@ -155,19 +165,20 @@ def run_evaluate(options: argparse.Namespace) -> None:
             command += f" {model.settled(settings[0]).as_arguments()}"
         command += f" --seed {options.seed}"
     result |= {"command": command, "machine": cards.machine()}
-    if options.write and processes().main:
-        card = cards.read_card(path)
-        others = [m for m in card.get("measured", []) if m.get("command") != command]
-        cards.write_card(path, card | {"measured": [*others, result]})
-    print(json.dumps(result, indent=2))
+    print(json.dumps(result, indent=2), flush=True)  # first: the disk may refuse it now
+    if options.write and shared.main:
+        cards.add_measured(path, sha256, result)
 
 
 def _refuse_settings(path: Path, model: Any, options: argparse.Namespace) -> None:
     """A classifier draws nothing, so that there is nothing to set."""
-    names = ("steps", "sampler", "eta", "spacing", "guidance", "scale")
+    names = ["steps", "sampler", "eta", "spacing", "guidance", "scale"]
+    why = "draws nothing"
+    if isinstance(model, Classifier):
+        names, why = [*names, "samples", "seed"], "is measured on all test digits"
     if given := [name for name in names if getattr(options, name) is not None]:
         kind = model.about["network"]
-        raise ValueError(f"--{given[0]}: {path} holds a {kind}, which draws nothing")
+        raise ValueError(f"--{given[0]}: {path} holds a {kind}, which {why}")
 
 
 def _evaluate_all(
@@ -192,7 +203,7 @@ def _evaluate_all(
             f"{right}{row['seconds']} s",
             flush=True,
         )
-    print(options.out)
+    print(expanded(options.out))
 
 
 def run_export(options: argparse.Namespace) -> None:
@@ -200,8 +211,6 @@ def run_export(options: argparse.Namespace) -> None:
     from ..networks.export import export
 
     path = network_path(options.network)
-    out = options.out or Path(path.stem).with_suffix(".onnx")
-    if out.suffix != ".onnx":
-        raise ValueError(f"--out must end in .onnx, got {out}")
+    out = expanded(options.out or f"{path.stem}.onnx")
     difference = export(checkpoints.load(path), out)
     print(f"{out}: its answers are torch's to {difference:.1e}")

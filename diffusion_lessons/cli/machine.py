@@ -1,6 +1,7 @@
 """``lab`` and ``doctor``."""
 
 import argparse
+import errno
 import os
 import socket
 import sys
@@ -12,16 +13,17 @@ from typing import Any
 import torch
 
 from .. import __version__
+from ..files import expanded
 from ..networks import cards, checkpoints
 from ..networks.compute import best_device, fastest, measure
-from .options import Commands, positive
+from .options import Commands, port
 
 
 def add_commands(commands: Commands) -> None:
     """The two commands and their options."""
     lab = commands.add_parser("lab", help="open JupyterLab at the first lesson")
     lab.add_argument("--folder", type=Path, default=Path("notebooks"))
-    lab.add_argument("--port", type=positive, default=8888)
+    lab.add_argument("--port", type=port, default=8888)
     lab.add_argument("--no-browser", action="store_true")
     lab.set_defaults(run=run_lab)
     doctor = commands.add_parser("doctor", help="what is this machine, what is slow on it and why")
@@ -30,25 +32,33 @@ def add_commands(commands: Commands) -> None:
 
 def run_lab(options: argparse.Namespace) -> None:
     """Become JupyterLab, opened at the first lesson."""
-    lessons = sorted(options.folder.glob("[0-9]*.ipynb"))
+    folder = expanded(options.folder)
+    lessons = sorted(folder.glob("[0-9]*.ipynb"))
     if not lessons:
-        raise ValueError(f"no lessons in {options.folder}: run this in a clone of the course")
+        raise ValueError(f"no lessons in {folder}: run this in a clone of the course")
     if find_spec("jupyterlab") is None:
         raise ValueError("JupyterLab is not installed: pip install jupyterlab")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", options.port))
-        except OSError as error:
+        except PermissionError as error:
             raise ValueError(
-                f"port {options.port} is busy (is the course open already?); "
+                f"port {options.port} may not be used by this account, as few below 1024 may; "
                 "choose another: make lab PORT=8889"
+            ) from error
+        except OSError as error:
+            why = "is busy (is the course open already?)"
+            if error.errno != errno.EADDRINUSE:
+                why = f"cannot be used ({error.strerror})"
+            raise ValueError(
+                f"port {options.port} {why}; choose another: make lab PORT=8889"
             ) from error
     command = [
         sys.executable,
         "-m",
         "jupyterlab",
-        f"--ServerApp.root_dir={options.folder.resolve()}",
+        f"--ServerApp.root_dir={folder.resolve()}",
     ]
     command += [f"--LabApp.default_url=/lab/tree/{lessons[0].name}"]  # printed, and opened
     command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={options.port}"]

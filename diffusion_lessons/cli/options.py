@@ -5,6 +5,8 @@ import ast
 from pathlib import Path
 from typing import Any
 
+from .. import checks
+from ..files import expanded
 from ..networks import cards
 
 NETWORK = "a pretrained network's name, or a .safetensors file"
@@ -21,6 +23,14 @@ def positive(text: str) -> int:
     return number
 
 
+def port(text: str) -> int:
+    """A number that a port can have."""
+    number = int(text)
+    if not 1 <= number <= 65_535:
+        raise argparse.ArgumentTypeError(f"must lie in 1..65535, got {number}")
+    return number
+
+
 def setting(text: str) -> tuple[str, Any]:
     """NAME=VALUE, the value as Python writes it."""
     name, _, value = text.partition("=")
@@ -32,8 +42,14 @@ def setting(text: str) -> tuple[str, Any]:
 
 def network_path(network: str) -> Path:
     """The file of a network that is named, or given by its path."""
-    path = Path(network)
-    return path if path.suffix == ".safetensors" else cards.pretrained_path(network)
+    if network in cards.pretrained_names():
+        return cards.pretrained_path(network)
+    path = expanded(network)
+    if path.suffix == cards.ENDING:
+        return path
+    if path.exists():
+        checks.ending("a network's file", path, cards.ENDING)
+    return cards.pretrained_path(network)
 
 
 def origin(card: dict[str, Any]) -> dict[str, Any]:

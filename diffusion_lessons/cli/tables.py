@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ..files import expanded
 from ..math.solvers import SAMPLERS
 from ..measuring.ablation import GAN_VARIANTS, VARIANTS, ablate, ablate_gan
 from ..measuring.trilemma import METHODS, solver_methods, trilemma
@@ -56,7 +57,7 @@ def run_ablate(options: argparse.Namespace) -> None:
             f"class accuracy {row['class_accuracy']:.1%}, {row['training_seconds']} s",
             flush=True,
         )
-    print(out)
+    print(expanded(out))
 
 
 def run_trilemma(options: argparse.Namespace) -> None:
@@ -71,4 +72,4 @@ def run_trilemma(options: argparse.Namespace) -> None:
             f"{row['images_per_second']:.1f} images/s",
             flush=True,
         )
-    print(options.out)
+    print(expanded(options.out))

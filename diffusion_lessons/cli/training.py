@@ -1,6 +1,7 @@
 """``train`` and ``average``."""
 
 import argparse
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 
 import torch
 
+from ..files import claimed, expanded
 from ..math.prediction import PREDICTIONS
 from ..math.schedule import SCHEDULES
 from ..networks import cards, checkpoints
+from ..networks.compute import best_device
 from ..networks.processes import processes
 from ..training.loop import TrainOptions, watch
 from ..training.recipes import RECIPES
@@ -61,15 +64,26 @@ class Wanted:
 
 def run_train(options: argparse.Namespace) -> None:
     """Run a recipe to its end, and save the network with its card."""
-    state = options.out / f"{options.recipe}.training"
-    target = options.out / f"{options.recipe}.safetensors"
-    options.out.mkdir(parents=True, exist_ok=True)
+    shared, folder = processes(), expanded(options.out)
+    state, target = (folder / f"{options.recipe}{ending}" for ending in (".training", cards.ENDING))
     wanted = _wanted(options)
+    with ExitStack() as held:  # two runs into one folder would overwrite each other's network
+        shared.from_main(lambda: _claim(held, state, target))
+        _run_train(options, wanted, state, target)
+
+
+def _claim(held: ExitStack, state: Path, target: Path) -> None:
+    """Try both places before the work, and keep other processes from them."""
+    cards.network_outlet(target)
+    held.enter_context(claimed(state))
+
+
+def _run_train(options: argparse.Namespace, wanted: Wanted, state: Path, target: Path) -> None:
     train_options = TrainOptions(
         steps=options.steps,
         seed=options.seed,
         checkpoint=state,
-        compile=torch.compile if options.compile else None,
+        compile=compiler() if options.compile else None,
         identity=wanted.identity,
     )
     try:
@@ -89,6 +103,22 @@ def run_train(options: argparse.Namespace) -> None:
     } | wanted.origin
     checkpoints.save(target, step.model, card)
     print(f"{target}: {step.step} steps in {step.seconds:.0f} s")
+
+
+def compiler() -> Any:
+    """torch.compile, tried on one number. ValueError where it does not work, say for want of a
+    C++ compiler.
+    """
+    number = torch.ones(2, device=best_device())
+    try:
+        torch.compile(lambda x: x.sin() + x)(number)
+    except Exception as error:  # of as many kinds as there are things that can be missing
+        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ValueError(
+            f"--compile: torch.compile does not work on this machine ({line}); install what it "
+            "misses, or leave --compile out"
+        ) from error
+    return torch.compile
 
 
 def _wanted(options: argparse.Namespace) -> Wanted:
@@ -145,6 +175,7 @@ def settable(recipe: str) -> list[str]:
 
 def run_average(options: argparse.Namespace) -> None:
     """Save the means of several networks' weights as one network."""
+    target = cards.network_outlet(options.out)
     models, origins = [], []
     for name in options.networks:
         if name.endswith(".training"):
@@ -157,5 +188,5 @@ def run_average(options: argparse.Namespace) -> None:
             origins.append(origin(cards.read_card(network_path(name))))
     command = " ".join(["diffusion-lessons average", *options.networks])
     card = {"command": command, "averaged": origins}
-    checkpoints.save(options.out, checkpoints.mean_weights(models), card)
-    print(options.out)
+    checkpoints.save(target, checkpoints.mean_weights(models), card)
+    print(target)

@@ -13,6 +13,7 @@ from torch import nn
 from .. import checks
 from ..data import digits, to_unit
 from ..math.randomness import BY_ROW, seeded
+from ..math.schedule import linear_schedule
 from ..networks.cards import machine
 from ..networks.compute import Compute, fastest
 from ..networks.diffusion import DiffusionModel
@@ -21,6 +22,7 @@ from ..networks.unet import UNet
 from ..training.loop import TrainOptions, TrainStep, watch
 from ..training.recipes import digits_ddgan, first_weights, train_on_digits
 from .evaluation import evaluate
+from .judge import MOST_SAMPLES
 from .tables import Row, Table
 
 BASE: dict[str, Any] = {
@@ -74,8 +76,8 @@ def ablate(
     ``out``; a run that was cut off goes on after the last row, in the number format in which it
     began. Raises ValueError for a variant that does not exist, or a file of another budget.
     """
-    _check(variants, VARIANTS)
-    checks.whole("samples", samples, 10)
+    _check(variants, VARIANTS, seeds, steps, samples)
+    checks.whole("sampling_steps", sampling_steps, 1, linear_schedule().T)
     head = {"base": BASE, "batch_size": BATCH, "steps": steps}
     head |= {"samples": samples, "sampling_steps": sampling_steps, "random_numbers": BY_ROW}
     settings = DrawSettings(sampling_steps)
@@ -104,8 +106,7 @@ def ablate_gan(
 
     Each draws in as many steps as it was trained for.
     """
-    _check(variants, GAN_VARIANTS)
-    checks.whole("samples", samples, 10)
+    _check(variants, GAN_VARIANTS, seeds, steps, samples)
     head = {"base": "digits-ddgan", "batch_size": BATCH, "steps": steps, "samples": samples}
     head |= {"random_numbers": BY_ROW}
 
@@ -119,9 +120,16 @@ def ablate_gan(
     yield from _rows(Table(out, head, _settings), seeds, variants, run, measured)
 
 
-def _check(variants: Sequence[str], known: dict[str, Any]) -> None:
+def _check(
+    variants: Sequence[str], known: dict[str, Any], seeds: Sequence[int], steps: int, samples: int
+) -> None:
+    """Refuse before the first training what the last would stumble over."""
     if unknown := set(variants) - set(known):
         raise ValueError(f"variants must be of {list(known)}, got {sorted(unknown)}")
+    for seed in seeds:
+        checks.whole("each of seeds", seed, 0, 2**63 - 1)
+    checks.whole("steps", steps, 1)
+    checks.whole("samples", samples, 10, MOST_SAMPLES)
 
 
 def _rows(

@@ -17,7 +17,7 @@ from ..networks.classifier import Classifier, NoisyClassifier
 from ..networks.compute import Compute
 from ..networks.drawing import Drawer, DrawSettings
 from .drawing import USUAL, draw_watched, settled
-from .judge import CLASSES, FEW, SHAPE, judged, reference
+from .judge import CLASSES, FEW, MOST_SAMPLES, SHAPE, judged, reference
 from .metrics import class_accuracy, frechet_distance
 from .tables import Row, Table
 
@@ -75,6 +75,8 @@ def evaluate_all(
     say the network's checksum, and the seed stand at its head; ValueError if the file there is of
     other ones. Each row names its machine and, after ``command``, what measures it alone.
     """
+    checks.whole("count", count, 2, MOST_SAMPLES)
+    checks.whole("seed", seed, 0, 2**63 - 1)
     head = {**(about or {}), "seed": seed, "random_numbers": BY_ROW}
     table = Table(out, head, _key)
     for each in [settled(model, each) for each in settings]:

@@ -15,6 +15,9 @@ from .metrics import class_accuracy, density_coverage, frechet_distance, precisi
 SHAPE, CLASSES = (1, 28, 28), 10
 """Of the pictures that it can judge."""
 
+MOST_SAMPLES = 10_000
+"""That can be compared with as many test digits."""
+
 
 @lru_cache
 def judge() -> Any:
@@ -66,9 +69,9 @@ def reference(count: int, seed: int = 0) -> Reference:
 
     Raises ValueError unless count is in 2..10,000.
     """
-    test, train = digits(train=False), digits()
-    checks.whole("count", count, 2, len(test.labels))
+    checks.whole("count", count, 2, MOST_SAMPLES)
     checks.whole("seed", seed, 0, 2**63 - 1)
+    test, train = digits(train=False), digits()
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(test.labels), generator=generator)[:count]
     real, labels = features(to_unit(test.images[rows])), test.labels[rows]

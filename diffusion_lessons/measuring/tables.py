@@ -11,7 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..files import ASSETS, append_json_line, create_json_lines, read_json_lines
+from .. import checks
+from ..files import (
+    ASSETS,
+    append_json_line,
+    create_json_lines,
+    expanded,
+    growing_outlet,
+    read_json_lines,
+)
 from ..networks.processes import processes
 
 Row = dict[str, Any]
@@ -21,20 +29,22 @@ Key = Callable[[Row], Hashable]
 class Table:
     """The rows measured so far, in the file ``path``, to which every new one is appended.
 
-    ``head`` is what all rows have in common, say the network's checksum; ``key`` tells from a row
-    what was measured, so that nothing is measured twice; ``rows`` are in its order. Raises
-    ValueError if there is a file that holds no such rows, or rows with another head. Of several
-    `processes` the main one reads and writes, and all hold the same rows; what other runs add
+    The path ends in .jsonl. ``head`` is what all rows have in common, say the network's checksum;
+    ``key`` tells from a row what was measured, so that nothing is measured twice; ``rows`` are in
+    its order. Raises ValueError if there is a file that holds no such rows, or rows with another
+    head, and OSError, in words, if nothing could be written there. Of several `processes` the main
+    one reads and writes, and all hold the same rows; what other runs add
     meanwhile is not among them.
     """
 
     def __init__(self, path: Path | str, head: dict[str, Any], key: Key) -> None:
-        self.path, self.key = Path(path), key
+        self.path, self.key = expanded(path), key
         if self.path.suffix.lower() == ".json":
             raise ValueError(
                 f"{path} is the name of one JSON object, as tables once were; they are files of "
                 f"JSON lines now: choose another file, say {self.path.with_suffix('.jsonl')}"
             )
+        checks.ending("a table", self.path, ".jsonl")
         self.head: Row = json.loads(json.dumps(head))  # as it will be read
         self.rows: list[Row] = []
         if (content := processes().from_main(self._read)) is not None:
@@ -57,7 +67,8 @@ class Table:
         self.rows = _in_order([*self.rows, row], self.key)
 
     def _read(self) -> tuple[Row, list[Row]] | None:
-        """Head and rows, or None if there is no file yet."""
+        """Head and rows, or None if there is no file yet; that it can be written is tried."""
+        growing_outlet(self.path)
         if not self.path.exists():
             return None
         with _damage_in_words(self.path):
@@ -123,7 +134,7 @@ def _in_order(rows: Iterable[Row], key: Key) -> list[Row]:
 def _damage_in_words(path: Path) -> Iterator[None]:
     try:
         yield
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError) as error:
         remedy = "install the package again" if ASSETS in path.parents else "choose another file"
         raise ValueError(
             f"{path} is not a table of measurements, or damaged ({error}); {remedy}"

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import checks
 from ..data import to_bytes, to_unit
 from ..math.randomness import BY_ROW
 from ..math.solvers import SAMPLERS
@@ -76,6 +77,7 @@ METHODS: dict[str, Method] = {
 EVERY = METHODS | solver_methods(list(SAMPLERS))
 """These and, for whom asks for them, every sampler of `SAMPLERS`."""
 
+FEWEST = 10  # samples that precision and recall can be told of
 SHOWN = 3  # pictures of each digit that a row keeps
 
 
@@ -86,12 +88,14 @@ def trilemma(
 
     A row is what `evaluate` finds (``images_per_second`` is of this machine), with 30 of its
     pictures (`pictures` unpacks them); the networks' checksums stand at the table's head. A run
-    that was cut off goes on after the last row. ``divide`` takes so many times fewer samples.
-    Raises ValueError for a method that does not exist, or a file of other networks, another seed or
-    ``divide``.
+    that was cut off goes on after the last row. ``divide`` takes so many times fewer samples, but
+    10 at least. Raises ValueError for a method that does not exist, or a file of other networks,
+    another seed or ``divide``.
     """
     if unknown := set(methods) - set(EVERY):
         raise ValueError(f"methods must be of {list(EVERY)}, got {sorted(unknown)}")
+    checks.whole("seed", seed, 0, 2**63 - 1)
+    checks.whole("divide", divide, 1, max(m.samples for m in EVERY.values()) // FEWEST)
     names = list(EVERY)
     networks = {name: checksum(name) for name in sorted({m.network for m in METHODS.values()})}
     head = {"networks": networks, "seed": seed, "divide": divide, "random_numbers": BY_ROW}
@@ -104,7 +108,7 @@ def trilemma(
         labels = torch.arange(10).repeat_interleave(SHOWN)
         shown = draw(model, labels, method.settings, seed)  # and warm
         greys = to_bytes(shown).numpy().tobytes()
-        count = max(10, method.samples // divide)
+        count = max(FEWEST, method.samples // divide)
         result = evaluate(model, method.settings, count, seed)
         row = {
             "method": name,

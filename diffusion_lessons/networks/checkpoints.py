@@ -1,7 +1,6 @@
 """Networks on disk: weights as safetensors, everything else in a JSON card beside them."""
 
 import copy
-import hashlib
 import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -12,9 +11,9 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from .. import checks
-from ..files import aside
+from ..files import tensors_checksum
 from ..math.schedule import NoiseSchedule
-from .cards import Card, loaded, pretrained_path, write_card
+from .cards import CHECKSUM, Card, loaded, network_outlet, pretrained_path, write_network
 from .classifier import Classifier, NoisyClassifier
 from .diffusion import DiffusionModel
 from .gan import Gan
@@ -34,35 +33,31 @@ KINDS: dict[str, Callable[[Card], nn.Module]] = {
 
 
 def save(path: Path | str, model: nn.Module, card: Card | None = None) -> None:
-    """Write ``path`` (.safetensors) and its card (.json beside it).
+    """Write ``path`` (.safetensors) and its card (.json beside it), both or none.
 
     Matrices and convolutions are stored in half precision, the few other numbers in full. Raises
-    ValueError for a network that could not be made again of its card: one whose schedule and
-    prediction are not known, or are not those that the card would name.
+    ValueError for a path with another ending, for weights that are not finite, and for a network
+    that could not be made again of its card: one whose schedule and prediction are not known, or
+    are not those that the card would name. Raises OSError, in words, for a place where nothing can
+    be written; what was there before is unchanged then.
     """
-    path = Path(path)
+    path = network_outlet(path)
     about = getattr(model, "about", None)
     if about is None or about["network"] not in KINDS:
         raise ValueError(
             f"cannot save a {type(model).__name__}; what can be saved is a DiffusionModel around a "
             f"{UNet.kind} or {MLP.kind}, a VAE, a Gan or a classifier"
         )
+    checks.finite_weights(path, model)
     tensors = {
         name: value.half() if value.is_floating_point() and value.ndim > 1 else value
         for name, value in model.state_dict().items()
     }
-    content = save_tensors({name: value.cpu().contiguous() for name, value in tensors.items()})
-    full = {
-        **about,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        **(card or {}),
-    }
+    tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
+    content = save_tensors(tensors, metadata={CHECKSUM: tensors_checksum(tensors)})
+    full = {**about, "parameters": sum(p.numel() for p in model.parameters()), **(card or {})}
     _check_made_again(model, tensors.keys(), json.loads(json.dumps(full)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with aside(path) as unfinished:
-        unfinished.write_bytes(content)
-    write_card(path, full)
+    write_network(path, content, full)
 
 
 def _check_made_again(model: nn.Module, names: Collection[str], card: Card) -> None:
@@ -82,8 +77,9 @@ def _check_made_again(model: nn.Module, names: Collection[str], card: Card) -> N
 def load(path: Path | str) -> nn.Module:
     """The network at ``path``, in float32 on the CPU, ready to be used (``eval`` mode).
 
-    Raises FileNotFoundError if it is not there and ValueError, naming the file, if it is damaged,
-    or of a kind that is not known.
+    Raises FileNotFoundError if it is not there, another OSError, in words, if it cannot be read,
+    and ValueError, naming the file, if it is damaged, of a kind that is not known, or broken: its
+    weights are not finite.
     """
     return loaded(path, made_of)
 

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..files import aside
+from .. import checks
+from ..files import aside, expanded, outlet
 from .classifier import Classifier, NoisyClassifier
 from .diffusion import DiffusionModel
 from .gan import Gan
@@ -138,14 +139,16 @@ def graph(model: nn.Module) -> Any:
 def export(model: nn.Module, path: Path | str) -> float:
     """Write a network as ONNX; returns the largest difference from torch on a batch of noise.
 
-    ValueError if it is above 1e-3: then nothing is written.
+    ValueError for a path that does not end in .onnx, and if the difference is above 1e-3: then
+    nothing is written. OSError, in words, where nothing can be written, before the work.
     """
+    path = expanded(path)
+    checks.ending("an ONNX file", path, ".onnx")
+    outlet(path)
     proto = graph(model)
     difference = compare(model, proto.SerializeToString())
     if difference > 1e-3:
         raise ValueError(f"the exported graph is off by {difference:.1e}; nothing is written")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with aside(path) as unfinished:
         unfinished.write_bytes(proto.SerializeToString())
     return difference

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .. import checks
 from ..data import to_bytes
+from ..files import aside, expanded, outlet
 from ..math.sampling import Step, thin
 from ..networks.unet import UNet
 from .palette import NOISE, RESULT, SIGNAL
@@ -29,14 +30,18 @@ def tile(images: Tensor, columns: int | None = None) -> np.ndarray:
         shapes = "[N, 1, H, W] or [N, 3, H, W] with N >= 1"
         raise ValueError(f"images must be {shapes}, got {list(images.shape)}")
     n, C, H, W = images.shape
-    columns = min(n, 10) if columns is None else columns
-    checks.whole("columns", columns, 1, 1000)
-    rows = math.ceil(n / columns)
+    rows, columns = _rows_and_columns(n, columns)
     canvas = torch.zeros(rows * columns, C, H, W, dtype=torch.uint8)
     canvas[:n] = to_bytes(images.detach().cpu())
     canvas = canvas.view(rows, columns, C, H, W).permute(0, 3, 1, 4, 2)  # [rows, H, columns, W, C]
     picture = canvas.reshape(rows * H, columns * W, C).numpy()
     return picture[:, :, 0] if C == 1 else picture
+
+
+def _rows_and_columns(count: int, columns: int | None) -> tuple[int, int]:
+    columns = min(count, 10) if columns is None else columns
+    checks.whole("columns", columns, 1, 1000)
+    return math.ceil(count / columns), columns
 
 
 def show_images(
@@ -129,19 +134,42 @@ def show_unet(model: UNet) -> Figure:
     return figure
 
 
-def check_picture_path(path: Path | str) -> None:
-    """ValueError unless the name's ending is one that `save_grid` can write."""
-    ending = Path(path).suffix.removeprefix(".").lower()
-    known = sorted(set(plt.gcf().canvas.get_supported_filetypes()) & {"png", "jpg", "webp", "tif"})
-    if ending not in known:
-        raise ValueError(f"{path}: a picture's name must end in {', '.join(known)}")
+ENDINGS = {".png": 2**31 - 1, ".jpg": 65_500, ".jpeg": 65_500, ".tif": 2**31 - 1, ".webp": 16_383}
+"""How a picture's name may end, and how many pixels wide and high it can be then."""
+
+
+def picture_outlet(
+    path: Path | str, count: int, shape: Sequence[int], columns: int | None = None, zoom: int = 2
+) -> Path:
+    """Where `save_grid` will write ``count`` pictures of ``shape`` [C, H, W], before they are made.
+
+    Raises ValueError for an ending that it cannot write, for columns and zoom outside their range,
+    and for more pixels than the format takes; OSError, in words, where nothing can be written.
+    """
+    checks.whole("zoom", zoom, 1, 100)
+    rows, columns = _rows_and_columns(count, columns)
+    path = expanded(path)
+    checks.ending("a picture", path.with_suffix(path.suffix.lower()), *ENDINGS)
+    longest, most = zoom * max(rows * shape[1], columns * shape[2]), ENDINGS[path.suffix.lower()]
+    if longest > most:
+        raise ValueError(
+            f"{path}: {columns} columns and {rows} rows make a side of {longest} pixels, and a "
+            f"{path.suffix} holds {most}; choose a .png, or fewer pictures"
+        )
+    return outlet(path)
 
 
 def save_grid(path: Path | str, images: Tensor, columns: int | None = None, zoom: int = 2) -> None:
-    """Write pictures [N, 1 or 3, H, W] in -1..1 as one PNG, each pixel ``zoom`` wide."""
-    checks.whole("zoom", zoom, 1, 100)
-    picture = tile(images, columns).repeat(zoom, 0).repeat(zoom, 1)
-    plt.imsave(path, picture, cmap="gray", vmin=0, vmax=255)
+    """Write pictures [N, 1 or 3, H, W] in -1..1 as one, each pixel ``zoom`` wide.
+
+    It is whole or not there. Raises as `tile` and `picture_outlet`.
+    """
+    picture = tile(images, columns)
+    path = picture_outlet(path, len(images), images.shape[1:], columns, zoom)
+    picture = picture.repeat(zoom, 0).repeat(zoom, 1)
+    with aside(path) as unfinished:
+        kind = path.suffix.lower().removeprefix(".").replace("tif", "tiff")
+        plt.imsave(unfinished, picture, cmap="gray", vmin=0, vmax=255, format=kind)
 
 
 def _picture(ax: Axes, picture: np.ndarray, title: str = "") -> None:

@@ -1,6 +1,7 @@
 """Training as a generator: the caller's for-loop plots, samples and stops."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import checks
+from ..files import expanded, outlet
 from ..math.randomness import RowGenerator, derived
 from ..networks.compute import Compute, fastest
 from ..networks.diffusion import DiffusionModel
@@ -136,7 +138,8 @@ def train(
     clock counts, so all must go through the loop alike. (Dropout is drawn by each, and batch norms
     see their process's rows.)
 
-    Raises ValueError unless exactly one of steps and seconds is given and above 0, and
+    Raises ValueError unless exactly one of steps and seconds is given and above 0, OSError, in
+    words, for a checkpoint that could not be written (before the first step), and
     FloatingPointError if the loss is no longer a finite number.
     """
     options = TrainOptions(
@@ -228,8 +231,14 @@ class Training:
             self._go_on(saved)
 
     def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-        path = self.options.checkpoint
-        return read_state(path) if path and Path(path).exists() else None
+        """The state to go on from. Where something is left to write, its place is tried."""
+        if not self.options.checkpoint:
+            return None
+        path = expanded(self.options.checkpoint)
+        saved = read_state(path) if os.path.exists(path) else None
+        if saved is None or self.options.progress(saved[0]["step"], saved[0]["seconds"]) < 1:
+            outlet(path)
+        return saved
 
     def _chosen_compute(self, saved: tuple[dict[str, Any], Any] | None) -> Compute:
         compute = self.options.compute

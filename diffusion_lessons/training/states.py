@@ -1,16 +1,23 @@
 """Training states: everything that a run needs to go on, in one file that is whole or not there."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from ..files import aside
+from .. import checks
+from ..files import (
+    aside,
+    claimed,
+    expanded,
+    read_bytes,
+    read_metadata,
+    read_tensors,
+    tensors_checksum,
+)
 from ..math.prediction import NOISE
 from ..math.schedule import linear_schedule
 from ..networks.checkpoints import KINDS, made_of
@@ -26,6 +33,11 @@ def save_state(
     optimizers: Optimizers,
     metadata: dict[str, Any],
 ) -> None:
+    """Write all that a run needs to go on, in the place of an earlier state of the same run.
+
+    ValueError if another run has written there meanwhile, OSError, in words, if it is just doing so
+    or the disk refuses.
+    """
     parts = {"model": model.state_dict(), "ema": average.model.state_dict()}
     parts["optimizer"] = optimizers.tensors()
     tensors = {
@@ -33,40 +45,64 @@ def save_state(
         for part, state in parts.items()
         for key, value in state.items()
     }
-    metadata = metadata | {"sha256": _digest(tensors, metadata)}
-    # A run killed here leaves the last whole file in its place.
-    with aside(path) as unfinished:
-        save_file(tensors, unfinished, metadata={"training": json.dumps(metadata)})
+    metadata = metadata | {"sha256": _checksum(tensors, metadata)}
+    content = save_tensors(tensors, metadata={"training": json.dumps(metadata)})
+    with claimed(path):
+        _check_not_ahead(expanded(path), metadata)
+        # A run killed here leaves the last whole file in its place.
+        with aside(path) as unfinished:
+            unfinished.write_bytes(content)
 
 
-def _digest(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> str:
+def _check_not_ahead(path: Path, metadata: dict[str, Any]) -> None:
+    """ValueError if the state that is there is another run's, or further than this one."""
+    try:
+        there = json.loads(read_metadata(path).get("training", "{}"))
+    except (ValueError, OSError):
+        return  # nothing whole would be lost
+    told = ("network", "predicts", "schedule", "optimizers", "batches", "seed", "identity")
+    check_same_run(there, {name: metadata[name] for name in told if name in metadata}, path)
+    if there.get("step", 0) > metadata["step"]:
+        raise ValueError(
+            f"another run has written {path} meanwhile and is at step {there['step']} already; "
+            "begin again to go on from there, or choose another path"
+        )
+
+
+def _checksum(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> str:
     rest = {key: value for key, value in metadata.items() if key != "sha256"}
-    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
-    for name in sorted(tensors):
-        x = tensors[name]
-        digest.update(f"{name} {x.dtype} {list(x.shape)}".encode())
-        digest.update(x.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return tensors_checksum(tensors, rest)
 
 
 def read_state(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What a training state tells of itself (step, seconds, loss, network, ...), and its tensors.
 
-    FileNotFoundError if it is not there, ValueError if it is damaged.
+    FileNotFoundError if it is not there, another OSError, in words, if it cannot be read, and
+    ValueError if it is damaged, or no training state.
     """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{path} is not there")
+    path = expanded(path)
+    content = read_bytes(path)
     try:
-        with safe_open(path, "pt") as file:
-            metadata: dict[str, Any] = json.loads(file.metadata()["training"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata["sha256"] != _digest(tensors, metadata):
-            raise ValueError("the checksum is wrong")
-    except Exception as error:
+        tensors, words = read_tensors(content)
+        metadata = json.loads(words.get("training", "null"))
+        if metadata is not None and metadata["sha256"] != _checksum(tensors, metadata):
+            raise ValueError("its checksum is wrong")
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise ValueError(
-            f"{path} is not a whole training state; delete it to start the training anew"
+            f"{path} is not a whole training state ({error}); delete it to start the training "
+            "anew, or choose another file"
         ) from error
+    if metadata is None:
+        raise ValueError(f"{path} holds tensors, but no training state; choose another file")
+    if missing := _TOLD - metadata.keys():
+        raise ValueError(
+            f"{path} is the training state of another version, without {', '.join(missing)}; "
+            "go on with the version that wrote it, or choose another file"
+        )
     return metadata, tensors
+
+
+_TOLD = {"step", "seconds", "loss", "compute", "network", "seed"}
 
 
 def identity_of(
@@ -121,7 +157,7 @@ def check_same_run(saved: dict[str, Any], wanted: dict[str, Any], path: Path | s
         if before != value:
             raise ValueError(
                 f"{path} holds the training of another {IN_WORDS.get(name, name)}: {before!r}, "
-                f"not {value!r}; delete it or choose another path"
+                f"not {value!r}; choose another path"
             )
 
 
@@ -142,7 +178,7 @@ def restore(
         average.model.load_state_dict(parts["ema"])
     except RuntimeError as error:
         raise ValueError(
-            f"{path} holds the training of another network; delete it or choose another path"
+            f"{path} holds the training of another network; choose another path"
         ) from error
     optimizers.load_tensors(parts["optimizer"])
     return metadata["step"], metadata["seconds"], metadata["loss"]
@@ -151,8 +187,8 @@ def restore(
 def load_state(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
     """The averaged network of a training state (``.training``), and what the state tells of itself.
 
-    Raises FileNotFoundError if it is not there and ValueError if it is damaged, or the state of
-    something that cannot be saved as a network.
+    Raises as `read_state`, and ValueError for the state of something that cannot be saved as a
+    network, or whose weights are not finite.
     """
     metadata, tensors = read_state(path)
     kind, _, config = metadata.get("network", "").partition(" ")
@@ -167,5 +203,9 @@ def load_state(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
         raise ValueError(f"{path} is the training of a network unknown here: {error}") from error
     part = "ema/"
     averaged = {k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)}
-    model.load_state_dict(averaged)
+    try:
+        model.load_state_dict(averaged)
+    except RuntimeError as error:
+        raise ValueError(f"{path} is the training of a network unknown here: {error}") from error
+    checks.finite_weights(expanded(path), model)
     return model.eval(), metadata
