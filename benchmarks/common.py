@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from diffusion_lessons.files import aside
 from diffusion_lessons.networks.cards import machine
 
 HTML = Path(__file__).parents[1] / "book" / "_build" / "html"
@@ -67,5 +68,11 @@ def views(page: Any) -> int:
 def write(script: str, result: dict[str, Any]) -> None:
     """The result of a benchmark, with the machine it was found on, into the JSON file beside it."""
     target = Path(script).with_suffix(".json")
-    target.write_text(json.dumps(result | {"machine": machine()}, indent=1) + "\n")
+    write_result(target, result)
     print(target)
+
+
+def write_result(target: Path, result: dict[str, Any]) -> None:
+    """A result with its machine, into a JSON file that is whole at any moment."""
+    with aside(target) as unfinished:
+        unfinished.write_text(json.dumps(result | {"machine": machine()}, indent=1) + "\n")

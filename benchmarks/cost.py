@@ -18,6 +18,7 @@ from common import quickest, write
 from matplotlib.axes import Axes
 
 from diffusion_lessons import DiffusionModel, ddim_step, sample
+from diffusion_lessons.files import aside
 from diffusion_lessons.networks.compute import Compute
 from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.page.palette import NOISE, SIGNAL
@@ -103,7 +104,8 @@ def show(points: dict[str, list[dict[str, Any]]], target: Path) -> None:
     axes[2].annotate("one network call", (first["size"], first["draw_ms"]), **words)
     words |= {"color": NOISE}
     axes[2].annotate("train on it once", (first["size"], first["train_ms"]), **words)
-    figure.savefig(target, dpi=110, facecolor="white")
+    with aside(target) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=110, facecolor="white")
 
 
 def main() -> None:

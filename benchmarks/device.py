@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import write_result
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_lessons import (
@@ -33,8 +34,8 @@ from diffusion_lessons import (
     load_pretrained,
     sample,
 )
+from diffusion_lessons.files import outlet
 from diffusion_lessons.measuring.evaluation import evaluate
-from diffusion_lessons.networks.cards import machine
 from diffusion_lessons.networks.compute import Compute, Fast, best_device, fastest, product_format
 from diffusion_lessons.training.recipes import digits_ddpm
 
@@ -125,12 +126,13 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    out = outlet(options.out) if options.out else None
     result: dict[str, Any] = {"batch": options.batch, "steps": options.steps}
     for kind, row in rows(options):
         print(kind, json.dumps(row), flush=True)
         result.setdefault(kind, []).append(row)
-        if options.out:
-            options.out.write_text(json.dumps(result | {"machine": machine()}, indent=1) + "\n")
+        if out:
+            write_result(out, result)
 
 
 if __name__ == "__main__":

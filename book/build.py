@@ -26,6 +26,7 @@ from ipywidgets import Widget
 from sphinx.cmd.build import main as sphinx
 
 from diffusion_lessons.course.lessons import read_lesson
+from diffusion_lessons.files import aside, expanded, outlet
 from diffusion_lessons.page import engine, standalone, widgets
 from diffusion_lessons.page.kit import Explorer, Kit
 from diffusion_lessons.page.standalone import STATE, VIEW
@@ -35,6 +36,7 @@ ROOT = HERE.parent
 LESSONS = "notebooks/"
 LABS: dict[str, type[Explorer]] = {"lab.md": widgets.DigitLab}
 """Pages that are one widget, and a few words."""
+MARK = ".book"  # a file in the folder of a book, which may be overwritten by the next
 KIT = "diffusion-lessons-kit"  # the id of the kit's model on every page
 
 # ------------------------------------------------------------------ the table of contents
@@ -100,7 +102,8 @@ def stage(source: Path) -> None:
         if path.exists() and path.read_bytes() == text:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text)
+        with aside(path) as unfinished:
+            unfinished.write_bytes(text)
 
 
 def lab_page(source: str) -> bytes:
@@ -317,6 +320,22 @@ def stage_scripts(target: Path) -> None:
     shutil.copy(engine.HERE / "vendor" / "README.md", target / "engine" / "README.md")
 
 
+def own_folder(out: Path) -> Path:
+    """The folder of a book, ``~`` expanded, tried before the work.
+
+    What else lies in a book's folders is deleted, so ValueError where they are not a book's;
+    OSError, in words, where nothing can be written.
+    """
+    out = expanded(out).resolve()
+    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    others = there & {"source", "static", "colab", "html"}
+    if others and not there & {MARK, "doctrees"}:  # the second: of a version without the mark
+        names = ", ".join(sorted(others))
+        raise ValueError(f"{out} has folders that a book would overwrite ({names}): name another")
+    with aside(outlet(out / MARK)):
+        return out
+
+
 def build(out: Path) -> int:
     """Build into ``out/html``; returns Sphinx's exit status, 0 if there was not one warning."""
     stage(out / "source")
@@ -335,8 +354,11 @@ def build(out: Path) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=HERE / "_build", help="default: book/_build")
-    out = parser.parse_args().out.resolve()
-    status = build(out)
+    try:
+        out = own_folder(parser.parse_args().out)
+        status = build(out)
+    except (ValueError, OSError) as error:
+        sys.exit(f"book: {error}")
     if not status:
         print(out / "html" / "index.html")
     sys.exit(status)

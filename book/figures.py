@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from diffusion_lessons import from_noise_model, linear_schedule, load_pretrained, sample
+from diffusion_lessons.files import aside, outlet
 from diffusion_lessons.networks.compute import fast
 from diffusion_lessons.page.viz import show_steps
 
@@ -14,6 +15,7 @@ HERE = Path(__file__).parent
 
 def from_noise_to_digits() -> None:
     """One digit's way out of the noise, at ten moments."""
+    target = outlet(HERE / "images" / "from-noise-to-digits.png")
     schedule = linear_schedule()
     model = fast(load_pretrained("digits-ddpm"))
     generator = torch.Generator().manual_seed(3)
@@ -21,9 +23,8 @@ def from_noise_to_digits() -> None:
     start = torch.randn(1, 1, 28, 28, generator=generator)
     steps = list(sample(denoiser, start, schedule, steps=250, generator=generator))
     figure = show_steps(steps, columns=10)
-    target = HERE / "images" / "from-noise-to-digits.png"
-    target.parent.mkdir(exist_ok=True)
-    figure.savefig(target, dpi=110, bbox_inches="tight", facecolor="white")
+    with aside(target) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=110, bbox_inches="tight", facecolor="white")
     print(target)
 
 

@@ -351,6 +351,21 @@ def test_a_page_that_has_gone_leaves_no_source_behind(build: ModuleType, tmp_pat
     assert kept.stat().st_mtime_ns == before  # unchanged pages are not built again
 
 
+def test_a_book_is_built_into_a_folder_of_its_own(build: ModuleType, tmp_path: Path):
+    own, others, file = tmp_path / "own", tmp_path / "others", tmp_path / "file"
+    (own / "screenshots").mkdir(parents=True)
+    assert build.own_folder(own) == own
+    (own / "source").mkdir()  # of a build that was killed
+    assert build.own_folder(own) == own
+    (others / "source").mkdir(parents=True)
+    (others / "source" / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match=r"folders that a book would overwrite \(source\)"):
+        build.own_folder(others)
+    file.write_text("")
+    with pytest.raises(OSError, match="A part of its path is a file, not a folder"):
+        build.own_folder(file)
+
+
 def test_every_paper_that_is_named_is_in_the_bibliography():
     sources = [*(ROOT / "notebooks").glob("*.md"), *(ROOT / "diffusion_lessons").rglob("*.py")]
     named = {
