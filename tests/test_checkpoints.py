@@ -323,6 +323,34 @@ def test_no_card_overwrites_what_is_no_card(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [table]
 
 
+def test_links_are_followed_unless_they_lead_to_a_network_with_a_card(saved: Path, tmp_path: Path):
+    """Else that card would describe weights that are gone."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    alone, link, folder = (tmp_path / name for name in ("alone.safetensors", "l.safetensors", "f"))
+    alone.symlink_to(disk / "weights.safetensors")
+    link.symlink_to(saved)
+    folder.symlink_to(disk)
+    for _ in range(2):
+        checkpoints.save(alone, points())
+        checkpoints.save(folder / "n.safetensors", points())
+    assert alone.is_symlink()
+    assert {file.name for file in disk.iterdir()} == {
+        "weights.safetensors",
+        "n.safetensors",
+        "n.json",
+    }
+    checkpoints.load(alone)
+    with pytest.raises(
+        ValueError, match=r"is a link to .*points\.safetensors, which has a card of"
+    ):
+        checkpoints.save(link, points())
+    link.with_suffix(".json").symlink_to(saved.with_suffix(".json"))  # both are links: one network
+    checkpoints.save(link, points(), {"command": "through links"})
+    assert cards.read_card(saved)["command"] == "through links"
+    checkpoints.load(saved)
+
+
 def test_a_card_that_was_changed_by_hand_is_written_anew(saved: Path):
     card = saved.with_suffix(".json")
     card.write_text(card.read_text().replace("made in a test", "made by hand"))

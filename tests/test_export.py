@@ -110,7 +110,7 @@ def test_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     session = onnxruntime.InferenceSession(out.read_bytes())
     assert [given.name for given in session.get_inputs()] == ["z", "label"]
     assert main(["export", "digits-vae", "--out", str(tmp_path / "vae.pt")]) == 2
-    assert "--out must end in .onnx" in capsys.readouterr().err
+    assert "the name of an ONNX file must end in .onnx" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -116,10 +116,15 @@ def network_file(path: Path | str) -> Path:
 def network_outlet(path: Path | str) -> Path:
     """Where a network shall be written, tried before the work that makes it.
 
-    Raises as `outlet`, and ValueError where another file than a card has the card's name.
+    Raises as `outlet`, and ValueError where another file than a card has the card's name, and for a
+    link to a network whose own card would then describe weights that are gone.
     """
     path = outlet(network_file(path))
     card = outlet(_card_file(path))
+    real = path.resolve()
+    own = _card_file(real)
+    if path.is_symlink() and own.exists() and own != card.resolve():
+        raise ValueError(f"{path} is a link to {real}, which has a card of its own: save it there")
     if card.exists() and not _is_card(read_bytes(card)):
         raise ValueError(
             f"{card} is no network's card, and the card of {path} would overwrite it; choose "
