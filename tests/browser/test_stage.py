@@ -10,7 +10,7 @@ pytest.importorskip("anywidget")
 from diffusion_lessons.page import widgets
 
 pytestmark = pytest.mark.usefixtures("quiet")
-NAMES = [name for name in widgets.__all__ if name != "FinalTest"]
+NAMES = [name for name in widgets.__all__ if name not in ("FinalTest", "DigitLab")]
 
 # How bright, 0 to 255, the ink of a plot is: below its axis there are words alone.
 BRIGHTNESS = """canvas => {
