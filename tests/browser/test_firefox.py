@@ -1,0 +1,71 @@
+"""The book in Firefox: every page's widgets are alive, and the lab computes.
+
+Firefox is the system's (`firefox-esr` or `firefox` on the path), driven by the npm package
+puppeteer-core: the environment variable PUPPETEER names the folder in which it was installed.
+Without them the test is skipped; on CI it fails instead.
+"""
+
+import functools
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import unavailable
+
+from diffusion_lessons.page.widgets import DigitLab
+
+SCRIPT = Path(__file__).with_name("firefox.mjs")
+ENTRY = "node_modules/puppeteer-core/lib/esm/puppeteer/puppeteer-core.js"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *words: Any) -> None:
+        """Nobody reads it."""
+
+
+def test_every_page_is_alive_and_the_lab_computes(book: Path) -> None:
+    firefox = shutil.which("firefox-esr") or shutil.which("firefox")
+    node = shutil.which("node")
+    puppeteer = Path(os.environ.get("PUPPETEER", ".")) / ENTRY
+    for what, there in [("Firefox", firefox), ("node", node), ("PUPPETEER", puppeteer.exists())]:
+        if not there:
+            unavailable(f"no {what} found")
+    handler = functools.partial(Quiet, directory=str(book))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        pages = [
+            path.relative_to(book)
+            for path in sorted(book.rglob("*.html"))
+            if "dl-place" in path.read_text("utf-8") and path.parent.name != "embed"
+        ]
+        given = {
+            "puppeteer": puppeteer.resolve().as_uri(),
+            "firefox": firefox,
+            "pages": [f"{address}/{page}" for page in pages],
+            "lab": f"{address}/lab.html",
+        }
+        done = subprocess.run(
+            [str(node), str(SCRIPT), json.dumps(given)],
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["problems"] == []
+    assert len(told["found"]) == len(pages) >= 11  # the lessons, the lab and the first page
+    assert [page for page, state in told["found"].items() if not state["whole"]] == []
+    assert told["lab"]["calls"] == "10"
+    # The picture that Python restores of the same digit from the same noise.
+    wanted = ((DigitLab().pictures()[0, 0].clamp(-1, 1) + 1) * 127.5).round().flatten()
+    worst = max(abs(a - b) for a, b in zip(told["lab"]["greys"], wanted.tolist(), strict=True))
+    assert worst <= 3
