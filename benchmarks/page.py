@@ -4,8 +4,8 @@
 
 Opens the digit lab of book/_build/html in headless Chromium, served on loopback, in a fresh profile
 for each round: the bytes of the page before anything is computed, the time from the first press
-until engine and weights are ready, and then, with the engine loaded, the time from a press until the
-last picture: one walk of digits-ddgan and one of digits-ddpm in ten DDIM steps, six digits each.
+until engine and weights are ready, and then, with both loaded, the time from a press until the last
+picture: one walk of digits-ddgan and one of digits-ddpm in ten DDIM steps, six digits each.
 Medians of several rounds go to page.json. The aims on two cores: ready within 3 s, the first digits
 of digits-ddgan within 0.25 s, six digits in ten steps within 1 s.
 """

@@ -15,9 +15,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import pytest
 from conftest import unavailable
-
 from diffusion_lessons.page.widgets import DigitLab
 
 SCRIPT = Path(__file__).with_name("firefox.mjs")

@@ -487,7 +487,7 @@ function render({ model, el }) {
     run.textContent = engine === "idle" || engine === "none" ? "Compute" : "Compute again";
     const words =
       engine === "loading"
-        ? "The networks are on their way (9 MB, once a page) ..."
+        ? "The networks are on their way (some 10 MB, once a page) ..."
         : engine === "busy"
           ? `${calls} network calls so far`
           : "";
