@@ -390,6 +390,14 @@ def test_accessible(lab: Lab) -> None:
         assert found == [], title
 
 
+def test_in_a_tab_that_is_hidden_it_computes_on(lab: Lab) -> None:
+    """There are no animation frames then."""
+    lab.page.evaluate("() => { window.requestAnimationFrame = () => 0; }")
+    lab.root.locator('[data-action="run"]').click()
+    lab.wait("data-engine", "ready")
+    assert lab.root.get_attribute("data-calls") == "10"
+
+
 def test_memory_does_not_grow(lab: Lab) -> None:
     """After two hundred runs, and after leaving in mid-work."""
     lab.task("New digits")

@@ -10,24 +10,30 @@ const MOST_WORKERS = 4;
 
 // ------------------------------------------------------------------ its parts
 
-// Published pages say where the scripts lie; they hand in what they hold under this symbol.
-const arrivals = new Map();
-globalThis[Symbol.for("diffusion-lessons parts")] = {
+// Published pages say where the scripts lie, and those hand in what they hold under this symbol. A
+// page may have two versions of this kit, which then share the scripts' answers.
+const ARRIVALS = Symbol.for("diffusion-lessons parts");
+const arrivals = (globalThis[ARRIVALS] ??= {
+  waiting: [], // [name, what to do with the files]
   arrived([name, files]) {
-    arrivals.get(name)?.(Object.entries(files).map(([file, text]) => [file, fromBase64(text)]));
+    for (const [wanted, take] of arrivals.waiting) if (wanted === name) take(files);
   },
-};
+});
 
 function fromBase64(text) {
   return Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : toBytes(text);
 }
 
 function fromScript(name, folder) {
+  let entry;
   return new Promise((resolve, reject) => {
-    arrivals.set(name, resolve);
+    entry = [name, resolve];
+    arrivals.waiting.push(entry);
     const failed = () => reject(new Error("a script of this page could not be loaded"));
     document.head.append(h("script", { src: `${folder}${name}.js`, onerror: failed }));
-  }).finally(() => arrivals.delete(name));
+  })
+    .then((files) => Object.entries(files).map(([file, text]) => [file, fromBase64(text)]))
+    .finally(() => arrivals.waiting.splice(arrivals.waiting.indexOf(entry), 1));
 }
 
 function fromKernel(name, model) {
@@ -151,7 +157,7 @@ class Crew {
     if (!this.networks.has(name)) {
       const loaded = this.#load(name, model);
       this.networks.set(name, loaded);
-      loaded.catch(() => this.networks.delete(name));
+      loaded.catch(() => [this.networks, this.content].forEach((known) => known.delete(name)));
     }
     return this.networks.get(name);
   }
@@ -161,9 +167,8 @@ class Crew {
     if (!this.hands.length) await this.hire(model);
     const { "about.json": about, "graph.onnx": graph, weights } = await files;
     const content = { graph, weights };
-    if (this.hiring) await this.hiring; // a new worker takes what was there when it began
+    this.content.set(name, content); // a worker that is being made takes it, too
     await Promise.all(this.hands.map((hand) => hand.do("load", { network: name, ...content })));
-    this.content.set(name, content);
     return JSON.parse(asText(about));
   }
 

@@ -347,7 +347,8 @@ function render({ model, el }) {
       lane.frames.push(step);
       lane.calls = lane.network.calls - before;
       lane.ms = performance.now() - begun;
-      progress = step.t;
+      const from = lane.frames[0].t; // 0 of an inversion, which goes there and back
+      progress = from > 0 ? 1 - step.t / from : null;
       view.repaint();
     }
     return true;
@@ -482,8 +483,8 @@ function render({ model, el }) {
   function paintWork() {
     const engine = root.dataset.engine;
     const calls = lanes.reduce((sum, lane) => sum + lane.calls, 0);
-    bar.hidden = engine !== "busy";
-    if (progress !== null) bar.value = clamp(1 - progress / 1000, 0, 1);
+    bar.hidden = engine !== "busy" || progress === null;
+    bar.value = progress ?? 0;
     run.textContent = engine === "idle" || engine === "none" ? "Compute" : "Compute again";
     const words =
       engine === "loading"
