@@ -1,7 +1,9 @@
 """What is refused at the door: wrong numbers and wrong tensors, by the argument's name."""
 
 import inspect
+import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -229,6 +231,71 @@ def finite_weights(path: Path, model: nn.Module) -> None:
                 f"{path}: this network is broken, its {name} is not finite: its training failed. "
                 "Train it again, at a lower rate"
             )
+
+
+# ------------------------------------------------------------------ training
+
+
+def network(name: str, value: Any) -> None:
+    """TypeError unless a network that is not spread over several devices."""
+    instance(name, value, nn.Module)
+    if isinstance(value, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise TypeError(
+            f"{name} is a {type(value).__name__}: give the network within, {name}.module; several "
+            "GPUs are used by `accelerate launch`"
+        )
+
+
+def called(name: str, value: Any, words: str) -> None:
+    """TypeError unless it can be called; ``words`` say with what, and what it answers."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, {words}; got {value!r:.60}")
+
+
+def one_number(name: str, value: Any) -> None:
+    """TypeError unless a tensor, ValueError unless one number that a gradient can be taken of."""
+    tensor(f"what {name} answers with", value)
+    if value.numel() != 1 or not value.requires_grad:
+        raise ValueError(
+            f"{name} must answer with one number that depends on the network's weights, got "
+            f"shape {list(value.shape)}{'' if value.requires_grad else ', without a gradient'}"
+        )
+
+
+def trainable(model: nn.Module) -> None:
+    """ValueError for a network without weights."""
+    if next(model.parameters(), None) is None:
+        raise ValueError(f"this {type(model).__name__} has no weights to train")
+
+
+def optimizer(value: Any) -> None:
+    """TypeError unless an optimiser that makes its step from gradients alone."""
+    if not isinstance(value, torch.optim.Optimizer):
+        raise TypeError(f"an optimiser must be one of torch.optim's kind, got {value!r:.60}")
+    closure = inspect.signature(value.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise TypeError(
+            f"{type(value).__name__} wants to work out the loss again in each step, "
+            "which is drawn once here: choose another optimiser"
+        )
+
+
+def written(name: str, value: Any) -> Any:
+    """The value as JSON gives it back, paths as text and NumPy's numbers as plain ones.
+
+    TypeError for what cannot be written down.
+    """
+
+    def plain(part: Any) -> Any:
+        if isinstance(part, os.PathLike):
+            return os.fspath(part)
+        if hasattr(part, "tolist"):
+            return part.tolist()
+        raise TypeError(
+            f"{name} must hold text, numbers, lists and mappings, got a {type(part).__name__}"
+        )
+
+    return json.loads(json.dumps(value, default=plain))
 
 
 # ------------------------------------------------------------------ schedules and their times

@@ -77,6 +77,16 @@ def growing_outlet(path: Path | str) -> Path:
 # ------------------------------------------------------------------ whole files
 
 
+def cache_folder() -> Path | None:
+    """The course's folder among the user's caches, there or not; None where there is no home."""
+    try:
+        return (
+            Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "diffusion-lessons"
+        )
+    except RuntimeError:
+        return None
+
+
 @contextmanager
 def aside(path: Path | str) -> Iterator[Path]:
     """Where to write what shall become ``path``: whoever reads that sees the old file or the new.

@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ import torch
 from .. import __version__
 from ..files import expanded
 from ..networks import cards, checkpoints
-from ..networks.compute import best_device, fastest, measure
+from ..networks.compute import best_device, fastest, kept_file, measure
 from .options import Commands, port
 
 
@@ -84,13 +85,12 @@ def run_doctor(options: argparse.Namespace) -> None:
     print(
         f"Device {about['gpu'] or device.type}, {about['threads']} threads, {about['cores']} cores"
     )
-    print("A small convolution, there and back:")
-    seconds = measure(device)
-    for choice, time in sorted(seconds.items(), key=lambda item: item[1]):
-        mark = "<- used" if choice == fastest() else ""
-        words = choice.as_dict()
-        threads = f", {words['threads']} threads" if words["threads"] else ""
-        print(f"  {time * 1e3:7.2f} ms  {words['dtype']}, {words['memory_format']}{threads} {mark}")
+    print("A small convolution, there and back, now:")
+    for choice, times in measure(device).items():
+        print(f"  {median(times) * 1e3:7.2f} ms  {choice.in_words()}")
+    print(f"Networks run in {fastest().in_words()}.")
+    if (path := kept_file(device)) is not None and path.exists():
+        print(f"That was chosen once and is kept in {path}; delete it to choose anew.")
     for line in _slow(about, device):
         print(line)
     for name in cards.pretrained_names():

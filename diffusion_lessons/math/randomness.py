@@ -9,9 +9,10 @@ torch's global one.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -58,6 +59,26 @@ def seeded(seed: int, *uses: int, device: torch.device | str = "cpu") -> torch.G
     return torch.Generator(device).manual_seed(derived(seed, *uses))
 
 
+@contextmanager
+def own_numbers(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """In here torch's own generators, of the CPU and of the device, begin at the seed.
+
+    Afterwards they go on as if nothing had been drawn; those of other devices are not touched.
+    """
+    kind = torch.device(device).type
+    on_device = None if kind == "cpu" else getattr(torch, kind)
+    before = torch.get_rng_state(), on_device and on_device.get_rng_state()
+    try:
+        torch.default_generator.manual_seed(seed)
+        if on_device is not None:
+            on_device.manual_seed(seed)
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        if on_device is not None:
+            on_device.set_rng_state(before[1])
+
+
 def _key(seed: int) -> tuple[int, int]:
     return seed & MASK, seed >> 32 & MASK
 
@@ -97,10 +118,21 @@ class RowGenerator(torch.Generator):
         rank: int = 0,
         size: int = 1,
     ) -> None:
-        checks.whole("seed", seed, 0, 2**63 - 1)
         self.manual_seed(seed)
-        self.seed_of_rows, self.numbers, self.draws = seed, numbers, 0
-        self.rank, self.size = rank, size
+        self.numbers, self.rank, self.size = numbers, rank, size
+
+    def manual_seed(self, seed: int) -> Self:
+        """Begin anew with another seed: the rows', and that of torch's own functions."""
+        checks.whole("seed", seed, 0, 2**63 - 1)
+        super().manual_seed(seed)
+        self.seed_of_rows, self.draws = seed, 0
+        return self
+
+    def seed(self) -> int:
+        """Begin anew with a seed that nobody knows, and tell it."""
+        seed = super().seed() & 2**63 - 1
+        self.manual_seed(seed)
+        return seed
 
     def rows(self, n: int) -> Tensor:
         """The numbers of n rows, int64 [n]."""

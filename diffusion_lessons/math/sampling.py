@@ -5,9 +5,10 @@ that predicts noise, a guided one, a clipped one and a GAN's generator all becom
 `sample` serves them all.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ from .gaussian import (
     x0_to_noise,
 )
 from .schedule import NoiseSchedule
+
+Kind = TypeVar("Kind")
 
 Denoiser = Callable[[Tensor, int], Tensor]
 """(x_t [B, ...], t) -> x0_hat [B, ...]"""
@@ -53,6 +56,18 @@ def thin(steps: Sequence[Step], count: int) -> list[Step]:
     if len(steps) <= count:
         return list(steps)
     return [steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count)]
+
+
+def final(steps: Iterable[Kind]) -> Kind:
+    """The last step of a walk or a training; the others are forgotten as they come.
+
+    (``*_, last = steps`` would keep them all until the last one is there.) Raises ValueError if
+    there is none.
+    """
+    last = deque(steps, maxlen=1)
+    if not last:
+        raise ValueError("there is no last step: this walk or training has come to its end before")
+    return last[0]
 
 
 StepRule = Callable[[Tensor, Tensor, int, int, NoiseSchedule], Gaussian]
@@ -164,7 +179,7 @@ def sample(
     """Walk from x_T [B, ...] to a picture, one denoiser call a step.
 
     Yields ``Step(t, x_t, x0_hat)`` at each time visited, T first, at last ``Step(0, x_0, x_0)``:
-    ``*_, last = sample(...)`` keeps the picture, ``last.x``. ``steps`` are spread evenly over
+    ``final(sample(...)).x`` keeps the picture alone. ``steps`` are spread evenly over
     T..0 (default: all T); ``times`` gives the times themselves instead, falling, ending at 0.
     Options of a step rule go in with functools.partial: ``step=partial(ddim_step, eta=0.5)``.
     ``sampler`` is for those that are no rule for one step, such as `heun`; it is then the sampler
@@ -190,7 +205,7 @@ def ddim_invert(
     """Walk pictures x_0 [B, ...] up to the noise from which DDIM with eta = 0 makes them.
 
     Yields ``Step(t, x_t, x0_hat)`` at the times 0, 1 and then those of `sample` in reverse:
-    ``*_, top = ddim_invert(...)`` keeps the code, ``top.x``. ``steps``, ``times`` (falling) and
+    ``final(ddim_invert(...)).x`` keeps the code alone. ``steps``, ``times`` (falling) and
     errors are those of `sample`. The denoiser is called once at each time but 0 and the last,
     whose x0_hat is the one of the time before.
 

@@ -238,7 +238,7 @@ def _sha256(content: bytes) -> str:
 def machine() -> dict[str, Any]:
     """What a measurement should say of where it was made."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
@@ -247,7 +247,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name, and the instructions that torch uses of it."""
     capability = torch.backends.cpu.get_cpu_capability()
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -16,10 +16,10 @@ from .. import checks
 from ..math.losses import prediction_loss
 from ..math.prediction import NOISE, PREDICTIONS, Prediction
 from ..math.randomness import RowGenerator
-from ..math.sampling import Denoiser, Sampler, ddim_step, sample, stepwise
+from ..math.sampling import Denoiser, Sampler, ddim_step, final, sample, stepwise
 from ..math.schedule import NoiseSchedule, linear_schedule, schedule_from
 from ..math.solvers import SAMPLERS
-from .compute import Compute
+from .compute import Compute, inside
 from .drawing import BY_CLASSIFIER, GUIDANCES, Drawn, DrawSettings, check_guide
 
 
@@ -157,9 +157,7 @@ class DiffusionModel(nn.Module):
             times=times,
             sampler=_sampler(settings),
         )
-        for step in walk:
-            pass
-        return Drawn(step.x, counted.calls)
+        return Drawn(final(walk).x, counted.calls)
 
     # ------------------------------------------------------------------ cards
 
@@ -192,6 +190,10 @@ class DiffusionModel(nn.Module):
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """The network's own."""
         return self.network.load_state_dict(*args, **kwargs)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        inside(state_dict, prefix, "network")
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class Counted(nn.Module):

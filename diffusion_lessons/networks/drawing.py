@@ -4,6 +4,7 @@ A `Drawer` says the shape of what it draws, which classes it knows and which set
 ``draw`` makes one batch. A U-Net in a `DiffusionModel`, a VAE and a GAN are drawers alike.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from ..math.schedule import NoiseSchedule, quadratic, uniform
 from ..math.solvers import SAMPLERS
 from .cards import loaded, pretrained_path
 from .classifier import NoisyClassifier
-from .compute import Compute, fastest
+from .compute import Compute, chosen
 
 SPACINGS: dict[str, Callable[[float], float]] = {"uniform": uniform, "quadratic": quadratic}
 """How the times of a walk are spread, by name."""
@@ -203,7 +204,7 @@ def _limited(denoiser: Denoiser, model: Conditional) -> Denoiser:
 def _pushed(
     model: Conditional, given: Tensor | None, wanted: Tensor | None, scale: float
 ) -> Denoiser:
-    guide = noisy_classifier().to(model.device)
+    guide = copy.deepcopy(_noisy_classifier()).to(model.device)
     check_guide(model.schedule)
     if wanted is None:
         raise ValueError("a classifier pushes towards a class: give labels")
@@ -213,7 +214,7 @@ def _pushed(
 
 def check_guide(schedule: NoiseSchedule) -> None:
     """ValueError unless the shipped classifier knows pictures noised under this schedule."""
-    known = noisy_classifier().schedule
+    known = _noisy_classifier().schedule
     if not known.same_as(schedule):
         raise ValueError(
             f"the classifier that guides was trained on pictures noised under {known}, "
@@ -221,11 +222,15 @@ def check_guide(schedule: NoiseSchedule) -> None:
         )
 
 
+def noisy_classifier(compute: Compute | None = None) -> NoisyClassifier:
+    """The shipped classifier of noisy digits, your own copy: in float32, on the fastest device."""
+    return copy.deepcopy(_noisy_classifier()).to(chosen(compute).device)
+
+
 @lru_cache
-def noisy_classifier() -> NoisyClassifier:
-    """The shipped classifier of noisy digits, in float32, on the fastest device at first."""
+def _noisy_classifier() -> NoisyClassifier:
     model = loaded(pretrained_path("digits-noisy-classifier"), NoisyClassifier.from_card)
-    return model.to(fastest().device).requires_grad_(False)
+    return model.requires_grad_(False)
 
 
 def refuse_sampling(settings: DrawSettings, kind: str, steps: int, eta: float) -> None:

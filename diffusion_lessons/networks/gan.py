@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .. import checks
 from ..math.randomness import RowGenerator, randn_like
-from ..math.sampling import Denoiser, sample
+from ..math.sampling import Denoiser, final, sample
 from ..math.schedule import NoiseSchedule, schedule_from, vp_schedule
 from .compute import Compute
 from .drawing import Drawn, DrawSettings, refuse_sampling
@@ -103,9 +103,8 @@ class Gan(nn.Module):
         x_T = compute.move(generator.normal((count, *self.shape)).float())
         denoiser = as_denoiser(self.generator_net, label, generator)
         with compute.autocast():
-            for step in sample(denoiser, x_T, self.schedule, generator=generator):
-                pass
-        return Drawn(step.x, step.calls)
+            last = final(sample(denoiser, x_T, self.schedule, generator=generator))
+        return Drawn(last.x, last.calls)
 
 
 def latents(

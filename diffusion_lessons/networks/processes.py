@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 T = TypeVar("T")
 
@@ -33,17 +34,17 @@ class Processes:
         return self.rank == 0
 
     def rows(self, batch: Any) -> Any:
-        """This process's part of a batch: of tensors [B, ...], alone or in tuples, B / size rows.
+        """This process's part of a batch: of tensors [B, ...], B / size rows each.
 
-        Raises ValueError if B cannot be divided, or the batch holds something else.
+        They may stand in tuples, named tuples, lists and dicts. Raises ValueError if B cannot be
+        divided, or the batch holds something else.
         """
-        if self.size == 1:
-            return batch
-        if isinstance(batch, tuple):
-            return tuple(self.rows(part) for part in batch)
+        return batch if self.size == 1 else tree_map(self._rows, batch)
+
+    def _rows(self, batch: Any) -> Tensor:
         if not isinstance(batch, Tensor):
             raise ValueError(
-                f"{self.size} processes can share out tensors and tuples of tensors, "
+                f"{self.size} processes can share out tensors, in tuples, lists or dicts, "
                 f"not a {type(batch).__name__}"
             )
         if len(batch) % self.size:
