@@ -1,29 +1,39 @@
 """Training: its random times, its optimisers, and runs that can be repeated and resumed."""
 
+import copy
 import itertools
+import json
 import math
+import sys
+from collections import OrderedDict
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import nn
 
-from diffusion_lessons.data import moons
+from diffusion_lessons.data import Images, moons
 from diffusion_lessons.math.gaussian import x0_to_noise
 from diffusion_lessons.math.losses import noise_prediction_loss, random_times
 from diffusion_lessons.math.prediction import PREDICTIONS
 from diffusion_lessons.math.randomness import RowGenerator, derived, seeded
 from diffusion_lessons.math.schedule import cosine_schedule, linear_schedule
-from diffusion_lessons.networks.compute import Compute
+from diffusion_lessons.networks.compute import Compute, fast
 from diffusion_lessons.networks.diffusion import DiffusionModel
 from diffusion_lessons.networks.mlp import MLP
 from diffusion_lessons.networks.unet import UNet
+from diffusion_lessons.training import loop, states
 from diffusion_lessons.training.average import EMA
 from diffusion_lessons.training.batches import shuffled
 from diffusion_lessons.training.loop import train, watch
-from diffusion_lessons.training.optimizers import Muon, MuonAdamW, adamw, orthogonalize
+from diffusion_lessons.training.optimizers import Muon, MuonAdamW, Optimizers, adamw, orthogonalize
+from diffusion_lessons.training.states import read_state
 
 SAME = {"rtol": 0, "atol": 0}
 CPU = Compute(torch.device("cpu"))
@@ -299,6 +309,151 @@ def test_a_network_without_inner_matrices_trains_too():
     assert len(update.optimizers) == 1
 
 
+def test_a_network_of_inner_matrices_alone_trains_too():
+    model = nn.Sequential(nn.Linear(2, 2, bias=False))
+    assert [type(each) for each in MuonAdamW(model).optimizers] == [Muon]
+    before = model[0].weight.clone()
+    list(train(model, square, ones, steps=2, compute=CPU))
+    assert not torch.equal(model[0].weight, before)
+
+
+def test_layers_that_share_a_weight_share_its_update():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[1].weight = model[0].weight
+    _, muon = MuonAdamW(model).optimizers
+    assert len(muon.param_groups[0]["params"]) == 1
+
+
+@pytest.mark.parametrize("make", [MuonAdamW, adamw()])
+def test_a_network_without_weights_is_refused_in_words(make):
+    with pytest.raises(ValueError, match="this Identity has no weights to train"):
+        make(nn.Identity())
+
+
+def square(model, batch, generator):
+    """A loss of one weight that any optimiser makes smaller."""
+    return (model(batch) - 1).square().mean()
+
+
+def ones(step):
+    return torch.ones(4, 2)
+
+
+OPTIMIZERS = {
+    "a class": lambda model: torch.optim.Adagrad,
+    "one that is made": lambda model: torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
+    "of two groups": lambda model: torch.optim.RMSprop(
+        [{"params": [p], "lr": 0.01 * (i + 1)} for i, p in enumerate(model.parameters())]
+    ),
+    "a function": lambda model: lambda m: torch.optim.NAdam(m.parameters(), lr=0.1),
+}
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_optimisers_of_torch_train_and_go_on(make, tmp_path):
+    def run(steps, path):
+        torch.manual_seed(0)
+        model = nn.Linear(2, 2)
+        options = {"optimizer": make(model), "compute": CPU, "checkpoint": path, "save_every": 2}
+        return model, train(model, square, ones, steps=steps, **options)
+
+    whole, steps = run(6, None)
+    losses = finish(steps)[0]
+    assert losses[-1] < losses[0]
+    _, steps = run(6, tmp_path / "state")
+    assert [next(steps).loss.item() for _ in range(3)] == losses[:3]
+    again, steps = run(6, tmp_path / "state")
+    assert finish(steps)[0] == losses[2:]
+    torch.testing.assert_close(weights(again), weights(whole), **SAME)
+
+
+def test_an_optimiser_that_is_used_twice_begins_at_its_own_rate_twice():
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    moved = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        nn.init.ones_(model.weight)
+        list(train(model, square, ones, steps=5, optimizer=optimizer, compute=CPU))
+        moved.append(model.weight.clone())
+        assert optimizer.param_groups[0]["lr"] == 0.1
+        nn.init.zeros_(model.bias)
+    assert not torch.equal(moved[0], torch.ones(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"optimizer": torch.optim.LBFGS}, "LBFGS wants to work out the loss again"),
+        ({"optimizer": "adam"}, "optimizer must be a function, network -> optimiser"),
+        ({"optimizer": lambda model: None}, r"must be one of torch\.optim's kind, got None"),
+        ({"compute": "cuda"}, "compute must be a Compute, got 'cuda'"),
+        ({"model": nn.DataParallel(nn.Linear(2, 2))}, "DataParallel: give the network within"),
+        ({"model": "unet"}, "model must be a Module, got 'unet'"),
+        ({"batches": [1, 2]}, "batches must be a function, the step's number -> its batch"),
+        ({"loss": 0.5}, "loss must be a function"),
+        ({"loss": lambda *_: 0.5}, "what loss answers with must be a tensor, got float"),
+    ],
+)
+def test_what_cannot_be_trained_with_is_refused_by_its_name(options, words):
+    usual = {"model": nn.Linear(2, 2), "loss": square, "batches": ones, "compute": CPU}
+    with pytest.raises(TypeError, match=words):
+        list(train(steps=1, **usual | options))
+
+
+def test_a_loss_of_many_numbers_or_of_no_weights_is_refused():
+    for loss in (lambda m, b, g: m(b), lambda m, b, g: torch.tensor(1.0)):
+        with pytest.raises(ValueError, match="loss must answer with one number that depends on"):
+            list(train(nn.Linear(2, 2), loss, ones, steps=1, compute=CPU))
+
+
+def test_an_optimiser_of_another_network_is_refused():
+    other = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="weights that are not of the network to be trained"):
+        train(nn.Linear(2, 2), square, ones, steps=1, optimizer=other, compute=CPU)
+
+
+def test_what_is_fast_is_trained_as_what_it_was_made_of():
+    """At the call of `fast` a format was chosen for drawing; a training has its own."""
+    model, steps = model_run(steps=3)
+    losses = finish(steps)[0]
+    torch.manual_seed(100)
+    again = DiffusionModel(MLP(width=16, layers=1), SCHEDULE)
+    half = fast(again, Compute(CPU.device, torch.bfloat16))
+    batches = shuffled(moons(256, torch.Generator().manual_seed(0))[0], batch_size=32)
+    run = train(half, lambda m, b, g: m.loss(b[0], g), batches, steps=3, compute=CPU)
+    assert finish(run)[0] == losses
+    torch.testing.assert_close(weights(again), weights(model), **SAME)
+
+
+class Pair(NamedTuple):
+    x: torch.Tensor
+    name: str
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        Images(torch.zeros(2, 1, 8, 8), torch.zeros(2)),
+        [torch.zeros(2), (torch.ones(2), "word")],
+        {"x": torch.zeros(2), "more": Pair(torch.ones(1), "word")},
+        OrderedDict(b=torch.zeros(2), a=None),
+    ],
+    ids=["named", "list", "dict", "ordered"],
+)
+def test_a_batch_stays_what_it_is(batch):
+    seen = []
+
+    def loss(model, given, generator):
+        seen.append(given)
+        return model(torch.ones(1, 2)).sum()
+
+    list(train(nn.Linear(2, 2), loss, lambda step: batch, steps=1, compute=CPU))
+    (given,) = seen
+    assert type(given) is type(batch)
+    assert repr(given) == repr(batch)
+
+
 def test_a_factor_of_0_changes_nothing():
     model = MLP(width=16, layers=1)
     before = [weight.clone() for weight in model.parameters()]
@@ -345,6 +500,25 @@ def test_ema_takes_over_buffers_and_asks_for_no_gradient():
     assert ema.model.num_batches_tracked == 1
     assert not ema.model.training
     assert not any(parameter.requires_grad for parameter in ema.model.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_an_average_of_half_precision_moves(dtype):
+    """5,000 small steps from 1 to 1.5: each is less than what 8 or 11 bits can tell."""
+    model = nn.Linear(1, 1, bias=False).to(dtype)
+    nn.init.ones_(model.weight)
+    ema = EMA(model, decay=0.999, warmup=False)
+    nn.init.constant_(model.weight, 1.5)
+    for n in range(5000):
+        ema.update(model, n)
+    assert ema.model.weight.dtype == dtype
+    assert ema.model.weight.item() == pytest.approx(1.5 - 0.5 * 0.999**5000, abs=0.004)
+    again = EMA(copy.deepcopy(model), decay=0.999, warmup=False)
+    again.load_state_dict(ema.state_dict())
+    for each in (ema, again):
+        each.update(model, 5000)
+    assert again.tensors()[0].dtype == torch.float32
+    torch.testing.assert_close(again.tensors(), ema.tensors(), **SAME)
 
 
 @given(st.floats(max_value=-1e-9) | st.floats(min_value=1) | st.just(math.nan))
@@ -530,6 +704,152 @@ def test_a_loop_that_was_stopped_goes_on_when_it_is_run_again():
     assert before + after == losses
 
 
+class Interrupted:
+    """Raises KeyboardInterrupt at the n-th line that runs in the training's own files."""
+
+    def __init__(self, at=math.inf):
+        self.at, self.lines = at, 0
+
+    def __call__(self, frame, event, argument):
+        path = Path(frame.f_code.co_filename)
+        if path.parent.name == "training" or path.name == "files.py":
+            return self.line
+        return None
+
+    def line(self, frame, event, argument):
+        if event == "line":
+            self.lines += 1
+            if self.lines == self.at:
+                raise KeyboardInterrupt
+        return self.line
+
+    def __enter__(self):
+        self.before = sys.gettrace()
+        sys.settrace(self)
+        return self
+
+    def __exit__(self, *error):
+        sys.settrace(self.before)
+
+
+def looked_at(steps, seen):
+    for step in steps:
+        seen[step.step] = step.loss.item()
+
+
+def adam_run(**options):
+    return points_run(optimizer=adamw(), **options)
+
+
+@pytest.mark.parametrize("run", [points_run, adam_run, pictures_run])
+def test_a_run_may_be_interrupted_at_any_line_and_ends_with_the_same_bits(run, tmp_path):
+    """In the loop, in the optimisers, in the average, while a state is saved: a hundred places."""
+    path = tmp_path / "whole"
+    model, steps = run(steps=5, checkpoint=path, save_every=2)
+    with Interrupted() as counted:
+        losses, _, _ = finish(steps)
+    wanted, tensors = read_state(path)
+    random = torch.Generator().manual_seed(0)
+    draws = torch.randint(1, counted.lines, (100 if run is points_run else 20,), generator=random)
+    for i, at in enumerate(draws.tolist()):
+        path = tmp_path / str(i)
+        again, steps = run(steps=5, checkpoint=path, save_every=2)
+        seen = {}
+        with pytest.raises(KeyboardInterrupt), Interrupted(at):
+            looked_at(steps, seen)
+        looked_at(steps, seen)
+        assert list(seen) == [1, 2, 3, 4, 5]  # each is handed over
+        assert list(seen.values()) == losses
+        torch.testing.assert_close(weights(again), weights(model), **SAME)
+        reached, saved = read_state(path)
+        torch.testing.assert_close(saved, tensors, **SAME)
+        assert reached["history"] == wanted["history"]
+        assert next(iter(run(steps=5, checkpoint=path)[1])).step == 5
+
+
+class Fails:
+    """A loss that fails once, in its third call, with any exception."""
+
+    def __init__(self, error):
+        self.errors = iter([None, None, error])
+
+    def __call__(self, model, batch, generator):
+        if error := next(self.errors, None):
+            raise error
+        return noise_prediction_loss(model, batch[0], SCHEDULE, generator)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("No space left"), torch.OutOfMemoryError(), RuntimeError(), SystemExit()]
+)
+@pytest.mark.parametrize("watched", [iter, watch])
+def test_a_run_goes_on_after_any_exception(watched, error):
+    def losses(loss):
+        torch.manual_seed(100)
+        model = MLP(width=16, layers=2)
+        batches = shuffled(moons(256, torch.Generator().manual_seed(0))[0], batch_size=32)
+        return watched(train(model, loss, batches, steps=5, compute=CPU))
+
+    whole, run = finish(losses(Fails(None)))[0], losses(Fails(error))
+    seen = [next(run).loss.item() for _ in range(2)]
+    with pytest.raises(type(error)):
+        next(run)
+    assert seen + finish(run)[0] == whole
+
+
+def test_a_state_that_could_not_be_written_is_written_when_the_loop_is_run_again(
+    tmp_path, monkeypatch
+):
+    """The last one too, where there is no update left to make."""
+
+    def full(*arguments):
+        raise OSError("No space left on device")
+
+    path = tmp_path / "state"
+    _, run = points_run(steps=3, checkpoint=path)
+    monkeypatch.setattr(loop, "save_state", full)
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space"):
+            list(run)
+    monkeypatch.undo()
+    assert [step.step for step in run] == [3]
+    assert read_state(path)[0]["step"] == 3
+    assert list(run) == []
+
+
+class Explodes(torch.autograd.Function):
+    """The number itself; its gradient is none."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * math.nan
+
+
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_a_network_of_nan_is_not_saved_over_a_good_one(checkpoint, tmp_path):
+    """The loss is finite where its gradient is not, in the last update before a save."""
+    calls = iter([False, False, False, True])
+    path = tmp_path / "state" if checkpoint else None
+
+    def loss(model, batch, generator):
+        value = noise_prediction_loss(model, batch[0], SCHEDULE, generator)
+        return Explodes.apply(value) if next(calls) else value
+
+    batches = shuffled(torch.zeros(256, 2), batch_size=32)
+    model = MLP(width=16, layers=2)
+    run = train(model, loss, batches, steps=4, checkpoint=path, save_every=2, compute=CPU)
+    with pytest.raises(FloatingPointError, match="after step 4 the network holds numbers that are"):
+        list(run)
+    if checkpoint:
+        state, tensors = read_state(path)
+        assert state["step"] == 2
+        assert all(x.isfinite().all() for x in tensors.values())
+
+
 def test_saving_changes_nothing(tmp_path):
     _, plain = points_run(steps=6)
     _, saving = points_run(steps=6, checkpoint=tmp_path / "state", save_every=2)
@@ -642,13 +962,22 @@ def test_a_warmup_of_0_is_none():
     assert factors(4, 0) == pytest.approx([1, 0.75, 0.5, 0.25])
 
 
-def test_the_factor_multiplies_every_learning_rate():
+def test_the_factor_multiplies_every_learning_rate(monkeypatch):
+    """Of every group of every optimiser, and for the step alone: the next run begins anew."""
     model = MLP(width=16, layers=1)
-    update = MuonAdamW(model, lr=0.02, adamw_lr=2e-3)
+    first, *others = model.parameters()
+    groups = [{"params": [first], "lr": 0.5}, {"params": others}]
+    update = Optimizers(torch.optim.SGD(groups, lr=0.25))
+    seen = []
+
+    def rates(optimizer):
+        return [group["lr"] for group in optimizer.param_groups]
+
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda self: seen.append(rates(self)))
     for factor in (0.5, 0.25):
         update.step(factor)
-        adamw, muon = (o.param_groups[0]["lr"] for o in update.optimizers)
-        assert (adamw, muon) == pytest.approx((2e-3 * factor, 0.02 * factor))
+        assert rates(update.optimizers[0]) == [0.5, 0.25]
+    assert seen == [[0.25, 0.125], [0.125, 0.0625]]
 
 
 # What is refused
@@ -693,12 +1022,11 @@ def failing_run(**options):
     return train(MLP(width=16, layers=1), loss, batches, compute=CPU, **options)
 
 
-def test_a_loss_that_is_no_number_is_noticed_within_100_steps():
-    seen = 0
-    with pytest.raises(FloatingPointError, match="the loss is nan at step"):
-        for seen in failing_run(steps=1000):
-            pass
-    assert seen.step < 100
+def test_a_loss_that_is_no_number_is_told_at_once():
+    run = failing_run(steps=1000)
+    for _ in range(2):  # and again, to whoever runs the same loop once more
+        with pytest.raises(FloatingPointError, match="the loss is nan at step 1:"):
+            list(run)
 
 
 def test_a_short_run_whose_loss_is_no_number_does_not_end_as_if_it_had_worked():
@@ -824,6 +1152,90 @@ def test_the_bar_moves_fifty_times_however_long_the_training(bar_moves):
 
 
 # Where a checkpoint says to run
+
+
+def rewritten(path, **metadata):
+    """The same state, as another machine would have written it."""
+    known, tensors = read_state(path)
+    known = {key: value for key, value in known.items() if key != "sha256"} | metadata
+    known["sha256"] = states._digest(tensors, known)
+    save_file(tensors, path, metadata={"training": json.dumps(known)})
+
+
+ELSEWHERE = {"processor": "another", "gpu": None}
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        {"compute": CPU.as_dict() | {"device": "mps"}},
+        {"compute": CPU.as_dict() | {"device": "cuda"}},
+        {"compute": CPU.as_dict() | {"threads": 4096}},
+        {"compute": CPU.as_dict() | {"dtype": "int3"}},
+        {"compute": CPU.as_dict() | {"dtype": "bfloat16"}, "machine": ELSEWHERE},
+    ],
+    ids=["mps", "cuda", "threads", "unknown", "another machine"],
+)
+@pytest.mark.parametrize("steps", [2, 3])
+def test_a_state_of_another_machine_goes_on_as_is_quick_here(there, steps, tmp_path, monkeypatch):
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("this machine has them")
+    monkeypatch.setattr(loop, "fastest", lambda: CPU)
+    path = tmp_path / "state"
+    finish(points_run(steps=2, checkpoint=path)[1])
+    rewritten(path, **there)
+    loss = partial(noise_prediction_loss, schedule=SCHEDULE)
+    batches = shuffled(torch.zeros(256, 2), batch_size=32)  # as many as before
+
+    def point_loss(model, batch, g):
+        return loss(model, batch[0], generator=g)
+
+    run = train(MLP(width=16, layers=2), point_loss, batches, steps=steps, checkpoint=path)
+    assert [step.step for step in run] == [steps]
+    if steps == 3:
+        state = read_state(path)[0]
+        assert state["compute"] == CPU.as_dict()
+        assert [part["from"] for part in state["history"]] == [0, 2]
+        assert [part["steps"] for part in state["history"]] == [2, 3]
+
+
+def test_a_states_history_says_how_each_part_was_trained(tmp_path):
+    """By its last budget alone, in which the learning rate falls once, nobody could repeat it."""
+    path = tmp_path / "state"
+    finish(points_run(steps=4, checkpoint=path)[1])
+    for _ in range(2):  # what is finished is not gone on with
+        finish(points_run(steps=4, checkpoint=path)[1])
+    assert [part["steps"] for part in read_state(path)[0]["history"]] == [4]
+    _, run = points_run(steps=9, checkpoint=path, save_every=1)
+    next(run)
+    next(run)
+    finish(points_run(steps=9, checkpoint=path)[1])  # and this is the same run
+    history = read_state(path)[0]["history"]
+    assert [(part["from"], part["steps"]) for part in history] == [(0, 4), (4, 9)]
+    assert history[0]["compute"] == CPU.as_dict()
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        {"sizes": (1, 2)},
+        {"path": Path("x"), "nested": {"deep": [Path("y")]}},
+        {"share": np.float32(0.5), "count": np.int64(3), "t": torch.tensor([1, 2])},
+        {"nan": math.nan, 3: None},
+    ],
+    ids=["tuple", "paths", "numbers", "others"],
+)
+def test_an_identity_is_known_again(identity, tmp_path):
+    path = tmp_path / "state"
+    finish(points_run(steps=2, checkpoint=path, identity=identity)[1])
+    assert finish(points_run(steps=3, checkpoint=path, identity=identity)[1])[1] == [3]
+    with pytest.raises(ValueError, match="another identity"):
+        points_run(steps=4, checkpoint=path, identity={**identity, "more": 1})
+
+
+def test_an_identity_that_cannot_be_written_down_is_refused_before_the_first_step():
+    with pytest.raises(TypeError, match=r"identity must hold text, .* got a set"):
+        points_run(steps=2, identity={"kinds": {"a", "b"}})
 
 
 def test_a_resumed_run_computes_as_the_checkpoint_says(tmp_path):

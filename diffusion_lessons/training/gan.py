@@ -106,7 +106,8 @@ def muons(lr: float = 0.02, adam_lr: float = 1e-3) -> Callable[[nn.Module], Opti
         parts: list[torch.optim.Optimizer] = []
         for part in ("discriminator", "generator_net"):
             inner, rest = inner_weights(getattr(model, part))
-            parts.append(torch.optim.Adam(rest, adam_lr, betas=(0.5, 0.9), foreach=True))
+            if rest:
+                parts.append(torch.optim.Adam(rest, adam_lr, betas=(0.5, 0.9), foreach=True))
             if inner:
                 parts.append(Muon(inner, lr, momentum=0.5))
         return Optimizers(*parts)
@@ -162,14 +163,11 @@ def train_gan(
                 cost = cost + r1 * r1_every * r1_penalty(judge, pairs.real, *seen)
             cost.backward()
             optimizers.step(turn.factor if discriminator_slows else turn.warm, judge)
-        judge.requires_grad_(False)  # it only passes the gradient on
-        try:
-            with turn.compute.autocast():
-                loss = generator_loss(judge(pairs.fake, *seen).float())
-            loss.backward()
-            optimizers.step(turn.factor, net)
-        finally:  # an interrupt must not leave it frozen
-            judge.requires_grad_(True)
+        with turn.compute.autocast():
+            loss = generator_loss(judge(pairs.fake, *seen).float())
+        # The discriminator only passes the gradient on.
+        loss.backward(inputs=[weight for weight in net.parameters() if weight.requires_grad])
+        optimizers.step(turn.factor, net)
         return cost.detach() + loss.detach()
 
     model = Gan(generator_net, discriminator, schedule.T, schedule)

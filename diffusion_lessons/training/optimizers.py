@@ -1,10 +1,12 @@
 """Optimisers: Muon for the inner weights of a network, AdamW for all others."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .. import checks
 from ..networks.compute import product_format
 from ..networks.processes import processes
 
@@ -64,11 +66,17 @@ def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
 
 
 class Optimizers:
-    """Optimisers that share out a network's weights; their rates rise and fall together."""
+    """Optimisers that share out a network's weights; their rates rise and fall together.
+
+    The rates that they have now are the highest; between the steps they have them again. Raises
+    TypeError for what is no optimiser, or one that must be told the loss again (LBFGS).
+    """
 
     def __init__(self, *optimizers: torch.optim.Optimizer) -> None:
+        for optimizer in optimizers:
+            checks.optimizer(optimizer)
         self.optimizers = optimizers
-        self._lr = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
+        self._rates = [[group["lr"] for group in each.param_groups] for each in optimizers]
 
     def zero_grad(self) -> None:
         for optimizer in self.optimizers:
@@ -80,34 +88,89 @@ class Optimizers:
         With ``only`` step the optimisers that hold weights of that network alone. Several processes
         first take the mean of their gradients.
         """
-        pairs = list(zip(self.optimizers, self._lr, strict=True))
+        pairs = list(zip(self.optimizers, self._rates, strict=True))
         if only is not None:
             chosen = {id(weight) for weight in only.parameters()}
             pairs = [pair for pair in pairs if chosen.issuperset(map(id, _weights(pair[0])))]
         weights = [weight for optimizer, _ in pairs for weight in _weights(optimizer)]
         processes().mean_([weight.grad for weight in weights if weight.grad is not None])
-        for optimizer, lr in pairs:
-            optimizer.param_groups[0]["lr"] = lr * factor
-            optimizer.step()
+        for optimizer, rates in pairs:
+            try:
+                _set_rates(optimizer, [rate * factor for rate in rates])
+                optimizer.step()
+            finally:  # whoever uses it again begins with its own rates
+                _set_rates(optimizer, rates)
+
+    def memory(self) -> dict[tuple[Any, ...], Any]:
+        """All that they remember, by ("optimizer", its number, the weight's number, name)."""
+        return {
+            ("optimizer", i, j, name): value
+            for i, optimizer in enumerate(self.optimizers)
+            for j, weight in enumerate(_weights(optimizer))
+            for name, value in optimizer.state.get(weight, {}).items()
+        }
+
+    def keep_only(self, values: dict[tuple[Any, ...], Any]) -> None:
+        """Forget what is not among the values, named as in `memory`; take over the numbers."""
+        for i, optimizer in enumerate(self.optimizers):
+            for j, weight in enumerate(_weights(optimizer)):
+                kept = {
+                    name: values["optimizer", i, j, name]
+                    for name in optimizer.state.get(weight, {})
+                    if ("optimizer", i, j, name) in values
+                }
+                if kept:
+                    optimizer.state[weight] = kept
+                else:
+                    optimizer.state.pop(weight, None)
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimisers' memory, for a checkpoint."""
-        memory: dict[str, Tensor] = {}
-        for i, optimizer in enumerate(self.optimizers):
-            for j, state in optimizer.state_dict()["state"].items():
-                memory |= {f"{i}.{j}.{key}": torch.as_tensor(value) for key, value in state.items()}
-        return memory
+        return {
+            ".".join(map(str, name[1:])): torch.as_tensor(value)
+            for name, value in self.memory().items()
+            if value is not None
+        }
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Undo `tensors`."""
         for i, optimizer in enumerate(self.optimizers):
             state: dict[int, dict[str, Tensor]] = {}
             for name, tensor in tensors.items():
-                number, j, key = name.split(".")
+                number, j, key = name.split(".", 2)
                 if int(number) == i:
                     state.setdefault(int(j), {})[key] = tensor
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+Optimizer = torch.optim.Optimizer | Callable[[Any], Optimizers | torch.optim.Optimizer]
+"""What `train` takes: what makes the optimisers of a network, or an optimiser of its weights"""
+
+
+def optimizers_of(model: nn.Module, optimizer: Any) -> Optimizers:
+    """The `Optimizers` of a network, of whatever `train` was given.
+
+    Raises TypeError for what makes no optimiser, ValueError for one of another network's weights.
+    """
+    if isinstance(optimizer, Optimizers | torch.optim.Optimizer):
+        made: Any = optimizer
+    else:
+        checks.called("optimizer", optimizer, "network -> optimiser; or give one of torch.optim's")
+        torchs = isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)
+        made = optimizer(model.parameters() if torchs else model)
+    if not isinstance(made, Optimizers):
+        made = Optimizers(made)
+    mine = {id(weight) for weight in model.parameters()}
+    held = {id(weight) for each in made.optimizers for weight in _weights(each)}
+    if not held <= mine:
+        raise ValueError("the optimiser holds weights that are not of the network to be trained")
+    return made
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, rates: list[Any]) -> None:
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
 
 
 def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
@@ -120,14 +183,15 @@ def inner_weights(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     Those of convolutions and linear layers suit it. Embeddings, norms, biases do not, nor do layers
     that lie in a part named ``input``, ``output`` or ``time``.
     """
-    inner = [
-        module.weight
+    inner = {
+        id(module.weight): module.weight  # two layers may share one
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
         and {"input", "output", "time"}.isdisjoint(name.split("."))
+    }
+    return list(inner.values()), [
+        weight for weight in model.parameters() if id(weight) not in inner
     ]
-    chosen = {id(weight) for weight in inner}
-    return inner, [weight for weight in model.parameters() if id(weight) not in chosen]
 
 
 class MuonAdamW(Optimizers):
@@ -135,19 +199,21 @@ class MuonAdamW(Optimizers):
 
     def __init__(self, model: nn.Module, lr: float = 0.02, adamw_lr: float = 2e-3) -> None:
         inner, rest = inner_weights(model)
-        adamw = torch.optim.AdamW(
-            rest, lr=adamw_lr, betas=(0.9, 0.99), weight_decay=0.0, foreach=True
+        checks.trainable(model)
+        super().__init__(
+            *([_adamw(rest, adamw_lr)] if rest else []), *([Muon(inner, lr)] if inner else [])
         )
-        super().__init__(adamw, *([Muon(inner, lr)] if inner else []))
+
+
+def _adamw(weights: list[Tensor], lr: float) -> torch.optim.AdamW:
+    return torch.optim.AdamW(weights, lr, betas=(0.9, 0.99), weight_decay=0.0, foreach=True)
 
 
 def adamw(lr: float = 2e-3) -> Callable[[nn.Module], Optimizers]:
     """Plain AdamW for everything: quicker a step than `MuonAdamW` where a network is small."""
 
     def optimizers(model: nn.Module) -> Optimizers:
-        betas = (0.9, 0.99)
-        return Optimizers(
-            torch.optim.AdamW(model.parameters(), lr, betas, weight_decay=0.0, foreach=True)
-        )
+        checks.trainable(model)
+        return Optimizers(_adamw(list(model.parameters()), lr))
 
     return optimizers

@@ -6,7 +6,7 @@ holds the finished network. What the options leave open is the recipe's own choi
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from ..data import cifar10, digits, moons, to_unit
 from ..math.gaussian import forward
 from ..math.losses import random_times, vae_loss
 from ..math.prediction import PREDICTIONS
-from ..math.randomness import rand
+from ..math.randomness import own_numbers, rand
 from ..math.schedule import SCHEDULES
 from ..networks.classifier import Classifier, NoisyClassifier
 from ..networks.compute import Compute, best_device
@@ -256,12 +256,9 @@ def moons_ddpm(
     return train_with(model, loss, batches, options)
 
 
-@contextmanager
-def first_weights(seed: int) -> Iterator[None]:
+def first_weights(seed: int) -> AbstractContextManager[None]:
     """Networks made in here have the weights that the seed gives; the caller's numbers stay his."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
+    return own_numbers(seed)
 
 
 def _new(

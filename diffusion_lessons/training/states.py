@@ -20,7 +20,9 @@ from ..files import (
 )
 from ..math.prediction import NOISE
 from ..math.schedule import linear_schedule
+from ..networks.cards import processor
 from ..networks.checkpoints import KINDS, made_of
+from ..networks.compute import Compute
 from ..networks.gan import Gan
 from .average import EMA
 from .optimizers import Optimizers
@@ -38,7 +40,7 @@ def save_state(
     ValueError if another run has written there meanwhile, OSError, in words, if it is just doing so
     or the disk refuses.
     """
-    parts = {"model": model.state_dict(), "ema": average.model.state_dict()}
+    parts = {"model": model.state_dict(), "ema": average.state_dict()}
     parts["optimizer"] = optimizers.tensors()
     tensors = {
         f"{part}/{key}": value.detach().contiguous().cpu().clone()
@@ -131,6 +133,37 @@ IN_WORDS = {
 }
 
 
+def machine_words() -> dict[str, Any]:
+    """The machine, as far as the number format that is quick on it goes."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"processor": processor(), "gpu": gpu}
+
+
+def as_before(saved: dict[str, Any]) -> Compute | None:
+    """How the run computed until now, if that was on such a machine as this one; else None."""
+    try:
+        compute = Compute.from_dict(saved["compute"])
+    except (LookupError, ValueError):
+        return None
+    here = saved.get("machine", machine_words()) == machine_words()
+    return compute if here and compute.possible() else None
+
+
+def with_session(saved: dict[str, Any], step: int, session: dict[str, Any]) -> list[dict[str, Any]]:
+    """A state's history, with the session that begins after ``step`` updates.
+
+    Each part of it says from which update on it was trained how: towards how many steps or seconds
+    (by which the learning rate falls), in which format, on how many processes. A state of a version
+    that kept no history does not say towards what it was trained.
+    """
+    unsaid = [{"from": 0, "compute": saved["compute"]}] if "compute" in saved else []
+    history: list[dict[str, Any]] = list(saved.get("history", unsaid))
+    begins = {"from": step, **session}
+    if history and {**begins, "from": history[-1]["from"]} == history[-1]:
+        return history
+    return [*(part for part in history if part["from"] < step), begins]
+
+
 def known_of(model: nn.Module) -> dict[str, Any]:
     """What a card would say of it; of a network that no card knows, at least its class.
 
@@ -152,9 +185,9 @@ def check_same_run(saved: dict[str, Any], wanted: dict[str, Any], path: Path | s
     gan = wanted["network"].startswith(f"{Gan.kind} ")
     unsaid = {} if gan else {"predicts": NOISE.name, "schedule": linear_schedule().config}
     for name, value in wanted.items():
-        value = json.loads(json.dumps(value))  # as it was saved: tuples are lists
+        value = checks.written(name, value)  # as it was saved: tuples are lists
         before = saved.get(name, unsaid.get(name, value))
-        if before != value:
+        if json.dumps(before, sort_keys=True) != json.dumps(value, sort_keys=True):
             raise ValueError(
                 f"{path} holds the training of another {IN_WORDS.get(name, name)}: {before!r}, "
                 f"not {value!r}; choose another path"
@@ -175,7 +208,7 @@ def restore(
         parts[part][key] = tensor
     try:
         model.load_state_dict(parts["model"])
-        average.model.load_state_dict(parts["ema"])
+        average.load_state_dict(parts["ema"])
     except RuntimeError as error:
         raise ValueError(
             f"{path} holds the training of another network; choose another path"
