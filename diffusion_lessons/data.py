@@ -54,10 +54,11 @@ def to_bytes(x: Tensor) -> Tensor:
 def digits(train: bool = True) -> Images:
     """MNIST: 60,000 training or 10,000 test digits, images [N, 1, 28, 28], labels 0..9.
 
-    Comes with the package, so it needs no network. The bytes are checked against the original
-    files' MD5; a damaged file is a ValueError that names it, one that cannot be read an OSError.
+    Comes with the package, so it needs no network; each call gives tensors of its own. The bytes
+    are checked against the original files' MD5; a damaged file is a ValueError that names it, one
+    that cannot be read an OSError.
     """
-    return _digits("train" if train else "t10k")
+    return Images(*(part.clone() for part in _digits("train" if train else "t10k")))
 
 
 @lru_cache

@@ -87,8 +87,15 @@ def test_the_shipped_file_is_small():
     assert DIGITS_FILE.stat().st_size <= 11e6
 
 
-def test_digits_are_read_once():
-    assert digits() is digits()
+def test_digits_are_read_once_and_each_caller_has_its_own(monkeypatch: pytest.MonkeyPatch):
+    first, labels = digits(train=False)
+    monkeypatch.setattr(data, "_original", lambda name: pytest.fail("they were read again"))
+    wanted = first.clone(), labels.clone()
+    first.fill_(0)
+    labels.fill_(0)
+    again = digits(train=False)
+    assert torch.equal(again.images, wanted[0])
+    assert torch.equal(again.labels, wanted[1])
 
 
 # The shipped file, in small: a made-up set of two training digits and one test digit

@@ -3,9 +3,12 @@
 import errno
 import json
 import os
+import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import pytest
@@ -164,7 +167,7 @@ def test_a_recipe_can_be_told_its_own_arguments(tmp_path: Path, capsys: pytest.C
     path = tmp_path / "digits-ddgan.safetensors"
     model = checkpoints.load(path)
     assert (model.T, model.generator_net.latent) == (2, 0)
-    assert cards.read_card(path)["command"].endswith("--set T=2 latent=0 discriminator_lr=0.0001")
+    assert cards.read_card(path)["command"].endswith("--set T=2 discriminator_lr=0.0001 latent=0")
     assert cli.main([*arguments, "--set", "seed=3"]) == 2
     assert "--set seed: digits-ddgan has T, latent, disc" in capsys.readouterr().err
     assert cli.main(["train", "digits-vae", "--set", "T=3"]) == 2
@@ -183,7 +186,7 @@ def test_a_run_that_began_otherwise_is_not_gone_on_with(
     arguments = ["train", "digits-ddgan", "--steps", "1", "--out", str(tmp_path)]
     settings = ["--set", "latent=0", "lr=1e-4"]
     assert cli.main([*arguments, *settings]) == 0
-    assert cli.main([*arguments, *settings]) == 0
+    assert cli.main([*arguments, "--set", *settings[:0:-1]]) == 0  # in whatever order
     assert cli.main([*arguments, "--set", "latent=0", "lr=1e-3"]) == 2
     assert "another identity: {'settings': 'latent=0 lr=0.0001'" in capsys.readouterr().err
     made = tmp_path / "digits-ddgan.safetensors"
@@ -191,6 +194,107 @@ def test_a_run_that_began_otherwise_is_not_gone_on_with(
     assert "training of another" in capsys.readouterr().err
     assert cli.main([*arguments, *settings, "--start", str(made)]) == 2
     assert "latent: a Gan that training goes on from keeps its own" in capsys.readouterr().err
+
+
+def made_by(card: dict[str, Any], out: Path) -> torch.nn.Module:
+    """The network that a card's command makes, run as a shell script would."""
+    for line in card["command"].splitlines():
+        words = shlex.split(line, comments=True)
+        assert words[:2] == ["diffusion-lessons", "train"]
+        assert cli.main([*words[1:], "--out", str(out)]) == 0
+    return checkpoints.load(out / f"{words[2]}.safetensors")
+
+
+def test_the_command_on_a_card_makes_the_network_however_often_it_was_gone_on_with(tmp_path: Path):
+    """With more steps the learning rate rises again: the last command alone makes another."""
+    arguments = ["train", "moons-ddpm", "--seed", "2"]
+    for steps in ("4", "7", "9"):
+        assert cli.main([*arguments, "--steps", steps, "--out", str(tmp_path / "a b")]) == 0
+    path = tmp_path / "a b" / "moons-ddpm.safetensors"
+    card = cards.read_card(path)
+    assert [(part["from"], part["steps"]) for part in card["history"]] == [(0, 4), (4, 7), (7, 9)]
+    again = made_by(card, tmp_path / "again")
+    assert_same(again, checkpoints.load(path))
+    once = tmp_path / "once"
+    assert cli.main([*arguments, "--steps", "9", "--out", str(once)]) == 0
+    other = checkpoints.load(once / "moons-ddpm.safetensors")
+    assert not torch.equal(next(other.parameters()), next(again.parameters()))
+    assert "history" not in cards.read_card(once / "moons-ddpm.safetensors")
+
+
+def assert_same(one: torch.nn.Module, other: torch.nn.Module) -> None:
+    torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
+
+
+def test_a_run_that_was_stopped_and_given_other_steps_says_so(tmp_path: Path):
+    options = TrainOptions(steps=6, checkpoint=tmp_path / "moons-ddpm.training", save_every=2)
+    options = replace(options, identity={"settings": "", "start": ""})
+    steps = RECIPES["moons-ddpm"](options)
+    for _ in range(3):
+        next(steps)
+    assert cli.main(["train", "moons-ddpm", "--steps", "4", "--out", str(tmp_path)]) == 0
+    first, second = cards.read_card(tmp_path / "moons-ddpm.safetensors")["command"].splitlines()
+    assert first == "diffusion-lessons train moons-ddpm --seed 0 --steps 6  # stopped after 2"
+    assert second == "diffusion-lessons train moons-ddpm --seed 0 --steps 4"
+
+
+def test_paths_on_a_card_are_quoted(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = tmp_path / "my runs; 'really'"
+    start, target = folder / "digits-ddpm.safetensors", folder / "mean.safetensors"
+    checkpoints.save(start, checkpoints.load_pretrained("digits-ddpm"))
+    options = ["--steps", "1", "--out", str(tmp_path)]
+    assert cli.main(["train", "digits-ddpm", "--start", str(start), *options]) == 0
+    command = cards.read_card(tmp_path / "digits-ddpm.safetensors")["command"]
+    assert shlex.split(command)[-2:] == ["--start", str(start)]
+    assert cli.main(["average", str(start), str(start), "--out", str(target)]) == 0
+    command = cards.read_card(target)["command"]
+    assert shlex.split(command) == ["diffusion-lessons", "average", str(start), str(start)]
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(start), "--steps", "1", "--samples", "10"]) == 0
+    command = json.loads(capsys.readouterr().out)["command"]
+    assert shlex.split(command)[2] == str(start)
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate", "table", "train"])
+def test_the_number_format_is_an_option_and_is_told(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    told = set()
+    for name in ("float32", "bfloat16"):
+        out = tmp_path / name
+        how = ["--steps", "1", "--format", name, "--threads", "2"]
+        words = {
+            "sample": ["sample", "digits-ddpm", "--each", "1", "--out", f"{out}.png"],
+            "evaluate": ["evaluate", "digits-ddpm", "--samples", "10"],
+            "table": ["evaluate", "digits-ddpm", "--samples", "10", "--out", f"{out}.jsonl"],
+            "train": ["train", "digits-vae", "--out", str(out)],
+        }[command]
+        assert cli.main([*words, *how]) == 0
+        printed = capsys.readouterr()
+        if command == "evaluate":
+            row = json.loads(printed.out)
+        elif command == "table":
+            _, row = dict(read_json_lines(f"{out}.jsonl")).values()
+        elif command == "train":
+            row = cards.read_card(out / "digits-vae.safetensors")
+        else:
+            row = {"compute": {"dtype": name, "threads": 2}, "command": " ".join(how)}
+            told.add(Path(f"{out}.png").read_bytes())
+        assert (row["compute"]["dtype"], row["compute"]["threads"]) == (name, 2)
+        assert f"--format {name} --threads 2" in row["command"]
+        assert f"{name}, " in printed.out + printed.err
+        assert "2 threads, on" in printed.out + printed.err
+    assert command != "sample" or len(told) == 2  # the pictures differ in their last bits
+
+
+def test_another_format_on_the_way_stands_on_the_card(tmp_path: Path):
+    arguments = ["train", "digits-vae", "--out", str(tmp_path / "a")]
+    assert cli.main([*arguments, "--steps", "1", "--format", "float32", "--threads", "1"]) == 0
+    assert cli.main([*arguments, "--steps", "2", "--format", "bfloat16", "--threads", "1"]) == 0
+    path = tmp_path / "a" / "digits-vae.safetensors"
+    card = cards.read_card(path)
+    assert [part["compute"]["dtype"] for part in card["history"]] == ["float32", "bfloat16"]
+    assert_same(made_by(card, tmp_path / "b"), checkpoints.load(path))
 
 
 def test_average_takes_the_means_of_networks_and_of_training_states(tmp_path: Path):
@@ -356,7 +460,7 @@ def test_evaluate_can_write_into_the_card(tmp_path: Path):
 def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[str]):
     assert cli.main(["doctor"]) == 0
     out = capsys.readouterr().out
-    for word in ["torch", "jupyterlab", "threads", "<- used", "digits-ddpm: whole"]:
+    for word in ["torch", "jupyterlab", "threads", "Networks run in", "digits-ddpm: whole"]:
         assert word in out
 
 

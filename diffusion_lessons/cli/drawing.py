@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -11,14 +12,23 @@ import torch
 from .. import checks
 from ..files import expanded
 from ..math.solvers import SAMPLERS
-from ..measuring.drawing import draw
-from ..measuring.evaluation import combinations, evaluate_all, measure_for
+from ..measuring.drawing import draw, settled
+from ..measuring.evaluation import combinations, evaluate_all, measure_for, usual_compute
 from ..measuring.judge import MOST_SAMPLES
 from ..networks import cards, checkpoints
 from ..networks.classifier import Classifier
 from ..networks.drawing import GUIDANCES, SPACINGS, TRUNCATION, Drawer, DrawSettings
 from ..networks.processes import processes
-from .options import NETWORK, Commands, network_path, positive
+from .options import (
+    NETWORK,
+    Commands,
+    add_compute,
+    compute_of,
+    compute_words,
+    network_path,
+    positive,
+    tell,
+)
 
 MOST_OF_A_CLASS = 1000
 
@@ -50,6 +60,7 @@ def add_commands(commands: Commands) -> None:
     measured.set_defaults(run=run_evaluate)
     for command, several in ((sample, None), (measured, "+")):
         _add_settings(command, several)
+        add_compute(command)
 
     exported = commands.add_parser("export", help="write a network as ONNX, checked against torch")
     exported.add_argument("network", help=NETWORK)
@@ -116,9 +127,11 @@ def run_sample(options: argparse.Namespace) -> None:
     checks.whole("--each", options.each, 1, MOST_OF_A_CLASS)
     labels, numbers = _rows(model, options.labels, options.each)
     (settings,) = _settings(options)
+    settings, compute = settled(model, settings), compute_of(options)
     shared, shape = processes(), model.shape
     out = shared.from_main(lambda: picture_outlet(options.out, len(numbers), shape, options.each))
-    x = draw(model, labels, settings, options.seed or 0, numbers)
+    tell(compute)
+    x = draw(model, labels, settings, options.seed or 0, numbers, compute)
     if shared.main:
         save_grid(out, x, columns=options.each)
     print(out)
@@ -157,13 +170,17 @@ def run_evaluate(options: argparse.Namespace) -> None:
     sha256 = cards.read_card(path)["sha256"]
     if options.write:
         shared.from_main(lambda: cards.network_outlet(path))
-    result = measure_for(model)(model, settings[0], options.samples, options.seed)
-    command = f"diffusion-lessons evaluate {options.network}"
+    measure = measure_for(model)
+    compute = compute_of(options, usual_compute(model))
+    result = measure(model, settings[0], options.samples, options.seed, compute)
+    tell(compute)
+    command = f"diffusion-lessons evaluate {quote(options.network)}"
     if "seed" in result:  # a classifier of clean pictures is measured on all test digits
         command += f" --samples {options.samples}"
         if isinstance(model, Drawer):
             command += f" {model.settled(settings[0]).as_arguments()}"
         command += f" --seed {options.seed}"
+    command = " ".join([command, *compute_words(options)])
     result |= {"command": command, "machine": cards.machine()}
     print(json.dumps(result, indent=2), flush=True)  # first: the disk may refuse it now
     if options.write and shared.main:
@@ -190,8 +207,11 @@ def _evaluate_all(
     if options.write:
         raise ValueError("--write is for one measurement, --out for a table: give one of them")
     about = {"network": path.stem, "sha256": cards.read_card(path)["sha256"]}
-    command = f"diffusion-lessons evaluate {options.network}"
-    rows = evaluate_all(model, options.out, settings, options.samples, options.seed, about, command)
+    words = ["evaluate", quote(options.network), *compute_words(options)]
+    command, compute = " ".join(["diffusion-lessons", *words]), compute_of(options)
+    rows = evaluate_all(
+        model, options.out, settings, options.samples, options.seed, about, command, compute
+    )
     for row in rows:
         guided = f", {row['guidance']} {row['scale']:g}" if "guidance" in row else ""
         sampler = row.get("sampler", f"eta {row['eta']:g}")
@@ -203,6 +223,7 @@ def _evaluate_all(
             f"{right}{row['seconds']} s",
             flush=True,
         )
+    tell(compute)
     print(expanded(options.out))
 
 

@@ -2,12 +2,16 @@
 
 import argparse
 import ast
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .. import checks
 from ..files import expanded
 from ..networks import cards
+from ..networks.compute import FORMATS, Compute, fastest
+from ..networks.processes import processes
 
 NETWORK = "a pretrained network's name, or a .safetensors file"
 
@@ -40,6 +44,36 @@ def setting(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}") from error
 
 
+def add_compute(command: argparse.ArgumentParser) -> None:
+    """The two options that say how networks run."""
+    command.add_argument(
+        "--format", choices=list(FORMATS), help="number format (default: chosen once a machine)"
+    )
+    command.add_argument("--threads", type=positive, help="of the processor (default: likewise)")
+
+
+def compute_of(options: argparse.Namespace, usual: Compute | None = None) -> Compute:
+    """How networks run: as asked, and for the rest as usual or as chosen for this machine."""
+    compute = usual or fastest()
+    if options.format is not None:
+        compute = replace(compute, dtype=FORMATS[options.format])
+    return compute if options.threads is None else replace(compute, threads=options.threads)
+
+
+def compute_words(options: argparse.Namespace) -> list[str]:
+    """The same as the command takes it."""
+    given = {"--format": options.format, "--threads": options.threads}
+    return [
+        word for name, value in given.items() if value is not None for word in (name, str(value))
+    ]
+
+
+def tell(compute: Compute) -> None:
+    """One line for whoever looks on; what is drawn or measured has standard output for itself."""
+    if processes().main and sys.stderr is not None:
+        print(f"computing in {compute.in_words()}", file=sys.stderr)
+
+
 def network_path(network: str) -> Path:
     """The file of a network that is named, or given by its path."""
     if network in cards.pretrained_names():
@@ -54,5 +88,5 @@ def network_path(network: str) -> Path:
 
 def origin(card: dict[str, Any]) -> dict[str, Any]:
     """What a network's card tells of how it was made."""
-    kept = ("command", "steps", "seconds", "sha256", "averaged", "start")
+    kept = ("command", "history", "steps", "seconds", "sha256", "averaged", "start")
     return {key: card[key] for key in kept if key in card}

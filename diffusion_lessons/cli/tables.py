@@ -7,7 +7,8 @@ from ..files import expanded
 from ..math.solvers import SAMPLERS
 from ..measuring.ablation import GAN_VARIANTS, VARIANTS, ablate, ablate_gan
 from ..measuring.trilemma import METHODS, solver_methods, trilemma
-from .options import Commands, positive
+from ..networks.compute import Compute
+from .options import Commands, add_compute, compute_of, positive, tell
 
 
 def add_commands(commands: Commands) -> None:
@@ -40,6 +41,8 @@ def add_commands(commands: Commands) -> None:
         "--divide", type=positive, default=1, help="take so many times fewer samples"
     )
     three.set_defaults(run=run_trilemma)
+    for command in (ablation, three):
+        add_compute(command)
 
 
 def run_ablate(options: argparse.Namespace) -> None:
@@ -48,13 +51,16 @@ def run_ablate(options: argparse.Namespace) -> None:
     out = options.out or Path("runs") / ("ablation-ddgan.jsonl" if gan else "ablation.jsonl")
     names = ("seeds", "steps", "samples", "variants")
     wanted = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.format or options.threads:  # else as the table began
+        wanted["compute"] = compute_of(options)
     for row in (ablate_gan if gan else ablate)(out, **wanted):
         loss = f"loss {row['test_loss']:.5f}, " if "test_loss" in row else ""
         print(
             f"{row['variant']}, seed {row['seed']}: {loss}"
             f"Frechet distance {row['frechet_distance']:.2f} "
             f"(floor {row['floor']['frechet_distance']:.2f}), recall {row['recall']:.2f}, "
-            f"class accuracy {row['class_accuracy']:.1%}, {row['training_seconds']} s",
+            f"class accuracy {row['class_accuracy']:.1%}, {row['training_seconds']} s, "
+            f"{Compute.from_dict(row['compute']).in_words()}",
             flush=True,
         )
     print(expanded(out))
@@ -64,7 +70,9 @@ def run_trilemma(options: argparse.Namespace) -> None:
     """Measure every way to draw a digit."""
     usual = [] if options.sampler else list(METHODS)
     methods = [*(options.methods or usual), *solver_methods(options.sampler)]
-    for row in trilemma(options.out, methods, options.seed, options.divide):
+    compute = compute_of(options)
+    tell(compute)
+    for row in trilemma(options.out, methods, options.seed, options.divide, compute):
         print(
             f"{row['method']}: {row['samples']} samples, precision {row['precision']:.3f}, "
             f"recall {row['recall']:.3f}, Frechet distance {row['frechet_distance']:.2f} "

@@ -1,9 +1,11 @@
 """``train`` and ``average``."""
 
 import argparse
+import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from inspect import signature
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,25 @@ import torch
 
 from ..files import claimed, expanded
 from ..math.prediction import PREDICTIONS
+from ..math.sampling import final
 from ..math.schedule import SCHEDULES
 from ..networks import cards, checkpoints
-from ..networks.compute import best_device
+from ..networks.compute import Compute, best_device
 from ..networks.processes import processes
 from ..training.loop import TrainOptions, watch
 from ..training.recipes import RECIPES
-from ..training.states import load_state, read_state
-from .options import NETWORK, Commands, network_path, origin, positive, setting
+from ..training.states import as_before, load_state, read_state
+from .options import (
+    NETWORK,
+    Commands,
+    add_compute,
+    compute_of,
+    compute_words,
+    network_path,
+    origin,
+    positive,
+    setting,
+)
 
 
 def add_commands(commands: Commands) -> None:
@@ -44,6 +57,7 @@ def add_commands(commands: Commands) -> None:
         help="an argument of the recipe, such as T=2 for digits-ddgan",
     )
     train.add_argument("--compile", action="store_true", help="torch.compile; for GPUs")
+    add_compute(train)
     train.set_defaults(run=run_train)
 
     mean = commands.add_parser("average", help="one network whose weights are several's means")
@@ -56,10 +70,34 @@ def add_commands(commands: Commands) -> None:
 class Wanted:
     """What the command line asks of a recipe, and what its card will say of that."""
 
-    command: str
+    recipe: str
+    seed: int
+    words: list[str] = field(default_factory=list)  # of the command, after seed and steps
     arguments: dict[str, Any] = field(default_factory=dict)
     identity: dict[str, str] = field(default_factory=lambda: {"settings": "", "start": ""})
     origin: dict[str, Any] = field(default_factory=dict)
+
+    def command(self, steps: int | None, compute: list[str]) -> str:
+        """The command that does this for so many steps, or for as many as are usual."""
+        words = ["diffusion-lessons", "train", self.recipe, "--seed", str(self.seed)]
+        words += [] if steps is None else ["--steps", str(steps)]
+        return shlex.join([*words, *self.words, *compute])
+
+    def commands(self, history: list[dict[str, Any]]) -> str:
+        """The commands, a line each, that make a network with such a history."""
+        lines = []
+        formats = {tuple(part["compute"].items()) for part in history}
+        ends = [part["from"] for part in history[1:]]
+        for part, end in zip_longest(history, ends):
+            if (steps := part.get("steps")) is None:
+                continue  # a version that kept no history, or seconds: no command says it
+            words = part["compute"]
+            compute = ["--format", words["dtype"]] if len(formats) > 1 else []
+            if compute and words["threads"]:
+                compute += ["--threads", str(words["threads"])]
+            stopped = "" if end in (None, steps) else f"  # stopped after {end}"
+            lines.append(self.command(steps, compute) + stopped)
+        return "\n".join(lines)
 
 
 def run_train(options: argparse.Namespace) -> None:
@@ -83,6 +121,7 @@ def _run_train(options: argparse.Namespace, wanted: Wanted, state: Path, target:
         steps=options.steps,
         seed=options.seed,
         checkpoint=state,
+        compute=_compute(options, state),
         compile=compiler() if options.compile else None,
         identity=wanted.identity,
     )
@@ -90,19 +129,30 @@ def _run_train(options: argparse.Namespace, wanted: Wanted, state: Path, target:
         run = RECIPES[options.recipe](train_options, **wanted.arguments)
     except TypeError as error:  # all else that is given here has been checked
         raise ValueError(f"--set: {error}") from error
-    *_, step = watch(run, options.recipe)
+    step = final(watch(run, options.recipe))
     if not processes().main:
         return
-    card = {
-        "command": wanted.command,
+    made = read_state(state)[0]
+    card: dict[str, Any] = {
+        "command": wanted.command(options.steps, compute_words(options)),
         "steps": step.step,
         "seconds": round(step.seconds),
-        "compute": read_state(state)[0]["compute"],
+        "compute": made["compute"],
         "machine": cards.machine(),
         "processes": processes().size,
     } | wanted.origin
+    if len(made["history"]) > 1:  # the last command alone would make another network
+        card |= {"command": wanted.commands(made["history"]), "history": made["history"]}
     checkpoints.save(target, step.model, card)
-    print(f"{target}: {step.step} steps in {step.seconds:.0f} s")
+    words = Compute.from_dict(made["compute"]).in_words()
+    print(f"{target}: {step.step} steps in {step.seconds:.0f} s, {words}")
+
+
+def _compute(options: argparse.Namespace, state: Path) -> Compute | None:
+    """As asked; None, if nothing is, for what the run began with, or the recipe's own."""
+    if options.format is None and options.threads is None:
+        return None
+    return compute_of(options, as_before(read_state(state)[0]) if state.exists() else None)
 
 
 def compiler() -> Any:
@@ -122,9 +172,7 @@ def compiler() -> Any:
 
 
 def _wanted(options: argparse.Namespace) -> Wanted:
-    wanted = Wanted(f"diffusion-lessons train {options.recipe} --seed {options.seed}")
-    if options.steps is not None:
-        wanted.command += f" --steps {options.steps}"
+    wanted = Wanted(options.recipe, options.seed)
     own = own_arguments(options.recipe)
     for name in ("predict", "schedule"):
         value = getattr(options, name)
@@ -133,19 +181,21 @@ def _wanted(options: argparse.Namespace) -> Wanted:
         if name not in own:
             raise ValueError(f"--{name} is not for {options.recipe}")
         wanted.arguments[name] = value
-        wanted.command += f" --{name} {value}"
+        wanted.words += [f"--{name}", value]
     if options.start is not None:
         _add_start(options, wanted)
-    for name, value in options.set:
+    settings = dict(options.set)
+    for name, value in settings.items():
         if name not in settable(options.recipe):
             known = ", ".join(settable(options.recipe)) or "nothing"
             raise ValueError(f"--set {name}: {options.recipe} has {known} to set")
         wanted.arguments[name] = value
-    if options.set:
-        wanted.identity["settings"] = " ".join(f"{name}={value}" for name, value in options.set)
-        wanted.command += " --set " + wanted.identity["settings"]
+    if settings:
+        words = [f"{name}={value!r}" for name, value in sorted(settings.items())]
+        wanted.identity["settings"] = " ".join(words)
+        wanted.words += ["--set", *words]
     if options.compile:
-        wanted.command += " --compile"
+        wanted.words.append("--compile")
     return wanted
 
 
@@ -160,7 +210,7 @@ def _add_start(options: argparse.Namespace, wanted: Wanted) -> None:
     wanted.arguments["start"] = checkpoints.load(path)
     wanted.origin = {"start": origin(card)}
     wanted.identity["start"] = card["sha256"]
-    wanted.command += f" --start {options.start}"
+    wanted.words += ["--start", options.start]
 
 
 def own_arguments(recipe: str) -> list[str]:
@@ -180,13 +230,14 @@ def run_average(options: argparse.Namespace) -> None:
     for name in options.networks:
         if name.endswith(".training"):
             model, metadata = load_state(name)
-            kept = {key: metadata[key] for key in ("seconds", "seed")}
-            origins.append({"state": name, "steps": metadata["step"], **kept})
+            kept = ("seconds", "seed", "history")
+            told = {key: metadata[key] for key in kept if key in metadata}
+            origins.append({"state": name, "steps": metadata["step"], **told})
             models.append(model)
         else:
             models.append(checkpoints.load(network_path(name)))
             origins.append(origin(cards.read_card(network_path(name))))
-    command = " ".join(["diffusion-lessons average", *options.networks])
+    command = shlex.join(["diffusion-lessons", "average", *options.networks])
     card = {"command": command, "averaged": origins}
     checkpoints.save(target, checkpoints.mean_weights(models), card)
     print(target)

@@ -13,9 +13,10 @@ from torch import nn
 from .. import checks
 from ..data import digits, to_unit
 from ..math.randomness import BY_ROW, seeded
+from ..math.sampling import final
 from ..math.schedule import linear_schedule
 from ..networks.cards import machine
-from ..networks.compute import Compute, fastest
+from ..networks.compute import Compute, chosen
 from ..networks.diffusion import DiffusionModel
 from ..networks.drawing import DrawSettings
 from ..networks.unet import UNet
@@ -68,6 +69,7 @@ def ablate(
     samples: int = 2000,
     sampling_steps: int = 20,
     variants: Sequence[str] = tuple(VARIANTS),
+    compute: Compute | None = None,
 ) -> Iterator[Row]:
     """Train every variant with every seed for as many updates, measure it; yields each new row.
 
@@ -88,11 +90,11 @@ def ablate(
         options = TrainOptions(steps, seed=seed, ema=0.995, compute=compute)
         return train_on_digits(model, options, BATCH)
 
-    def measured(model: Any) -> dict[str, Any]:
-        result = evaluate(model, settings, samples, progress=False)
+    def measured(model: Any, compute: Compute) -> dict[str, Any]:
+        result = evaluate(model, settings, samples, progress=False, compute=compute)
         return {"test_loss": round(held_out_loss(model), 6), **result}
 
-    yield from _rows(Table(out, head, _settings), seeds, variants, run, measured)
+    yield from _rows(Table(out, head, _settings), seeds, variants, run, measured, compute)
 
 
 def ablate_gan(
@@ -101,6 +103,7 @@ def ablate_gan(
     steps: int = 1200,
     samples: int = 5000,
     variants: Sequence[str] = tuple(GAN_VARIANTS),
+    compute: Compute | None = None,
 ) -> Iterator[Row]:
     """The same for the denoising diffusion GAN of digits: without z, and with other T.
 
@@ -114,10 +117,10 @@ def ablate_gan(
         options = TrainOptions(steps, seed=seed, compute=compute)
         return digits_ddgan(options, **GAN_VARIANTS[variant])
 
-    def measured(model: Any) -> dict[str, Any]:
-        return evaluate(model, count=samples, progress=False)
+    def measured(model: Any, compute: Compute) -> dict[str, Any]:
+        return evaluate(model, count=samples, progress=False, compute=compute)
 
-    yield from _rows(Table(out, head, _settings), seeds, variants, run, measured)
+    yield from _rows(Table(out, head, _settings), seeds, variants, run, measured, compute)
 
 
 def _check(
@@ -137,16 +140,19 @@ def _rows(
     seeds: Sequence[int],
     variants: Sequence[str],
     run: Callable[[str, int, Compute], Iterator[TrainStep]],
-    measured: Callable[[nn.Module], dict[str, Any]],
+    measured: Callable[[nn.Module, Compute], dict[str, Any]],
+    compute: Compute | None,
 ) -> Iterator[Row]:
-    # All rows alike: a machine under load may take another format for the fastest.
-    compute = Compute.from_dict(table.rows[0]["compute"]) if table.rows else fastest()
+    if compute is None and table.rows:  # all rows alike
+        begun = Compute.from_dict(table.rows[0]["compute"])
+        compute = begun if begun.possible() else None
+    compute = chosen(compute)
     for seed in seeds:
         for variant in variants:
             if (seed, variant) in table:
                 continue
-            *_, last = watch(run(variant, seed, compute), f"{variant}, seed {seed}")
-            result = measured(last.model)
+            last = final(watch(run(variant, seed, compute), f"{variant}, seed {seed}"))
+            result = measured(last.model, compute)
             row = {
                 "variant": variant,
                 "seed": seed,

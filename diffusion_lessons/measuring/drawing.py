@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import checks
 from ..math.randomness import RowGenerator
-from ..networks.compute import Compute, fastest
+from ..networks.compute import Compute, chosen
 from ..networks.drawing import GUIDANCES, NO_GUIDANCE, Drawer, Drawn, DrawSettings
 from ..networks.processes import processes
 
@@ -59,8 +59,7 @@ def draw_batches(
         labels = labels.long()
     elif settings.guidance in GUIDANCES and settings.guidance != NO_GUIDANCE:
         raise ValueError(f"guidance {settings.guidance!r} is towards a class: give labels")
-    compute = compute or fastest()
-    return _drawn(model, labels, settings, seed, numbers.long(), compute, batch_size)
+    return _drawn(model, labels, settings, seed, numbers.long(), chosen(compute), batch_size)
 
 
 def draw_watched(
@@ -110,12 +109,13 @@ def _count(model: Drawer, labels: Tensor | int) -> int:
 @contextmanager
 def in_eval_mode(model: Any) -> Iterator[None]:
     """Without dropout, which would make a picture another one each time."""
-    training = model.training
-    model.eval()
+    training = {part: part.training for part in model.modules()}
     try:
+        model.eval()
         yield
     finally:
-        model.train(training)
+        for part, mode in training.items():
+            part.training = mode
 
 
 def _drawn(
@@ -135,7 +135,7 @@ def _drawn(
         if mine < len(parts):
             generator = RowGenerator(seed, parts[mine], device=compute.device)
             label = compute.move(label_parts[mine])
-            with in_eval_mode(model):
+            with in_eval_mode(model), compute.own_threads():
                 x, calls = model.draw(len(parts[mine]), label, generator, settings, compute)
             batch = Drawn(x.cpu().contiguous(), calls)
         yield from (each for each in shared.gather(batch) if each is not None)

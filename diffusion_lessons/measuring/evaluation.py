@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from ..math.gaussian import forward
 from ..math.randomness import BY_ROW
 from ..networks.cards import machine
 from ..networks.classifier import Classifier, NoisyClassifier
-from ..networks.compute import Compute
+from ..networks.compute import Compute, chosen, fastest
 from ..networks.drawing import Drawer, DrawSettings
-from .drawing import USUAL, draw_watched, settled
+from .drawing import USUAL, draw_watched, in_eval_mode, settled
 from .judge import CLASSES, FEW, MOST_SAMPLES, SHAPE, judged, reference
 from .metrics import class_accuracy, frechet_distance
 from .tables import Row, Table
@@ -41,7 +42,8 @@ def evaluate(
     if not isinstance(model, Drawer) or model.shape != SHAPE or model.classes not in (0, CLASSES):
         raise ValueError("only networks for digits can be measured: the judge knows nothing else")
     settings = settled(model, settings)
-    real = reference(count, seed)
+    compute = chosen(compute)
+    real = reference(count, seed, compute)
     labels = real.labels if model.classes else count
     start = time.perf_counter()
     x, calls = draw_watched(model, labels, settings, seed, progress, compute)
@@ -52,10 +54,11 @@ def evaluate(
         "network_calls": calls,  # for a picture; a classifier's calls are not counted
         "seed": seed,
         "random_numbers": BY_ROW,
-        **judged(x, real, bool(model.classes)),
+        **judged(x, real, bool(model.classes), compute),
         "floor": real.floor,
         "seconds": round(seconds, 1),
         "images_per_second": round(count / seconds, 2),
+        "compute": compute.as_dict(),
     }
 
 
@@ -67,6 +70,7 @@ def evaluate_all(
     seed: int = 0,
     about: dict[str, Any] | None = None,
     command: str = "",
+    compute: Compute | None = None,
 ) -> Iterator[Row]:
     """`evaluate` with each of the settings into the table ``out``; yields each new row.
 
@@ -82,7 +86,7 @@ def evaluate_all(
     for each in [settled(model, each) for each in settings]:
         if _key({"samples": count, **each.as_row()}) in table:
             continue
-        row = evaluate(model, each, count, seed)
+        row = evaluate(model, each, count, seed, compute=compute)
         words = f"--samples {count} {each.as_arguments()} --seed {seed}"
         row |= {"command": f"{command} {words}".strip(), "machine": machine()}
         del row["seed"], row["random_numbers"]
@@ -116,31 +120,48 @@ def _key(row: Row) -> tuple[Any, ...]:
     return row["samples"], row["steps"], row["eta"], row["spacing"], *guidance, sampler
 
 
-def evaluate_classifier(model: Classifier) -> dict[str, Any]:
+def usual_compute(model: Any) -> Compute:
+    """How a network is measured: a classifier in float32, one for points on the CPU as well."""
+    if isinstance(model, Drawer):
+        return Compute(torch.device("cpu")) if model.shape == (2,) else fastest()
+    return replace(fastest(), dtype=torch.float32)
+
+
+def evaluate_classifier(model: Classifier, compute: Compute | None = None) -> dict[str, Any]:
     """Accuracy of a classifier on the 10,000 test digits."""
-    test = digits(train=False)
-    with torch.no_grad():
-        logits = torch.cat([model(to_unit(part)) for part in test.images.split(FEW)])
-    return {"test_digits": len(test.labels), "accuracy": class_accuracy(logits, test.labels)}
+    compute = usual_compute(model) if compute is None else chosen(compute)
+    test, classifier = digits(train=False), compute.fast(model)
+    with torch.no_grad(), in_eval_mode(model):
+        logits = torch.cat([classifier(to_unit(part)) for part in test.images.split(FEW)])
+    accuracy = class_accuracy(logits, test.labels)
+    words = compute.as_dict()
+    return {"test_digits": len(test.labels), "accuracy": accuracy, "compute": words}
 
 
 def evaluate_noisy_classifier(
-    model: NoisyClassifier, count: int = 10_000, seed: int = 0
+    model: NoisyClassifier, count: int = 10_000, seed: int = 0, compute: Compute | None = None
 ) -> dict[str, Any]:
     """Accuracy on the first ``count`` test digits against t: they are noised once for each time."""
     checks.whole("count", count, 1, 10_000)
     checks.whole("seed", seed, 0, 2**63 - 1)
     images, labels = (part[:count] for part in digits(train=False))
     generator = torch.Generator().manual_seed(seed)
+    compute = usual_compute(model) if compute is None else chosen(compute)
+    classifier = compute.fast(model)
     accuracies = {}
     for t in [1, *range(100, model.schedule.T + 1, 100)]:
         logits = []
         for part in images.split(FEW):
             x_t = forward(to_unit(part), 0, t, model.schedule).sample(generator)
-            with torch.no_grad():
-                logits.append(model(x_t, torch.full((len(x_t),), t)))
+            with torch.no_grad(), in_eval_mode(model):
+                logits.append(classifier(x_t, torch.full((len(x_t),), t)))
         accuracies[t] = class_accuracy(torch.cat(logits), labels)
-    return {"test_digits": len(labels), "seed": seed, "accuracy_at": accuracies}
+    return {
+        "test_digits": len(labels),
+        "seed": seed,
+        "accuracy_at": accuracies,
+        "compute": compute.as_dict(),
+    }
 
 
 def evaluate_points(
@@ -148,9 +169,9 @@ def evaluate_points(
     settings: DrawSettings = USUAL,
     count: int = 10_000,
     seed: int = 0,
+    compute: Compute | None = None,
 ) -> dict[str, Any]:
     """Sample ``count`` points from a network for the moons, and measure them.
-
     Returns the Frechet distance to as many real points, in the plane itself, its floor, and the
     share of samples within 0.1 of one of 20,000 real points.
     """
@@ -159,7 +180,7 @@ def evaluate_points(
     settings = settled(model, settings)
     generator = torch.Generator().manual_seed(seed)
     real, more = moons(count, generator)[0], moons(20_000, generator)[0]
-    compute = Compute(torch.device("cpu"))
+    compute = usual_compute(model) if compute is None else chosen(compute)
     x, calls = draw_watched(model, count, settings, seed, False, compute)
     nearest = torch.cat([torch.cdist(part, more).min(1).values for part in x.split(1000)])
     return {
@@ -171,11 +192,18 @@ def evaluate_points(
         "frechet_distance": round(frechet_distance(x, real), 5),
         "frechet_floor": round(frechet_distance(more[:count], real), 5),
         "near_data": round((nearest < 0.1).double().mean().item(), 4),
+        "compute": compute.as_dict(),
     }
 
 
-Measure = Callable[[Any, DrawSettings, int, int], dict[str, Any]]
-"""(network, settings, samples, seed) -> what was measured"""
+Measure = Callable[[Any, DrawSettings, int, int, Compute | None], dict[str, Any]]
+"""(network, settings, samples, seed, compute) -> what was measured"""
+
+
+def _evaluated(
+    model: Any, settings: DrawSettings, count: int, seed: int, compute: Compute | None
+) -> dict[str, Any]:
+    return evaluate(model, settings, count, seed, compute=compute)
 
 
 def measure_for(model: Any) -> Measure:
@@ -183,11 +211,13 @@ def measure_for(model: Any) -> Measure:
     if isinstance(model, Drawer):
         if model.shape == (2,):
             return evaluate_points
-        return evaluate
+        return _evaluated
     by_kind: dict[str, Measure] = {
-        Classifier.kind: lambda model, _settings, _count, _seed: evaluate_classifier(model),
-        NoisyClassifier.kind: lambda model, _, count, seed: evaluate_noisy_classifier(
-            model, count, seed
+        Classifier.kind: lambda model, _settings, _count, _seed, compute: evaluate_classifier(
+            model, compute
+        ),
+        NoisyClassifier.kind: lambda model, _, count, seed, compute: evaluate_noisy_classifier(
+            model, count, seed, compute
         ),
     }
     kind = model.about["network"]

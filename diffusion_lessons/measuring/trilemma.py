@@ -21,7 +21,7 @@ from ..math.randomness import BY_ROW
 from ..math.solvers import SAMPLERS
 from ..networks.cards import machine, pretrained_path, read_card
 from ..networks.checkpoints import load_pretrained
-from ..networks.compute import fastest
+from ..networks.compute import Compute, chosen
 from ..networks.drawing import TRUNCATION, DrawSettings
 from .drawing import draw
 from .evaluation import evaluate
@@ -82,7 +82,11 @@ SHOWN = 3  # pictures of each digit that a row keeps
 
 
 def trilemma(
-    out: Path | str, methods: Sequence[str] = tuple(METHODS), seed: int = 0, divide: int = 1
+    out: Path | str,
+    methods: Sequence[str] = tuple(METHODS),
+    seed: int = 0,
+    divide: int = 1,
+    compute: Compute | None = None,
 ) -> Iterator[Row]:
     """Measure every method into a table, the .jsonl file ``out``; yields each new row.
 
@@ -100,16 +104,17 @@ def trilemma(
     networks = {name: checksum(name) for name in sorted({m.network for m in METHODS.values()})}
     head = {"networks": networks, "seed": seed, "divide": divide, "random_numbers": BY_ROW}
     table = Table(out, head, lambda row: names.index(row["method"]))
+    compute = chosen(compute)
     for name in methods:
         if names.index(name) in table:
             continue
         method = EVERY[name]
         model: Any = load_pretrained(method.network)
         labels = torch.arange(10).repeat_interleave(SHOWN)
-        shown = draw(model, labels, method.settings, seed)  # and warm
+        shown = draw(model, labels, method.settings, seed, compute=compute)  # and warm
         greys = to_bytes(shown).numpy().tobytes()
         count = max(FEWEST, method.samples // divide)
-        result = evaluate(model, method.settings, count, seed)
+        result = evaluate(model, method.settings, count, seed, compute=compute)
         row = {
             "method": name,
             "network": method.network,
@@ -117,7 +122,6 @@ def trilemma(
                 key: value for key, value in result.items() if key not in ("seed", "random_numbers")
             },
             "pictures": base64.b64encode(zlib.compress(greys, 9)).decode(),
-            "compute": fastest().as_dict(),
             "machine": machine(),
         }
         table.add(row)
