@@ -259,6 +259,8 @@ def one_number(name: str, value: Any) -> None:
         raise ValueError(
             f"{name} must answer with one number that depends on the network's weights, got "
             f"shape {list(value.shape)}{'' if value.requires_grad else ', without a gradient'}"
+            + " (is it under inference_mode?)"
+            * torch.is_inference_mode_enabled()
         )
 
 

@@ -139,7 +139,7 @@ def refuse(folder: Path) -> dict[str, Any]:
         lambda: list(training(batch_size=7)),
         lambda: list(training(checkpoint=wrong)),
         lambda: list(train(unet(), broken, batches(), steps=1, compute=FLOAT32)),
-        lambda: shared.rows({}),
+        lambda: shared.rows({"x": "text"}),
     ):
         try:
             make()

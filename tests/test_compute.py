@@ -296,3 +296,10 @@ def test_a_network_on_several_devices_is_refused_in_words():
 def test_what_is_no_choice_is_refused_by_its_name(wrong: object):
     with pytest.raises(TypeError, match="compute must be a Compute, got"):
         fast(torch.nn.Linear(1, 1), wrong)
+
+
+def test_a_device_that_is_not_there_is_refused_by_its_name():
+    if torch.cuda.is_available():
+        pytest.skip("it is there")
+    with pytest.raises(ValueError, match="compute is to be on cuda, which is not there"):
+        fast(torch.nn.Linear(1, 1), Compute(torch.device("cuda")))

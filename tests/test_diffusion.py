@@ -315,3 +315,27 @@ def test_labels_may_be_of_any_integer_format():
 def test_a_scale_without_a_guidance_is_refused():
     with pytest.raises(ValueError, match="scale 3 belongs to a guidance"):
         DrawSettings(scale=3)
+
+
+@pytest.mark.parametrize("around", [lambda m: m, lambda m: fast(m, FLOAT32)], ids=["", "fast"])
+def test_a_model_that_is_a_part_of_another_module_saves_and_loads(around):
+    """Its weights carry the network's own names there, too."""
+
+    def whole(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        parts = {"model": around(DiffusionModel(MLP(width=8, layers=1))), "head": nn.Linear(2, 2)}
+        return nn.ModuleDict(parts)
+
+    first, second = whole(0), whole(1)
+    state = first.state_dict()
+    own = [f"model.{name}" for name in MLP(width=8, layers=1).state_dict()]
+    assert list(state) == [*own, "head.weight", "head.bias"]
+    given = {name: value.clone() for name, value in state.items()}
+    second.load_state_dict(given)
+    torch.testing.assert_close(dict(second.state_dict()), dict(state), rtol=0, atol=0)
+    assert list(given) == list(state)  # what was given is as it was
+    del given["model.output.weight"]
+    with pytest.raises(RuntimeError, match="Missing key"):
+        second.load_state_dict(given)
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        second.load_state_dict(dict(state) | {"model.other": torch.zeros(1)})

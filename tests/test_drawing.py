@@ -16,7 +16,6 @@ from diffusion_lessons import (
     linear_schedule,
     load_pretrained,
 )
-from diffusion_lessons.measuring import drawing
 from diffusion_lessons.measuring.drawing import draw, draw_batches
 from diffusion_lessons.networks import checkpoints
 from diffusion_lessons.networks.classifier import Classifier
@@ -51,7 +50,7 @@ def in_short(value: object) -> str:
 @pytest.fixture
 def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command draws in float32, in which rounding cannot be seen."""
-    monkeypatch.setattr(drawing, "fastest", lambda: FLOAT32)
+    monkeypatch.setenv("DIFFUSION_LESSONS_FORMAT", "float32")
 
 
 @pytest.fixture
@@ -263,3 +262,9 @@ def test_a_classifier_pushes_towards_a_label(guidance: str):
 def test_what_is_no_drawer_draws_nothing(model: Any, kind: str):
     with pytest.raises(TypeError, match=f"a {kind} draws no pictures"):
         draw(model, 3)
+
+
+def test_of_a_network_on_several_devices_the_one_within_is_asked_for():
+    wrapped = torch.nn.DataParallel(torch.nn.Linear(1, 1))
+    with pytest.raises(TypeError, match=r"DataParallel: give the network within, model\.module"):
+        draw(wrapped, 3)

@@ -13,6 +13,7 @@ import pytest
 import several
 import torch
 
+from diffusion_lessons.data import Images
 from diffusion_lessons.files import read_json_lines
 from diffusion_lessons.math.losses import random_times
 from diffusion_lessons.math.randomness import (
@@ -109,7 +110,7 @@ def test_what_is_refused_is_refused_by_all_and_for_the_same_reason(two: list[dic
     assert "a batch of 7 cannot be divided by 2 processes" in indivisible
     assert "wrong.training is not a whole training state" in damaged
     assert "the loss is nan at step 1" in broken  # in one process alone
-    assert "not a dict" in strange
+    assert "not a str" in strange
 
 
 def test_the_main_processs_clock_ends_a_run_in_seconds(two: list[dict[str, Any]]):
@@ -206,3 +207,13 @@ def test_the_rows_of_all_processes_are_the_batch():
     parts = [Processes(rank, 3).rows(batch) for rank in range(3)]
     torch.testing.assert_close(torch.cat([part[0] for part in parts]), batch[0], **SAME)
     torch.testing.assert_close(torch.cat([part[1][0] for part in parts]), batch[1][0], **SAME)
+
+
+def test_a_batch_is_shared_out_by_rows_and_stays_what_it_is():
+    images = Images(torch.arange(4), torch.arange(4, 8))
+    batch = {"data": images, "more": [(torch.zeros(4, 2),)]}
+    for rank in (0, 1):
+        mine = Processes(rank, 2).rows(batch)
+        assert isinstance(mine["data"], Images)
+        assert mine["data"].labels.tolist() == [4 + 2 * rank, 5 + 2 * rank]
+        assert [part.shape for part in mine["more"][0]] == [(2, 2)]

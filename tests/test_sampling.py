@@ -1,5 +1,6 @@
 """Samplers: identities between the steps, the exact mixture as oracle, and diffusers."""
 
+import weakref
 from functools import partial
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ from diffusion_lessons.math.sampling import (
     ddim_invert,
     ddim_step,
     ddpm_step,
+    final,
     from_noise_model,
     sample,
     slerp,
@@ -573,3 +575,31 @@ def test_the_trained_network_draws_the_digits_that_diffusers_draws(steps):
     *_, last = sample(denoiser, x_T, schedule, steps, ddim_step)
     assert last.x.std() > 0.3  # digits, not an empty page
     torch.testing.assert_close(last.x, theirs[-1], rtol=0, atol=1e-4)
+
+
+# The last step alone
+
+
+def test_final_keeps_the_last_step_and_forgets_the_others_as_they_come():
+    alive: list[weakref.ref[torch.Tensor]] = []
+    most = 0
+
+    def denoiser(x_t, t):
+        nonlocal most
+        most = max(most, sum(reference() is not None for reference in alive))
+        guess = 0.5 * x_t
+        alive.append(weakref.ref(guess))
+        return guess
+
+    x_T, schedule = torch.ones(2, 3), linear_schedule(50)
+    last = final(sample(denoiser, x_T, schedule, step=ddim_step))
+    every = list(sample(lambda x_t, t: 0.5 * x_t, x_T, schedule, step=ddim_step))
+    assert last.t == 0
+    torch.testing.assert_close(last.x, every[-1].x, rtol=0, atol=0)
+    assert len(alive) == 50
+    assert most <= 2
+
+
+def test_final_says_that_there_is_no_last_step():
+    with pytest.raises(ValueError, match="there is no last step"):
+        final(iter([]))

@@ -24,6 +24,7 @@ from diffusion_lessons.math.losses import noise_prediction_loss, random_times
 from diffusion_lessons.math.prediction import PREDICTIONS
 from diffusion_lessons.math.randomness import RowGenerator, derived, seeded
 from diffusion_lessons.math.schedule import cosine_schedule, linear_schedule
+from diffusion_lessons.networks import compute
 from diffusion_lessons.networks.compute import Compute, fast
 from diffusion_lessons.networks.diffusion import DiffusionModel
 from diffusion_lessons.networks.mlp import MLP
@@ -405,6 +406,11 @@ def test_a_loss_of_many_numbers_or_of_no_weights_is_refused():
     for loss in (lambda m, b, g: m(b), lambda m, b, g: torch.tensor(1.0)):
         with pytest.raises(ValueError, match="loss must answer with one number that depends on"):
             list(train(nn.Linear(2, 2), loss, ones, steps=1, compute=CPU))
+
+
+def test_training_under_inference_mode_says_where_the_gradient_went():
+    with torch.inference_mode(), pytest.raises(ValueError, match="is it under inference_mode"):
+        list(train(nn.Linear(2, 2), square, ones, steps=1, compute=CPU))
 
 
 def test_an_optimiser_of_another_network_is_refused():
@@ -1180,7 +1186,7 @@ ELSEWHERE = {"processor": "another", "gpu": None}
 def test_a_state_of_another_machine_goes_on_as_is_quick_here(there, steps, tmp_path, monkeypatch):
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         pytest.skip("this machine has them")
-    monkeypatch.setattr(loop, "fastest", lambda: CPU)
+    monkeypatch.setattr(compute, "fastest", lambda: CPU)
     path = tmp_path / "state"
     finish(points_run(steps=2, checkpoint=path)[1])
     rewritten(path, **there)

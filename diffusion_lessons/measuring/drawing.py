@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import checks
 from ..math.randomness import RowGenerator
@@ -90,6 +90,8 @@ def draw_watched(
 def settled(model: Drawer, settings: DrawSettings) -> DrawSettings:
     """The settings, filled up with what is usual for the network. Raises as `draw_batches`."""
     if not isinstance(model, Drawer):
+        if isinstance(model, nn.Module):
+            checks.network("model", model)  # of one that is wrapped, the network within may draw
         raise TypeError(f"a {type(model).__name__} draws no pictures")
     if not isinstance(settings, DrawSettings):
         raise TypeError(f"settings must be DrawSettings, got {type(settings).__name__}")

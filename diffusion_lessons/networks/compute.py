@@ -91,15 +91,20 @@ class Compute:
         """The network, placed, and called in the chosen format wherever its inputs lie."""
         return model if isinstance(model, Fast) else Fast(model, self)
 
-    def possible(self) -> bool:
-        """Whether this machine has the device, and as many cores."""
-        there = {
+    @property
+    def there(self) -> bool:
+        """Whether this machine, and this PyTorch, have the device."""
+        known = {
             "cpu": True,
             "cuda": torch.cuda.is_available(),
             "mps": torch.backends.mps.is_available(),
         }
+        return known.get(self.device.type, False)
+
+    def possible(self) -> bool:
+        """Whether this machine has the device, and as many cores."""
         enough = (self.threads or 1) <= max(os.cpu_count() or 1, torch.get_num_threads())
-        return there.get(self.device.type, False) and enough
+        return self.there and enough
 
     def as_dict(self) -> dict[str, Any]:
         """The choice in words, for checkpoints and reports."""
@@ -214,10 +219,15 @@ def best_device() -> torch.device:
 
 
 def chosen(compute: Compute | None) -> Compute:
-    """What a function does with its ``compute``: None is the `fastest`; TypeError for others."""
+    """What a function does with its ``compute``: None is the `fastest`.
+
+    Raises TypeError for what is none, ValueError for a device that is not there.
+    """
     if compute is None:
         return fastest()
     checks.instance("compute", compute, Compute)
+    if not compute.there:
+        raise ValueError(f"compute is to be on {compute.device}, which is not there")
     return compute
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .. import checks
 from ..files import expanded, outlet
 from ..math.randomness import RowGenerator, derived, own_numbers
-from ..networks.compute import Compute, fastest, plain
+from ..networks.compute import Compute, chosen, plain
 from ..networks.diffusion import DiffusionModel
 from ..networks.processes import processes
 from .average import EMA
@@ -285,7 +285,7 @@ class Training:
         compute = self.options.compute
         if compute is None and saved is not None:
             compute = as_before(saved[0])
-        compute = compute or fastest()
+        compute = chosen(compute)
         if self.shared.size > 1:
             compute = replace(compute, threads=None)  # the launcher shares out the cores
         return compute
