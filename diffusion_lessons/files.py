@@ -49,6 +49,19 @@ def expanded(path: Path | str) -> Path:
     return whole
 
 
+def cache_folder() -> Path | None:
+    """The course's folder among the user's caches, there or not; None where there is no home.
+
+    ``DIFFUSION_LESSONS_CACHE``, if set, names another folder.
+    """
+    try:
+        if own := os.environ.get("DIFFUSION_LESSONS_CACHE"):
+            return expanded(own)
+        return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "diffusion-lessons"
+    except ValueError:
+        return None
+
+
 def outlet(path: Path | str) -> Path:
     """Where a file shall be written, tried before the work that makes it; ``~`` is expanded.
 
@@ -75,16 +88,6 @@ def growing_outlet(path: Path | str) -> Path:
 
 
 # ------------------------------------------------------------------ whole files
-
-
-def cache_folder() -> Path | None:
-    """The course's folder among the user's caches, there or not; None where there is no home."""
-    try:
-        return (
-            Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "diffusion-lessons"
-        )
-    except RuntimeError:
-        return None
 
 
 @contextmanager

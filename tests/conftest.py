@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -21,6 +22,12 @@ from diffusion_lessons.math.schedule import (
 )
 
 ROOT = Path(__file__).parent.parent
+
+# What the course keeps for its user is not the tests' to read or to write: they have a folder of
+# their own, which subprocesses and the workers of a parallel run share.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    CACHE = tempfile.TemporaryDirectory(prefix="diffusion-lessons-")
+    os.environ["DIFFUSION_LESSONS_CACHE"] = CACHE.name
 
 # The tests' tensors are small: a second thread costs more than it brings.
 torch.set_num_threads(1)

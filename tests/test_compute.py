@@ -65,11 +65,11 @@ def test_tensors_are_moved_wherever_they_are():
 @pytest.fixture
 def anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A machine on which nothing was chosen yet; the folder in which the choice will be kept."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("DIFFUSION_LESSONS_CACHE", str(tmp_path / "kept"))
     monkeypatch.setattr(module, "ROUNDS", 2)
     for cached in (module._kept, module._measured):
         cached.cache_clear()
-    yield tmp_path / "diffusion-lessons"
+    yield tmp_path / "kept"
     for cached in (module._kept, module._measured):
         cached.cache_clear()
 

@@ -21,6 +21,7 @@ from diffusion_lessons import files
 from diffusion_lessons.files import (
     append_json_line,
     aside,
+    cache_folder,
     claimed,
     create_json_lines,
     expanded,
@@ -72,6 +73,23 @@ def test_without_a_home_a_tilde_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # a user whom the machine does not know
     with pytest.raises(ValueError, match="there is no home folder that ~ could stand for"):
         expanded("~/runs")
+
+
+def test_the_cache_folder_is_the_users_unless_another_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == Path(os.environ["DIFFUSION_LESSONS_CACHE"])  # that of all tests
+    monkeypatch.setenv("DIFFUSION_LESSONS_CACHE", "~/mine")
+    assert cache_folder() == tmp_path / "mine"
+    monkeypatch.delenv("DIFFUSION_LESSONS_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert cache_folder() == tmp_path / "caches" / "diffusion-lessons"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == tmp_path / ".cache" / "diffusion-lessons"
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # a user whom the machine does not know
+    assert cache_folder() is None
 
 
 def test_an_outlet_makes_folders_and_leaves_no_trace(tmp_path: Path) -> None:

@@ -217,6 +217,7 @@ def test_package_pictures_and_widgets_need_no_home(homeless: dict[str, str], bou
 
 def test_the_command_needs_no_home(read_only: Path, bound: list[str], tmp_path: Path):
     env = os.environ | HERE | {"HOME": str(read_only), "OMP_NUM_THREADS": "1"}
+    env = {k: v for k, v in env.items() if k not in ("DIFFUSION_LESSONS_CACHE", "XDG_CACHE_HOME")}
     command = [*bound, sys.executable, "-m", "diffusion_lessons"]
     picture = tmp_path / "digits.png"
     options = ["--each", "1", "--steps", "2", "--out", str(picture)]

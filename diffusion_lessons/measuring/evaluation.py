@@ -172,6 +172,7 @@ def evaluate_points(
     compute: Compute | None = None,
 ) -> dict[str, Any]:
     """Sample ``count`` points from a network for the moons, and measure them.
+
     Returns the Frechet distance to as many real points, in the plane itself, its floor, and the
     share of samples within 0.1 of one of 20,000 real points.
     """
