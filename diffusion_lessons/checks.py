@@ -4,17 +4,16 @@ import inspect
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
 from itertools import pairwise
+from numbers import Real
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-P = ParamSpec("P")
 
 LARGEST = 10_000
 """Of a network's widths, sizes and depths"""
@@ -23,70 +22,90 @@ MOST = 10**9
 """Numbers in one tensor that may be asked for: 4 GB. More is taken for a slip of the keyboard."""
 
 
-def of_values(check: Callable[P, None]) -> Callable[P, None]:
-    """A check that reads numbers out of tensors: there are none while a network is exported."""
-
-    @wraps(check)
-    def unless_exporting(*args: P.args, **kwargs: P.kwargs) -> None:
-        if not torch.compiler.is_exporting():
-            check(*args, **kwargs)
-
-    return unless_exporting
+def _plain(value: Any) -> Any:
+    """A NumPy number, or a tensor or array without dimensions, as Python's own number."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
-def whole(name: str, value: Any, low: int, high: int | None = None) -> None:
-    """TypeError unless an int (no bool), ValueError unless in low..high."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-    if value < low or (high is not None and value > high):
+def whole(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """As an int. TypeError unless a whole number (no bool), ValueError unless in low..high.
+
+    NumPy's integers and tensors without dimensions are numbers, too, here and below.
+    """
+    count = _plain(value)
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"{name} must be an int, got {type(count).__name__}")
+    if count < low or (high is not None and count > high):
         allowed = f"be at least {low}" if high is None else f"lie in {low}..{high}"
-        raise ValueError(f"{name} must {allowed}, got {value}")
+        raise ValueError(f"{name} must {allowed}, got {count}")
+    return count
 
 
-def real(name: str, value: Any) -> None:
-    """TypeError unless a real number; infinity and NaN are left to the caller."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+def real(name: str, value: Any) -> float:
+    """As Python's number. TypeError unless real; infinity and NaN are left to the caller."""
+    number = _plain(value)
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise TypeError(f"{name} must be a number, got {type(number).__name__}")
+    try:
+        as_float = float(number)
+    except OverflowError:
+        raise ValueError(f"{name} must be finite, and is too large for a float") from None
+    return number if isinstance(number, int | float) else as_float
 
 
-def number(name: str, value: Any) -> None:
+def number(name: str, value: Any) -> float:
     """As `real`, and ValueError if it is not finite."""
-    real(name, value)
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value}")
+    number = real(name, value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {number}")
+    return number
 
 
-def within(name: str, value: Any, low: float, high: float) -> None:
+def within(name: str, value: Any, low: float, high: float) -> float:
     """As `real`, and ValueError unless in low..high."""
-    real(name, value)
-    if not low <= value <= high:
-        raise ValueError(f"{name} must lie in {low}..{high}, got {value}")
+    number = real(name, value)
+    if not low <= number <= high:
+        raise ValueError(f"{name} must lie in {low}..{high}, got {number}")
+    return number
 
 
-def share(name: str, value: Any) -> None:
+def share(name: str, value: Any) -> float:
     """As `within`, in 0..1."""
-    within(name, value, 0, 1)
+    return within(name, value, 0, 1)
 
 
-def positive(name: str, value: Any) -> None:
+def positive(name: str, value: Any) -> float:
     """As `real`, and ValueError unless above 0 and finite."""
-    real(name, value)
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be above 0, got {value}")
+    number = real(name, value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be above 0, got {number}")
+    return number
 
 
-def amount(name: str, *counts: Any) -> None:
+def amount(name: str, *counts: Any) -> tuple[int, ...]:
     """As `whole`, from 0 on, for counts whose product is a number of tensor elements."""
-    for count in counts:
-        whole(name, count, 0)
-    if math.prod(counts) > MOST:
-        raise ValueError(f"{name} asks for {math.prod(counts):.1e} numbers, more than {MOST:.0e}")
+    numbers = tuple(whole(name, count, 0) for count in counts)
+    if math.prod(numbers) > MOST:
+        raise ValueError(f"{name} asks for {math.prod(numbers):.1e} numbers, more than {MOST:.0e}")
+    return numbers
 
 
-def sizes(**counts: Any) -> None:
-    """As `whole`, for the widths, sizes and depths of a network."""
-    for name, count in counts.items():
-        whole(name, count, 1, LARGEST)
+def sizes(**counts: Any) -> dict[str, int]:
+    """As `whole`, for the widths, sizes and depths of a network: by name, as a card keeps them."""
+    return {name: whole(name, count, 1, LARGEST) for name, count in counts.items()}
+
+
+def some(name: str, count: Any) -> int:
+    """As `whole`, for what a network may have none of: classes, layers, numbers of a latent."""
+    return whole(name, count, 0, LARGEST)
+
+
+def numbers_of(owner: Any, check: Callable[..., float], *names: str, **limits: Any) -> None:
+    """Check fields of a frozen dataclass, and keep them as plain numbers; None if that is usual."""
+    for name in names:
+        value = getattr(owner, name)
+        if value is not None or getattr(type(owner), name) is not None:
+            object.__setattr__(owner, name, check(name, value, **limits))
 
 
 def instance(name: str, value: Any, kind: type) -> None:
@@ -98,7 +117,8 @@ def instance(name: str, value: Any, kind: type) -> None:
 def tensor(name: str, value: Any) -> None:
     """TypeError unless a tensor."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
+        hint = " (torch.as_tensor makes one of it)" if hasattr(value, "__array__") else ""
+        raise TypeError(f"{name} must be a tensor, got {type(value).__name__}{hint}")
 
 
 def floats(**tensors: Any) -> None:
@@ -153,31 +173,159 @@ def alike(**tensors: Any) -> None:
             raise ValueError(f"{name} must have {first}'s shape {shapes[first]}, got {shape}")
 
 
-@of_values
-def times(t: Any, batch: int) -> None:
-    """Refuse what does not tell each row of a batch its time: t must be numbers [B] or [1]."""
-    tensor("t", t)
-    if t.is_complex() or t.dtype == torch.bool:
-        raise TypeError(f"t must hold numbers, got {t.dtype}")
-    if t.ndim != 1 or len(t) not in (1, batch):
-        raise ValueError(f"t must have shape [{batch}], got {list(t.shape)}")
+def examples(least: int = 1, **tensors: Any) -> None:
+    """As `batch`, and ValueError without a row: of none there is no mean."""
+    batch(least, **tensors)
+    for name, x in tensors.items():
+        if not len(x):
+            raise ValueError(f"{name} must be a batch of at least one, got {list(x.shape)}")
 
 
-@of_values
-def rows(name: str, value: Any, batch: int, classes: int | None = None) -> None:
-    """TypeError unless a tensor of integers, ValueError unless [B], and each below ``classes``.
+def unit_pictures(name: str, x: Tensor, beyond: float) -> None:
+    """ValueError for pictures of another range than -1..1, a warning where it looks like 0..1.
 
-    On a GPU the numbers are not looked at: it would have to wait.
+    ``beyond`` is how far a number may lie outside: data nowhere, what a network drew a little. On a
+    GPU they are not looked at.
     """
-    tensor(name, value)
-    if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
-        raise TypeError(f"{name} must hold integers, got {value.dtype}")
-    if value.ndim != 1 or len(value) not in (1, batch):
-        raise ValueError(f"{name} must have shape [{batch}], got {list(value.shape)}")
-    if classes is None or value.device.type != "cpu" or not len(value):
+    if x.device.type != "cpu" or x.ndim != 4 or not x.numel():
         return
-    if value.min() < 0 or value.max() >= classes:
-        raise ValueError(f"{name} must lie in 0..{classes - 1}, got {value.min()}..{value.max()}")
+    least, most = x.aminmax()
+    if least < -1 - beyond or most > 1 + beyond:
+        hint = "to_unit makes them of bytes" if most > 2 else "they are given in another range"
+        raise ValueError(f"{name} must be pictures in -1..1 ({hint}), got {least:g}..{most:g}")
+    if least >= 0 and most > 0.5 and most != least:
+        warnings.warn(
+            f"{name} lies in {least:g}..{most:g}, and pictures here lie in -1..1, black being -1. "
+            f"If yours are in 0..1, give 2 * {name} - 1",
+            stacklevel=3,
+        )
+
+
+def formatted(like: Tensor, **tensors: Any) -> tuple[Tensor, ...]:
+    """As `floats`, in the number format of a network's weights, ``like``.
+
+    A network answers in the format of its input, so that any format may go in and comes out.
+    """
+    floats(**tensors)
+    for name, x in tensors.items():
+        if x.device != like.device:
+            where = f"on {like.device}, not on {x.device}"
+            raise ValueError(f"{name} must be where the network is, {where}")
+    return tuple(x.to(like.dtype) for x in tensors.values())
+
+
+def shaped(like: Tensor, shape: tuple[int, ...], **tensors: Any) -> tuple[Tensor, ...]:
+    """As `formatted`, and ValueError unless each is a batch [B, *shape]; -1 stands for any size."""
+    made = formatted(like, **tensors)
+    for name, x in tensors.items():
+        fits = x.ndim == len(shape) + 1
+        if not fits or any(
+            wanted not in (-1, n) for n, wanted in zip(x.shape[1:], shape, strict=True)
+        ):
+            letters = iter("HW")
+            wanted = ", ".join(next(letters) if n < 0 else str(n) for n in shape)
+            raise ValueError(f"{name} must be [B, {wanted}], got {list(x.shape)}")
+        if not len(x):
+            raise ValueError(f"{name} must be a batch of at least one, got {list(x.shape)}")
+    return made
+
+
+def integers(name: str, value: Any, what: str = "") -> Tensor:
+    """Integers of any kind as int64: a tensor, an array, a list or one. TypeError for others."""
+    kind = f"{name} must hold integers{what}"
+    try:
+        numbers = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise TypeError(f"{kind}, got {type(value).__name__}: {error}") from error
+    empty = not isinstance(value, Tensor) and not numbers.numel()  # floats to torch
+    fractions = (numbers.is_floating_point() or numbers.is_complex()) and not empty
+    if fractions or numbers.dtype == torch.bool:
+        raise TypeError(f"{kind}, got {numbers.dtype}")
+    return numbers.long()
+
+
+def row_of_integers(name: str, value: Any, like: Tensor, what: str = "") -> Tensor:
+    """As `integers`, one for each row of ``like``, [B], or one for all rows; else ValueError."""
+    numbers = integers(name, value, what)
+    if numbers.ndim and numbers.shape != like.shape[:1]:
+        shape = f"{name} must have shape [] or [{len(like)}]{what}"
+        raise ValueError(f"{shape}, got {list(numbers.shape)}")
+    if isinstance(value, Tensor) and value.ndim and value.device != like.device:
+        where = f"{like.device}, not {value.device}"
+        raise ValueError(f"{name} must be where the batch is, {where}")
+    return numbers.to(like.device).expand(len(like))
+
+
+def row_of_classes(name: str, value: Any, classes: int) -> Tensor:
+    """As `integers`, a row [N] of any length, in 0..classes - 1; else ValueError."""
+    numbers = integers(name, value)
+    if numbers.ndim != 1:
+        raise ValueError(f"{name} must have shape [N], got {list(numbers.shape)}")
+    between(name, numbers, 0, classes - 1)
+    return numbers
+
+
+def between(name: str, numbers: Tensor, low: int, high: int, what: str = "") -> None:
+    """ValueError unless each is in low..high.
+
+    On a GPU they are not looked at, it would wait; while a network is exported there are none.
+    """
+    if torch.compiler.is_exporting() or numbers.device.type != "cpu" or not numbers.numel():
+        return
+    least, most = int(numbers.min()), int(numbers.max())
+    if least < low or most > high:
+        raise ValueError(f"{name} must lie in {low}..{high}{what}, got {least}..{most}")
+
+
+def times(t: Any, x_t: Tensor, T: int | None = None) -> Tensor:
+    """The times of a network's rows, int64 [B]: integers [B], or one for all, in 1..T.
+
+    A network alone knows no schedule: it is told any time of any.
+    """
+    if T is None:
+        row = row_of_integers("t", t, x_t)
+        between("t", row, 0, MOST_T)
+        return row
+    row = row_of_integers("t", t, x_t, f", the steps 1..{T} of the schedule")
+    between("t", row, 1, T, ", the steps of the schedule")
+    return row
+
+
+def rows(name: str, value: Any, like: Tensor, classes: int | None = None) -> Tensor:
+    """Classes of rows, int64 [B]: integers [B] of any kind, or one for all, below ``classes``."""
+    row = row_of_integers(name, value, like)
+    if classes is not None:
+        between(name, row, 0, classes - 1)
+    return row
+
+
+def latent(z: Any, like: Tensor, width: int) -> Tensor:
+    """A latent [B, width] for the rows of a batch, in the batch's number format."""
+    if z is None:
+        raise ValueError(f"z must be [{len(like)}, {width}], got None")
+    (made,) = formatted(like, z=z)
+    if z.shape != (len(like), width):
+        raise ValueError(f"z must be [{len(like)}, {width}], got {list(z.shape)}")
+    return made
+
+
+def multipliers(values: Any) -> list[int]:
+    """A network's widths at its levels, 1 to 8 of them, each in multiples of the first."""
+    numbers = [whole("each of multipliers", value, 1, 64) for value in values]
+    if not 1 <= len(numbers) <= 8:
+        raise ValueError(f"multipliers must be 1 to 8 numbers, got {numbers}")
+    return numbers
+
+
+def reached(name: str, values: Any, sides: list[int]) -> list[int]:
+    """ValueError unless each is one of the sides at which a network works."""
+    for side in (wanted := [whole(f"each of {name}", value, 1) for value in values]):
+        if side not in sides:
+            raise ValueError(
+                f"{name} holds {side}, which this network never reaches: it works at "
+                f"{', '.join(map(str, sides))} (size / unshuffle, halved from level to level)"
+            )
+    return wanted
 
 
 def rows_alike(tensors: Any) -> None:
@@ -192,11 +340,12 @@ def rows_alike(tensors: Any) -> None:
         raise ValueError(f"tensors of different lengths: {[len(part) for part in tensors]}")
 
 
-def decay(name: str, value: Any) -> None:
+def decay(name: str, value: Any) -> float:
     """As `real`, and ValueError unless 0 or more, and below 1."""
-    real(name, value)
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must lie in 0..1 and below 1, got {value}")
+    number = real(name, value)
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} must lie in 0..1 and below 1, got {number}")
+    return number
 
 
 def left_open(owner: str, **settings: Any) -> None:
@@ -223,9 +372,9 @@ def ending(name: str, path: Path, *endings: str) -> None:
         raise ValueError(f"{path}: the name of {name} must end in {words}")
 
 
-def finite_weights(path: Path, model: nn.Module) -> None:
+def finite_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     """ValueError for a network that can draw nothing: weights that are infinite, or no numbers."""
-    for name, value in model.state_dict().items():
+    for name, value in weights.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(
                 f"{path}: this network is broken, its {name} is not finite: its training failed. "
@@ -304,33 +453,37 @@ def written(name: str, value: Any) -> Any:
 
 MOST_T = 10**6
 
+MOST_LEFT = 0.1
+"""Of a picture in x_T. (DDPM leaves 0.006, DDGAN's four steps 0.007.)"""
 
-def steps_of_schedule(T: Any) -> None:
+
+def steps_of_schedule(T: Any) -> int:
     """As `whole`, for the last time of a schedule."""
-    whole("T", T, 1, MOST_T)
+    return whole("T", T, 1, MOST_T)
 
 
-def variances(**betas: Any) -> None:
+def variance(name: str, value: Any) -> float:
     """As `real`, and ValueError unless strictly between 0 and 1."""
-    for name, beta in betas.items():
-        real(name, beta)
-        if not 0 < beta < 1:
-            raise ValueError(f"{name} is a variance and must lie between 0 and 1, got {beta}")
+    beta = real(name, value)
+    if not 0 < beta < 1:
+        raise ValueError(f"{name} is a variance and must lie between 0 and 1, got {beta}")
+    return beta
 
 
-def at_least(name: str, value: Any, low: float) -> None:
+def at_least(name: str, value: Any, low: float) -> float:
     """As `real`, and ValueError if below ``low`` or infinite."""
-    real(name, value)
-    if not low <= value < math.inf:
-        raise ValueError(f"{name} must be at least {low}, got {value}")
+    number = real(name, value)
+    if not low <= number < math.inf:
+        raise ValueError(f"{name} must be at least {low}, got {number}")
+    return number
 
 
-def rates(beta_min: Any, beta_max: Any) -> None:
+def rates(beta_min: Any, beta_max: Any) -> tuple[float, float]:
     """As `real`, and ValueError unless 0 < beta_min <= beta_max."""
-    real("beta_min", beta_min)
-    real("beta_max", beta_max)
-    if not 0 < beta_min <= beta_max < math.inf:
-        raise ValueError(f"need 0 < beta_min <= beta_max, got {beta_min} and {beta_max}")
+    low, high = real("beta_min", beta_min), real("beta_max", beta_max)
+    if not 0 < low <= high < math.inf:
+        raise ValueError(f"need 0 < beta_min <= beta_max, got {low} and {high}")
+    return low, high
 
 
 def row(name: str, values: Any) -> Tensor:
@@ -358,6 +511,11 @@ def falling(name: str, values: Any) -> Tensor:
     if numbers[0] != 1:
         raise ValueError(f"{name}[0] is clean data and must be 1, got {numbers[0].item()}")
     if not (numbers[1:] < numbers[:-1]).all():  # written so that NaN is refused too
+        if (zeros := (numbers == 0).nonzero()).numel():
+            raise ValueError(
+                f"{name} must fall strictly, and is 0 from t = {int(zeros[0])} on, of "
+                f"{len(numbers) - 1}: nothing of the picture is left there. Add less noise a step"
+            )
         raise ValueError(f"{name} must fall strictly: every step adds noise")
     if not numbers[-1] >= 0:
         raise ValueError(f"{name} must not fall below 0, but ends at {numbers[-1].item()}")
@@ -388,33 +546,28 @@ def described(config: Any) -> Iterator[None]:
         raise ValueError(f"{dict(config)} describes nothing: {error}") from error
 
 
-def time_steps(t: Any, like: Any, T: int) -> None:
-    """TypeError unless t is an int or a tensor of integers, ValueError unless each is in 0..T.
+def time_steps(t: Any, like: Any, T: int) -> int | Tensor:
+    """Times 0..T: an int, or a tensor of integers [] or [B], for the rows of ``like``, or [1].
 
-    A tensor has one number, or one for each row of ``like``. On a GPU they are not looked at.
+    TypeError for other kinds, ValueError for others. On a GPU they are not looked at.
     """
     tensor("like", like)
-    if not isinstance(t, Tensor):
-        if isinstance(t, bool) or not hasattr(t, "__index__"):
-            raise TypeError(f"t must be an int or a tensor of integers, got {type(t).__name__}")
-        if not 0 <= t <= T:
-            raise ValueError(f"t must lie in 0..{T}, got {t}")
-        return
-    if t.is_floating_point() or t.is_complex() or t.dtype == torch.bool:
-        raise TypeError(f"t must hold integers, got dtype {t.dtype}")
-    batch = len(like) if like.ndim else 1
-    if t.ndim > 1 or (t.ndim == 1 and len(t) not in (1, batch)):
-        raise ValueError(f"t must have shape [] or [{batch}] for this batch, got {list(t.shape)}")
-    if t.ndim and t.device != like.device:
-        raise ValueError(f"t must be where the batch is, {like.device}, not {t.device}")
-    if t.device.type == "cpu" and t.numel() and not (t.min() >= 0 and t.max() <= T):
-        raise ValueError(f"t must lie in 0..{T}, got {t.min()} to {t.max()}")
+    if not isinstance(t, Tensor) and not getattr(t, "ndim", isinstance(t, list | tuple)):
+        return whole("t", t, 0, T)
+    one = isinstance(t, Tensor) and t.ndim < 2 and t.numel() == 1
+    row = row_of_integers("t", t, t.reshape(1) if one else like if like.ndim else like[None])
+    between("t", row, 0, T)
+    if not isinstance(t, Tensor) or not t.ndim:
+        return row.to(like.device)
+    if row.device != like.device:
+        raise ValueError(f"t must be where the batch is, {like.device}, not {row.device}")
+    return row
 
 
 def order(s: Any, t: Any) -> None:
     """ValueError unless s < t everywhere. On a GPU the check would make it wait: the caller's."""
     cpu = all(not isinstance(time, Tensor) or time.device.type == "cpu" for time in (s, t))
-    if cpu and not torch.as_tensor(s < t).all():
+    if cpu and not (torch.as_tensor(s) < torch.as_tensor(t)).all():
         raise ValueError("the times must satisfy s < t")
 
 
@@ -430,20 +583,47 @@ def length(name: str, count: int, wanted: int, what: str) -> None:
         raise ValueError(f"{name} has {count} rows, and there are {wanted} {what}")
 
 
-def walk(steps: Any, times: Any, T: int) -> None:
+def walk(steps: Any, times: Any, T: int) -> list[int]:
     """ValueError unless ``times`` fall strictly from at most T to 0, and no ``steps`` are given."""
     if steps is not None:
         raise ValueError("give steps or times, not both")
-    for t in times:
-        whole("each of times", t, 0, T)
-    if len(times) < 2 or times[-1] != 0 or any(t <= s for t, s in pairwise(times)):
-        raise ValueError(f"times must fall strictly from at most {T} to 0, got {times}")
+    visited = [whole("each of times", t, 0, T) for t in times]
+    if len(visited) < 2 or visited[-1] != 0 or any(t <= s for t, s in pairwise(visited)):
+        raise ValueError(f"times must fall strictly from at most {T} to 0, got {visited}")
+    return visited
+
+
+def ends_in_noise(schedule: Any, depth: int) -> None:
+    """Warns where a walk that begins with pure noise does not begin where the pictures end.
+
+    ``depth`` is how many calls up the one to be told is.
+    """
+    left = float(schedule.alpha[-1] / schedule.start_std)
+    if left > MOST_LEFT:
+        warnings.warn(
+            f"{schedule} ends far from noise: x_T holds {left:.2g} of x_0 (alpha at T), and a walk "
+            "that begins with pure noise is biased. Take vp_schedule with as many steps, larger "
+            "betas, or zero_terminal of it and predict x0 or v",
+            stacklevel=depth + 1,
+        )
+
+
+def finite(name: str, x: Tensor) -> None:
+    """ValueError if there is NaN or infinity among the numbers."""
+    if not x.isfinite().all():
+        raise ValueError(f"{name} holds numbers that are not finite")
+
+
+def dense(name: str, std: Tensor) -> None:
+    """ValueError unless a Gaussian has a density: a point has none. On a GPU: not looked at."""
+    if std.device.type == "cpu" and (std <= 0).any():
+        raise ValueError(f"{name} has no density where its standard deviation is not above 0")
 
 
 def shares(name: str, value: Any, like: Tensor) -> Tensor:
     """A number, or a tensor that broadcasts against ``like``, in 0..1, as a tensor like it."""
-    if not isinstance(value, Tensor):
-        share(name, value)
+    if not getattr(value, "ndim", 0):
+        value = share(name, value)
     numbers = torch.as_tensor(value, dtype=like.dtype, device=like.device)
     stretched(a=like, **{name: numbers})
     if not ((numbers >= 0) & (numbers <= 1)).all():
@@ -460,26 +640,6 @@ def directions(lengths: Tensor, cosine: Tensor) -> None:
 
 
 # ------------------------------------------------------------------ mixtures and guidance
-
-
-@of_values
-def network_times(t: Any, batch: int, T: int) -> None:
-    """Refuse what gives no time to each row of a batch: t must be integers [B] in 1..T.
-
-    On a GPU the numbers are not looked at.
-    """
-    tensor("t", t)
-    if t.is_floating_point() or t.is_complex() or t.dtype == torch.bool:
-        raise TypeError(f"t must hold integers, the steps 1..{T} of the schedule, got {t.dtype}")
-    if t.shape != (batch,):
-        raise ValueError(
-            f"t must have shape [{batch}], for each row one of the steps 1..{T} of the schedule, "
-            f"got {list(t.shape)}"
-        )
-    if t.device.type == "cpu" and t.numel() and not (t.min() >= 1 and t.max() <= T):
-        raise ValueError(
-            f"t must lie in 1..{T}, the steps of the schedule, got {t.min()} to {t.max()}"
-        )
 
 
 def points(x_t: Any, dimensions: int) -> None:
@@ -505,11 +665,12 @@ def mixture(means: Any, stds: Any, weights: Any) -> None:
         raise ValueError(f"weights must be positive and sum to 1, they sum to {total}")
 
 
-def above(name: str, value: Any, low: float) -> None:
+def above(name: str, value: Any, low: float) -> float:
     """As `real`, and ValueError unless above ``low``; infinity is."""
-    real(name, value)
-    if not value > low:
-        raise ValueError(f"{name} must be above {low}, got {value}")
+    number = real(name, value)
+    if not number > low:
+        raise ValueError(f"{name} must be above {low}, got {number}")
+    return number
 
 
 def log_prob(value: Tensor, rows: int) -> None:
@@ -519,7 +680,9 @@ def log_prob(value: Tensor, rows: int) -> None:
             f"log_prob must answer with one number a row, [{rows}], got {list(value.shape)}"
         )
     if not value.requires_grad:
-        raise ValueError("log_prob must be differentiable in x_t (is it under no_grad?)")
+        raise ValueError(
+            "log_prob must be differentiable in x_t (is it under no_grad or inference_mode?)"
+        )
 
 
 def pushed(gradient: Tensor | None) -> None:
@@ -544,19 +707,11 @@ def knows_the_time(classifier: Any) -> None:
         )
 
 
-def labels(label: Any) -> None:
-    """TypeError unless a tensor, ValueError unless of integers [B]."""
-    tensor("label", label)
-    if label.ndim != 1 or label.is_floating_point() or label.dtype == torch.bool:
-        raise ValueError(f"label must be integers [B], got {label.dtype} {list(label.shape)}")
-
-
 def logits(values: Tensor, label: Tensor) -> None:
     """ValueError unless [B, K], a number for each of the labels [B], 0..K - 1."""
     if values.ndim != 2 or len(values) != len(label):
         raise ValueError(f"the classifier must give logits [B, K], got {list(values.shape)}")
-    if label.min() < 0 or label.max() >= values.shape[1]:
-        raise ValueError(f"labels must lie in 0..{values.shape[1] - 1}, got {label.tolist()}")
+    between("label", label, 0, values.shape[1] - 1)
 
 
 MOST_NOISE = 1000

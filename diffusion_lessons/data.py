@@ -39,7 +39,10 @@ def to_unit(images: Tensor) -> Tensor:
     """Bytes 0..255 -> float32 in -1..1, the range the networks work in."""
     checks.tensor("images", images)
     if images.dtype != torch.uint8:  # pictures in -1..1, given once more, would all turn black
-        raise TypeError(f"images must be bytes (torch.uint8), got {images.dtype}")
+        raise TypeError(
+            f"images must be bytes (torch.uint8), got {images.dtype}. Of floats in 0..1, "
+            "2 * images - 1 makes pictures in -1..1"
+        )
     return images.float() / 127.5 - 1
 
 
@@ -173,18 +176,16 @@ def _torchvision(name: str, train: bool, root: Path | str):  # type: ignore[no-u
     return dataset.data, dataset.targets
 
 
-def _check_points(n: int, noise: float) -> None:
-    checks.amount("n", n, 2)
-    checks.number("noise", noise)
-    if noise < 0:
-        raise ValueError(f"noise must be at least 0, got {noise}")
+def _checked_points(n: int, noise: float) -> tuple[int, float]:
+    n, _ = checks.amount("n", n, 2)
+    return n, checks.at_least("noise", noise, 0)
 
 
 def moons(
     n: int, generator: torch.Generator | None = None, noise: float = 0.06
 ) -> tuple[Tensor, Tensor]:
     """Two interleaved half circles: points [n, 2] of about unit variance, and which moon [n]."""
-    _check_points(n, noise)
+    n, noise = _checked_points(n, noise)
     which = torch.randint(2, (n,), generator=generator)
     angle = math.pi * torch.rand(n, generator=generator)
     side = 1 - 2.0 * which  # +1 is the upper moon, -1 the lower
@@ -195,7 +196,7 @@ def moons(
 
 def spiral(n: int, generator: torch.Generator | None = None, noise: float = 0.04) -> Tensor:
     """A spiral of one and a half turns: points [n, 2] of about unit variance."""
-    _check_points(n, noise)
+    n, noise = _checked_points(n, noise)
     u = torch.rand(n, generator=generator).sqrt()  # as many points on each bit of the curve
     angle = 3 * math.pi * u
     x = 2 * u[:, None] * torch.stack([angle.cos(), angle.sin()], 1)

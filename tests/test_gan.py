@@ -190,7 +190,7 @@ def test_z_speaks_as_loudly_as_time_and_class_from_the_start() -> None:
     torch.manual_seed(0)
     net = Generator(64, channels=32, blocks=1)
     t, label = torch.randint(1, 5, (500,)), torch.randint(0, 10, (500,))
-    of_time_and_class = net.unet.embedding(t, label).std(0).mean()
+    of_time_and_class = net.unet.embedding(t, t, label).std(0).mean()
     of_z = net.mapping(torch.randn(500, 64)).std(0).mean()
     assert 0.5 * of_time_and_class < of_z < 2 * of_time_and_class
 

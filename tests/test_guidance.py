@@ -225,17 +225,16 @@ def test_a_wrong_log_prob_is_refused(log_prob, message: str):
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        (torch.tensor(3), r"label must be integers \[B\]"),
-        (torch.tensor([[1, 2]]), r"label must be integers \[B\]"),
-        (torch.tensor([1.0, 2.0]), r"label must be integers \[B\]"),
-        (torch.tensor([True, False]), r"label must be integers \[B\]"),
-        (torch.tensor([1, 2, 3]), "label has 3 rows, and there are 2 rows of x_t"),
-        (torch.tensor([1, 10]), r"labels must lie in 0\.\.9"),
-        (torch.tensor([-1, 1]), r"labels must lie in 0\.\.9"),
+        (torch.tensor([[1, 2]]), r"label must have shape \[\] or \[2\], got \[1, 2\]"),
+        (torch.tensor([1.0, 2.0]), "label must hold integers"),
+        (torch.tensor([True, False]), "label must hold integers"),
+        (torch.tensor([1, 2, 3]), r"label must have shape \[\] or \[2\], got \[3\]"),
+        (torch.tensor([1, 10]), r"label must lie in 0\.\.9"),
+        (torch.tensor([-1, 1]), r"label must lie in 0\.\.9"),
     ],
 )
 def test_a_wrong_label_is_refused(label: torch.Tensor, message: str):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         class_log_prob(NoisyClassifier(channels=8), label)(torch.randn(2, 1, 28, 28), 5)
 
 

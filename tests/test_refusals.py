@@ -66,15 +66,15 @@ GREYS = [*NO_FLOATS, *OTHER_SHAPES, torch.ones(4, 2, 8, 8), torch.ones(4, 1, 9, 
 NO_INTEGERS: list[Any] = ["text", 1.5, [1], math.nan, True, torch.ones(4), torch.ones(4).bool()]
 TIME = [*NO_INTEGERS, None, -1, 11, HUGE, torch.ones(3).long(), -T, 11 * T, torch.ones(2, 2).long()]
 TIMES = [
-    *NO_INTEGERS[:-2],
+    *NO_INTEGERS,
     None,
-    3,
+    -1,
     torch.ones(4).bool(),
     torch.ones(4) * 1j,
     torch.ones(3).long(),
     torch.ones(2, 2).long(),
 ]
-CLASSES = [*(v for v in NO_INTEGERS), 3, torch.ones(3).long(), -1 - LABELS, LABELS + 11]
+CLASSES = [*(v for v in NO_INTEGERS), -1, 99, torch.ones(3).long(), -1 - LABELS, LABELS + 11]
 WHOLE: list[Any] = ["3", 2.5, math.nan, True, -1, -HUGE, 3j, torch.ones(2), [3]]
 COUNT = [*WHOLE, None, 0]  # 1, 2, ... but not too many
 HUGE_COUNT = [*COUNT, HUGE]
@@ -83,7 +83,7 @@ NUMBER: list[Any] = ["0.5", None, True, math.nan, 3j, [0.5], torch.ones(2)]
 FINITE = [*NUMBER, math.inf, -math.inf]
 POSITIVE = [*FINITE, 0, -1.0]
 SHARE = [*FINITE, -0.1, 1.1]
-NO_STEPS = [torch.ones(4), torch.ones(1).long(), torch.tensor(3), 0 * T, -T, 11 * T]
+NO_STEPS = [torch.ones(4), torch.ones(1).long(), torch.tensor(0), 11, 0 * T, -T, 11 * T]
 
 
 class Case(NamedTuple):
@@ -510,10 +510,18 @@ CASES = {
         },
         {
             "model": [None, "digits-ddpm", UNET, lambda x, t: x],
-            "labels": [*CLASSES, None, 0, -1, torch.ones(0).long(), torch.tensor(3)],
+            "labels": [
+                *CLASSES[:7],
+                *CLASSES[9:],
+                None,
+                0,
+                -1,
+                torch.ones(0).long(),
+                torch.tensor(3),
+            ],
             "settings": [None, 20, "ddim", {}, d.DrawSettings(11)],
             "seed": SEED,
-            "numbers": [*NO_INTEGERS, torch.ones(3).long(), torch.ones(1).long(), 3],
+            "numbers": [*NO_INTEGERS, torch.ones(3).long(), torch.ones(1).long()],
         },
         {"model": "draws no pictures", "labels": "numbers", "settings": "steps"},
     ),

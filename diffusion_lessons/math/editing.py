@@ -32,7 +32,7 @@ def restore(
     Raises ValueError for a t outside 1..T and steps outside 1..t.
     """
     checks.batch(x_0=x_0)
-    checks.whole("t", t, 1, schedule.T)
+    t = checks.whole("t", t, 1, schedule.T)
     times = schedule.times(steps, start=t)
     x_t = forward(x_0, 0, t, schedule).sample(generator)
     yield from sample(denoiser, x_t, schedule, generator=generator, times=times, sampler=sampler)

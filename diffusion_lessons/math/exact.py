@@ -33,7 +33,7 @@ class GaussianMixture:
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """n points [n, D] and the component each came from [n]."""
-        checks.amount("n", n, self.means.shape[1])
+        n, _ = checks.amount("n", n, self.means.shape[1])
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         x = self.means[k]
         return x + self.stds[k, None] * randn_like(x, generator), k
@@ -82,8 +82,8 @@ class GaussianMixture:
 
 def grid_mixture(side: int = 5, std: float = 0.05, spacing: float = 0.5) -> GaussianMixture:
     """side x side equal round Gaussians on a square grid around 0, in two dimensions."""
-    checks.whole("side", side, 1, 100)
-    checks.number("spacing", spacing)
+    side = checks.whole("side", side, 1, 100)
+    spacing = checks.number("spacing", spacing)
     ticks = (torch.arange(side) - (side - 1) / 2) * spacing
     means = torch.cartesian_prod(ticks, ticks)
     return _equal(means, std)
@@ -91,13 +91,13 @@ def grid_mixture(side: int = 5, std: float = 0.05, spacing: float = 0.5) -> Gaus
 
 def ring_mixture(count: int = 8, std: float = 0.1, radius: float = 1.0) -> GaussianMixture:
     """``count`` equal round Gaussians on a circle around 0, in two dimensions."""
-    checks.whole("count", count, 1, 10_000)
-    checks.number("radius", radius)
+    count = checks.whole("count", count, 1, 10_000)
+    radius = checks.number("radius", radius)
     angle = 2 * math.pi * torch.arange(count) / count
     return _equal(radius * torch.stack([angle.cos(), angle.sin()], 1), std)
 
 
 def _equal(means: Tensor, std: float) -> GaussianMixture:
-    checks.positive("std", std)
+    std = checks.positive("std", std)
     K = len(means)
     return GaussianMixture(means, torch.full((K,), std), torch.full((K,), 1 / K))

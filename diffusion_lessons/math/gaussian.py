@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import checks
 from .randomness import randn_like
-from .schedule import Level, NoiseSchedule, Time
+from .schedule import Level, NoiseSchedule, Time, wide
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class Gaussian:
         return self.mean + self.std * randn_like(self.mean, generator)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log density of each example in nats, [B, ...] -> [B]."""
+        """Log density of each example in nats, [B, ...] -> [B]; ValueError for a std of 0."""
         checks.batch(2, x=x)
         checks.stretched(x=x, mean=self.mean)
-        z = (x - self.mean) / self.std
-        log_density = -0.5 * (z**2 + math.log(2 * math.pi)) - torch.log(self.std)
+        checks.dense("this Gaussian", self.std)
+        std = wide(self.std)
+        z = (wide(x) - self.mean) / std
+        log_density = -0.5 * (z**2 + math.log(2 * math.pi)) - torch.log(std)
         return log_density.flatten(1).sum(1)
 
 
@@ -118,11 +120,13 @@ def x0_to_noise(x_t: Tensor, x_0: Tensor, t: Time, schedule: NoiseSchedule) -> T
 
 
 def kl_divergence(p: Gaussian, q: Gaussian) -> Tensor:
-    """KL(p || q) of each example in nats, [B]."""
+    """KL(p || q) of each example in nats, [B]; ValueError for a standard deviation of 0."""
     checks.batch(2, p=p.mean)
     checks.stretched(p=p.mean, q=q.mean)
-    ratio = (p.std / q.std) ** 2
-    kl = 0.5 * (ratio - 1 - torch.log(ratio) + ((p.mean - q.mean) / q.std) ** 2)
+    checks.dense("p", p.std)
+    checks.dense("q", q.std)
+    ratio = (wide(p.std) / wide(q.std)) ** 2
+    kl = 0.5 * (ratio - 1 - torch.log(ratio) + ((wide(p.mean) - wide(q.mean)) / q.std) ** 2)
     return kl.flatten(1).sum(1)
 
 
@@ -134,16 +138,17 @@ def discretized_log_likelihood(x_0: Tensor, decoder: Gaussian, levels: int = 256
     """
     checks.batch(2, x_0=x_0)
     checks.stretched(x_0=x_0, decoder=decoder.mean)
-    checks.whole("levels", levels, 2)
+    levels = checks.whole("levels", levels, 2)
+    x_0, mean, std = wide(x_0), wide(decoder.mean), wide(decoder.std)
     half = 1 / (levels - 1)
     upper = torch.where(x_0 > 1 - half, math.inf, x_0 + half)
     lower = torch.where(x_0 < -1 + half, -math.inf, x_0 - half)
     # Measured from the mean outwards, where the tails are small numbers: a difference of two
     # numbers near 1 would be lost in float32.
-    side = torch.where(x_0 < decoder.mean, -1.0, 1.0)
+    side = torch.where(x_0 < mean, -1.0, 1.0)
 
     def tail(edge: Tensor) -> Tensor:
-        return torch.erfc(side * (edge - decoder.mean) / (decoder.std * math.sqrt(2))) / 2
+        return torch.erfc(side * (edge - mean) / (std * math.sqrt(2))) / 2
 
     mass = side * (tail(lower) - tail(upper))
     return mass.clamp(min=1e-12).log().flatten(1).sum(1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import checks
 from .randomness import rand
 from .sampling import Denoiser
-from .schedule import NoiseSchedule
+from .schedule import NoiseSchedule, wide
 
 LogProb = Callable[[Tensor, int], Tensor]
 """(x_t [B, ...], t) -> log p(y | x_t) [B], differentiable in x_t, for the y that is wanted"""
@@ -33,7 +33,7 @@ def classifier_guidance(
     afterwards (`clipped`). At scale 0 log_prob is not asked. Raises ValueError for a scale that is
     not finite, and when called, for a log_prob whose answer is not [B] or does not depend on x_t.
     """
-    checks.number("scale", scale)
+    scale = checks.number("scale", scale)
 
     def guided(x_t: Tensor, t: int) -> Tensor:
         x0_hat = denoiser(x_t, t)
@@ -49,8 +49,8 @@ def classifier_guidance(
 
 def log_prob_gradient(log_prob: LogProb, x_t: Tensor, t: int) -> Tensor:
     """grad log p(y | x_t) with respect to x_t, [B, ...] -> [B, ...]; no row sees another's."""
-    with torch.enable_grad():  # samplers run without gradients
-        x = x_t.detach().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():  # samplers run without gradients
+        x = x_t.detach().clone().requires_grad_()
         value = log_prob(x, t)
         checks.log_prob(value, len(x_t))
         (gradient,) = torch.autograd.grad(value.sum(), x, allow_unused=True)
@@ -58,22 +58,24 @@ def log_prob_gradient(log_prob: LogProb, x_t: Tensor, t: int) -> Tensor:
     return gradient
 
 
-def class_log_prob(classifier: Callable[[Tensor, Tensor], Tensor], label: Tensor) -> LogProb:
+def class_log_prob(
+    classifier: Callable[[Tensor, Tensor], Tensor], label: Tensor | Sequence[int] | int
+) -> LogProb:
     """log p(label | x_t) of a classifier ``(x_t, t [B]) -> logits [B, K]`` that knows the time.
 
-    ``label`` is integer [B], one for each row of x_t. Raises ValueError for a classifier that takes
-    no time, for it was made for clean pictures, and for labels of another shape, kind or range.
+    ``label`` is integer [B], one for each row of x_t, or one for all. Raises ValueError for a
+    classifier that takes no time, for it was made for clean pictures, and for labels of another
+    shape or range, TypeError for what are no integers.
     """
     checks.knows_the_time(classifier)
-    checks.labels(label)
+    checks.integers("label", label)
 
     def log_prob(x_t: Tensor, t: int) -> Tensor:
-        checks.length("label", len(label), len(x_t), "rows of x_t")
+        wanted = checks.rows("label", label, x_t)
         logits = classifier(x_t, torch.full((len(x_t),), t, device=x_t.device))
-        checks.logits(logits, label)
+        checks.logits(logits, wanted)
         # In float32: the gradient of a bfloat16 softmax is mostly rounding.
-        every = logits.float() if logits.dtype == torch.bfloat16 else logits
-        return every.log_softmax(1).gather(1, label[:, None])[:, 0]
+        return wide(logits).log_softmax(1).gather(1, wanted[:, None].clone())[:, 0]
 
     return log_prob
 
@@ -88,7 +90,7 @@ def classifier_free_guidance(
     mixing the predicted noise, as both are linear in each other with weights that sum to 1. Raises
     ValueError for a scale that is not finite.
     """
-    checks.number("scale", scale)
+    scale = checks.number("scale", scale)
 
     def guided(x_t: Tensor, t: int) -> Tensor:
         if scale == 1:
@@ -103,7 +105,7 @@ def classifier_free_guidance(
 
 def clipped(denoiser: Denoiser, limit: float = 1.0) -> Denoiser:
     """The denoiser, its x0_hat limited to -limit..limit. Raises ValueError unless limit > 0."""
-    checks.positive("limit", limit)
+    limit = checks.positive("limit", limit)
     return lambda x_t, t: denoiser(x_t, t).clamp(-limit, limit)
 
 
@@ -118,8 +120,8 @@ def truncated_normal(
     go through the inverse of the distribution function. A threshold of infinity leaves a normal.
     Raises ValueError unless threshold > 0.
     """
-    checks.amount("shape", *shape)
-    checks.above("threshold", threshold, 0)
+    shape = checks.amount("shape", *shape)
+    threshold = checks.above("threshold", threshold, 0)
     device = generator.device if generator is not None else torch.device("cpu")
     u = rand(shape, generator, device)
     inside = math.erf(min(threshold, 5.0) / math.sqrt(2))  # beyond 5 float32 sees no difference

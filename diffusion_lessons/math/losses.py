@@ -43,8 +43,8 @@ def prediction_loss(
     In x_0 the error at each time then weighs `Prediction.loss_weight`: the signal-to-noise ratio
     for noise, 1 for x_0, and for v one more than the ratio (arXiv 2202.00512, section 4).
     """
-    checks.batch(x_0=x_0)
-    checks.share("drop_label", drop_label)
+    checks.examples(x_0=x_0)
+    drop_label = checks.share("drop_label", drop_label)
     t = random_times(len(x_0), schedule.T, generator).to(x_0.device)
     q = forward(x_0, 0, t, schedule)
     noise = randn_like(x_0, generator)
@@ -52,7 +52,7 @@ def prediction_loss(
     target = prediction.target(x_0, noise, t, schedule)
     if label is None:
         return (model(x_t, t) - target).square().mean()
-    checks.rows("label", label, len(x_0))
+    label = checks.rows("label", label, x_0)
     drop = rand((len(x_0),), generator, x_0.device) < drop_label
     label = label.masked_fill(drop, int(model.classes))
     return (model(x_t, t, label) - target).square().mean()
@@ -68,9 +68,11 @@ def vae_loss(
 
     Two terms: how badly the decoder explains the pictures x [B, ...] in -1..1, and how far the
     encoder's q(z | x) is from the standard normal. The pixels' greys are taken for probabilities of
-    ink, an old custom for MNIST: with greys it is no true likelihood, but it trains well.
+    ink, an old custom for MNIST: with greys it is no true likelihood, but it trains well. Raises
+    ValueError for pictures of another range.
     """
-    checks.batch(2, x=x)
+    checks.examples(2, x=x)
+    checks.unit_pictures("x", x, 1e-3)
     shape = (len(x), int(model.latent))
     noise = randn_like(x.new_empty(shape), generator)
     mean, std, logits = model(x, noise, label)
@@ -88,7 +90,7 @@ def random_times(n: int, T: int, generator: torch.Generator | None = None) -> Te
     Every batch then meets all noise levels, and its loss varies less than with n independent draws
     (Kingma et al., arXiv 2107.00630, appendix I.1).
     """
-    checks.amount("n", n)
-    checks.whole("T", T, 1)
+    (n,) = checks.amount("n", n)
+    T = checks.whole("T", T, 1)
     device = generator.device if generator is not None else torch.device("cpu")
     return 1 + (spread(n, generator, device) * T).long().clamp(max=T - 1)

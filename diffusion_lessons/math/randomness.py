@@ -123,7 +123,7 @@ class RowGenerator(torch.Generator):
 
     def manual_seed(self, seed: int) -> Self:
         """Begin anew with another seed: the rows', and that of torch's own functions."""
-        checks.whole("seed", seed, 0, 2**63 - 1)
+        seed = checks.whole("seed", seed, 0, 2**63 - 1)
         super().manual_seed(seed)
         self.seed_of_rows, self.draws = seed, 0
         return self

@@ -52,7 +52,7 @@ def thin(steps: Sequence[Step], count: int) -> list[Step]:
 
     Raises ValueError if count is below 2.
     """
-    checks.whole("count", count, 2)
+    count = checks.whole("count", count, 2)
     if len(steps) <= count:
         return list(steps)
     return [steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count)]
@@ -89,7 +89,7 @@ def from_noise_model(
     Raises ValueError if clip is not above 0.
     """
     if clip is not None:
-        checks.positive("clip", clip)
+        clip = checks.positive("clip", clip)
 
     def denoiser(x_t: Tensor, t: int) -> Tensor:
         time = torch.full((len(x_t),), t, device=x_t.device)
@@ -129,7 +129,7 @@ def ddim_step(
     outside 0..1.
     """
     checks.floats(x_t=x_t, x0_hat=x0_hat)
-    checks.share("eta", eta)
+    eta = checks.share("eta", eta)
     at_s, at_t = schedule.at(s, x_t), schedule.at(t, x_t)
     checks.order(s, t)
     drawn = eta * posterior_std(at_s, at_t)
@@ -189,6 +189,7 @@ def sample(
     checks.batch(x_T=x_T)
     visited = _visited(schedule, steps, times)
     checks.one_rule(step, sampler, ddpm_step)
+    checks.ends_in_noise(schedule, 3)
     walk = sampler or stepwise(step)
     yield from walk(denoiser, x_T, schedule, visited, generator)
 
@@ -256,8 +257,7 @@ def _visited(schedule: NoiseSchedule, steps: int | None, times: list[int] | None
     """The times of a walk from noise to data, checked."""
     if times is None:
         return schedule.times(steps)
-    checks.walk(steps, times, schedule.T)
-    return times
+    return checks.walk(steps, times, schedule.T)
 
 
 @torch.no_grad()

@@ -102,9 +102,9 @@ class NoiseSchedule:
         itself at small t. Raises TypeError for a t that is not an integer and ValueError for one
         outside 0..T or of another batch size.
         """
-        checks.time_steps(t, like, self.T)
+        t = checks.time_steps(t, like, self.T)
         if isinstance(t, Tensor):
-            levels = self._table(t.device)[:, t.long()]
+            levels = self._table(t.device)[:, t]
             return Level(*levels.reshape(2, -1, *[1] * (like.ndim - 1)))
         return Level(self.alpha[t], self.sigma[t])
 
@@ -127,15 +127,12 @@ class NoiseSchedule:
         near the data (DDIM, arXiv 2010.02502, appendix D.2). ``steps=None`` visits every time.
         Raises ValueError if start is not in 1..T or steps not in 1..start.
         """
-        start = self.T if start is None else start
-        checks.whole("start", start, 1, self.T)
-        steps = start if steps is None else steps
-        checks.whole("steps", steps, 1, start)
+        start = self.T if start is None else checks.whole("start", start, 1, self.T)
+        steps = start if steps is None else checks.whole("steps", steps, 1, start)
         spacing = spacing or uniform
         rising = [0]
         for i in range(1, steps + 1):
-            share = spacing(i / steps)
-            checks.within(f"spacing({i / steps})", share, 0, 1)
+            share = checks.within(f"spacing({i / steps})", spacing(i / steps), 0, 1)
             t = round(start * share)
             # Rounding may make two times meet near 0; keep them apart, and leave room above.
             rising.append(min(max(t, rising[-1] + 1), start - (steps - i)))
@@ -149,6 +146,11 @@ class NoiseSchedule:
 def widest_float(device: torch.device) -> torch.dtype:
     """float64 where the device has it; Apple's MPS does not."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def wide(x: Tensor) -> Tensor:
+    """In float32 if narrower: for logarithms and sums, of which 16 bits keep too little."""
+    return x.float() if x.element_size() < 4 else x
 
 
 def uniform(u: float) -> float:
@@ -169,10 +171,13 @@ def _from_beta(beta: Tensor, config: Mapping[str, Any]) -> NoiseSchedule:
 def linear_schedule(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> NoiseSchedule:
     """beta rises in a straight line from beta_1 to beta_T (DDPM, section 4).
 
-    Raises ValueError unless T >= 1 and both betas lie strictly between 0 and 1.
+    The usual betas are made for a thousand steps: after 50 of them most of the picture is left,
+    and a walk from pure noise is biased (`sample` warns of it). For few steps take larger betas,
+    or `vp_schedule`, which ends in noise after any number. Raises ValueError unless T >= 1 and
+    both betas lie strictly between 0 and 1, and where nothing of the picture is left before T.
     """
-    checks.steps_of_schedule(T)
-    checks.variances(beta_1=beta_1, beta_T=beta_T)
+    T, beta_1 = checks.steps_of_schedule(T), checks.variance("beta_1", beta_1)
+    beta_T = checks.variance("beta_T", beta_T)
     config = {"kind": "linear", "T": T, "beta_1": beta_1, "beta_T": beta_T}
     return _from_beta(torch.linspace(beta_1, beta_T, T, dtype=torch.float64), config)
 
@@ -183,9 +188,8 @@ def cosine_schedule(T: int = 1000, offset: float = 0.008, max_beta: float = 0.99
     ``offset`` keeps the first steps from being too small; ``max_beta`` caps the last ones.
     Raises ValueError unless T >= 1, offset >= 0 and max_beta lies strictly between 0 and 1.
     """
-    checks.steps_of_schedule(T)
-    checks.at_least("offset", offset, 0)
-    checks.variances(max_beta=max_beta)
+    T, offset = checks.steps_of_schedule(T), checks.at_least("offset", offset, 0)
+    max_beta = checks.variance("max_beta", max_beta)
     u = torch.arange(T + 1, dtype=torch.float64) / T
     f = torch.cos((u + offset) / (1 + offset) * math.pi / 2) ** 2
     config = {"kind": "cosine", "T": T, "offset": offset, "max_beta": max_beta}
@@ -199,8 +203,8 @@ def vp_schedule(T: int = 4, beta_min: float = 0.1, beta_max: float = 20.0) -> No
     (Song et al., arXiv 2011.13456, eq. 33; Xiao et al., arXiv 2112.07804, appendix C).
     Raises ValueError unless T >= 1 and 0 < beta_min <= beta_max.
     """
-    checks.steps_of_schedule(T)
-    checks.rates(beta_min, beta_max)
+    T = checks.steps_of_schedule(T)
+    beta_min, beta_max = checks.rates(beta_min, beta_max)
     u = torch.arange(T + 1, dtype=torch.float64) / T
     alpha_bar = torch.exp(-beta_min * u - (beta_max - beta_min) * u**2 / 2)
     config = {"kind": "vp", "T": T, "beta_min": beta_min, "beta_max": beta_max}
@@ -215,7 +219,7 @@ def straight_schedule(T: int = 1000) -> NoiseSchedule:
     picture is left at T, so no noise-predicting network can be sampled under it: x_0, v and
     velocity can be predicted. Raises ValueError unless T >= 1.
     """
-    checks.steps_of_schedule(T)
+    T = checks.steps_of_schedule(T)
     u = torch.arange(T + 1, dtype=torch.float64) / T
     return NoiseSchedule(alpha=1 - u, sigma=u, config={"kind": "straight", "T": T})
 

@@ -78,8 +78,8 @@ def ablate(
     ``out``; a run that was cut off goes on after the last row, in the number format in which it
     began. Raises ValueError for a variant that does not exist, or a file of another budget.
     """
-    _check(variants, VARIANTS, seeds, steps, samples)
-    checks.whole("sampling_steps", sampling_steps, 1, linear_schedule().T)
+    seeds, steps, samples = _checked(variants, VARIANTS, seeds, steps, samples)
+    sampling_steps = checks.whole("sampling_steps", sampling_steps, 1, linear_schedule().T)
     head = {"base": BASE, "batch_size": BATCH, "steps": steps}
     head |= {"samples": samples, "sampling_steps": sampling_steps, "random_numbers": BY_ROW}
     settings = DrawSettings(sampling_steps)
@@ -109,7 +109,7 @@ def ablate_gan(
 
     Each draws in as many steps as it was trained for.
     """
-    _check(variants, GAN_VARIANTS, seeds, steps, samples)
+    seeds, steps, samples = _checked(variants, GAN_VARIANTS, seeds, steps, samples)
     head = {"base": "digits-ddgan", "batch_size": BATCH, "steps": steps, "samples": samples}
     head |= {"random_numbers": BY_ROW}
 
@@ -123,16 +123,17 @@ def ablate_gan(
     yield from _rows(Table(out, head, _settings), seeds, variants, run, measured, compute)
 
 
-def _check(
+def _checked(
     variants: Sequence[str], known: dict[str, Any], seeds: Sequence[int], steps: int, samples: int
-) -> None:
-    """Refuse before the first training what the last would stumble over."""
+) -> tuple[list[int], int, int]:
+    """Seeds, steps and samples; refused before the first training if the last would stumble."""
     if unknown := set(variants) - set(known):
         raise ValueError(f"variants must be of {list(known)}, got {sorted(unknown)}")
-    for seed in seeds:
-        checks.whole("each of seeds", seed, 0, 2**63 - 1)
-    checks.whole("steps", steps, 1)
-    checks.whole("samples", samples, 10, MOST_SAMPLES)
+    return (
+        [checks.whole("each of seeds", seed, 0, 2**63 - 1) for seed in seeds],
+        checks.whole("steps", steps, 1),
+        checks.whole("samples", samples, 10, MOST_SAMPLES),
+    )
 
 
 def _rows(

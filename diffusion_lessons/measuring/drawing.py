@@ -1,6 +1,6 @@
 """Drawing any number of pictures from any network, batch by batch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,10 +16,13 @@ from ..networks.processes import processes
 USUAL = DrawSettings()
 BATCH = 250
 
+Labels = Tensor | Sequence[int] | int
+"""Classes [N] to draw, integers of any kind, or the number of pictures of any class"""
+
 
 def draw(
     model: Drawer,
-    labels: Tensor | int,
+    labels: Labels,
     settings: DrawSettings = USUAL,
     seed: int = 0,
     numbers: Tensor | None = None,
@@ -33,7 +36,7 @@ def draw(
 
 def draw_batches(
     model: Drawer,
-    labels: Tensor | int,
+    labels: Labels,
     settings: DrawSettings = USUAL,
     seed: int = 0,
     numbers: Tensor | None = None,
@@ -49,22 +52,19 @@ def draw_batches(
     take.
     """
     settings = settled(model, settings)
-    count = _count(model, labels)
-    checks.whole("seed", seed, 0, 2**63 - 1)
-    numbers = torch.arange(count) if numbers is None else numbers
-    checks.rows("numbers", numbers, count)
-    checks.length("labels", count, len(numbers), "numbers")
-    checks.whole("batch_size", batch_size, 1)
-    if isinstance(labels, Tensor):
-        labels = labels.long()
-    elif settings.guidance in GUIDANCES and settings.guidance != NO_GUIDANCE:
+    row, count = _asked(model, labels)
+    seed = checks.whole("seed", seed, 0, 2**63 - 1)
+    usual = torch.arange(count)
+    numbers = usual if numbers is None else checks.rows("numbers", numbers, usual)
+    batch_size = checks.whole("batch_size", batch_size, 1)
+    if row is None and settings.guidance in GUIDANCES and settings.guidance != NO_GUIDANCE:
         raise ValueError(f"guidance {settings.guidance!r} is towards a class: give labels")
-    return _drawn(model, labels, settings, seed, numbers.long(), chosen(compute), batch_size)
+    return _drawn(model, row, settings, seed, numbers, chosen(compute), batch_size)
 
 
 def draw_watched(
     model: Drawer,
-    labels: Tensor | int,
+    labels: Labels,
     settings: DrawSettings,
     seed: int = 0,
     progress: bool = True,
@@ -76,7 +76,7 @@ def draw_watched(
     """
     from tqdm.auto import tqdm
 
-    total = len(labels) if isinstance(labels, Tensor) else labels
+    _, total = _asked(model, labels)
     silent = not (progress and processes().main)
     words = settings.in_words()
     parts, calls = [], 0
@@ -98,14 +98,15 @@ def settled(model: Drawer, settings: DrawSettings) -> DrawSettings:
     return model.settled(settings)
 
 
-def _count(model: Drawer, labels: Tensor | int) -> int:
-    if isinstance(labels, Tensor):
-        if not model.classes:
-            raise ValueError("this network knows no classes: give a number of pictures, not labels")
-        checks.rows("labels", labels, labels.numel(), model.classes)
-    count = len(labels) if isinstance(labels, Tensor) else labels
-    checks.whole("the number of labels or pictures", count, 1)
-    return count
+def _asked(model: Drawer, labels: Labels) -> tuple[Tensor | None, int]:
+    """The labels int64 [N], or none, and how many pictures are asked for."""
+    what = "the number of labels or pictures"
+    if not isinstance(labels, Tensor | Sequence) and not getattr(labels, "shape", ()):
+        return None, checks.whole(what, labels, 1)
+    if not model.classes:
+        raise ValueError("this network knows no classes: give a number of pictures, not labels")
+    row = checks.row_of_classes("labels", labels, model.classes)
+    return row, checks.whole(what, len(row), 1)
 
 
 @contextmanager
@@ -122,7 +123,7 @@ def in_eval_mode(model: Any) -> Iterator[None]:
 
 def _drawn(
     model: Drawer,
-    labels: Tensor | int,
+    labels: Tensor | None,
     settings: DrawSettings,
     seed: int,
     numbers: Tensor,
@@ -131,7 +132,7 @@ def _drawn(
 ) -> Iterator[Drawn]:
     shared = processes()
     parts = numbers.split(batch_size)
-    label_parts = labels.split(batch_size) if isinstance(labels, Tensor) else [None] * len(parts)
+    label_parts = [None] * len(parts) if labels is None else labels.split(batch_size)
     for first in range(0, len(parts), shared.size):
         mine, batch = first + shared.rank, None
         if mine < len(parts):

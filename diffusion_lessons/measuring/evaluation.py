@@ -19,7 +19,7 @@ from ..networks.compute import Compute, chosen, fastest
 from ..networks.drawing import Drawer, DrawSettings
 from .drawing import USUAL, draw_watched, in_eval_mode, settled
 from .judge import CLASSES, FEW, MOST_SAMPLES, SHAPE, judged, reference
-from .metrics import class_accuracy, frechet_distance
+from .metrics import class_accuracy, distances, frechet_distance
 from .tables import Row, Table
 
 
@@ -142,8 +142,8 @@ def evaluate_noisy_classifier(
     model: NoisyClassifier, count: int = 10_000, seed: int = 0, compute: Compute | None = None
 ) -> dict[str, Any]:
     """Accuracy on the first ``count`` test digits against t: they are noised once for each time."""
-    checks.whole("count", count, 1, 10_000)
-    checks.whole("seed", seed, 0, 2**63 - 1)
+    count = checks.whole("count", count, 1, 10_000)
+    seed = checks.whole("seed", seed, 0, 2**63 - 1)
     images, labels = (part[:count] for part in digits(train=False))
     generator = torch.Generator().manual_seed(seed)
     compute = usual_compute(model) if compute is None else chosen(compute)
@@ -176,14 +176,14 @@ def evaluate_points(
     Returns the Frechet distance to as many real points, in the plane itself, its floor, and the
     share of samples within 0.1 of one of 20,000 real points.
     """
-    checks.whole("count", count, 2, 10**6)
-    checks.whole("seed", seed, 0, 2**63 - 1)
+    count = checks.whole("count", count, 2, 10**6)
+    seed = checks.whole("seed", seed, 0, 2**63 - 1)
     settings = settled(model, settings)
     generator = torch.Generator().manual_seed(seed)
     real, more = moons(count, generator)[0], moons(20_000, generator)[0]
     compute = usual_compute(model) if compute is None else chosen(compute)
     x, calls = draw_watched(model, count, settings, seed, False, compute)
-    nearest = torch.cat([torch.cdist(part, more).min(1).values for part in x.split(1000)])
+    nearest = torch.cat([distances(part, more).min(1).values for part in x.split(1000)])
     return {
         "samples": count,
         **settings.as_row(),

@@ -30,6 +30,7 @@ def _judge(compute: Compute) -> Any:
     return compute.place(load_pretrained("digits-classifier"))
 
 
+FAR = 10  # outside of -1..1: what a network draws before it has learnt is nearer
 FEW = 100  # pictures for a classifier at a time: 1,000 took half as long again to twice as long
 
 
@@ -37,12 +38,15 @@ FEW = 100  # pictures for a classifier at a time: 1,000 took half as long again 
 def features(x: Tensor, batch_size: int = FEW, compute: Compute | None = None) -> Tensor:
     """Pictures [N, 1, 28, 28] in -1..1 -> the judge's features [N, 64], in float32, on the CPU.
 
-    Of ``compute`` device, layout and threads count; the judge looks in float32 always.
+    Of ``compute`` device, layout and threads count; the judge looks in float32 always. Raises
+    ValueError for other sizes and for pictures far outside of -1..1.
     """
+    checks.shaped(x, SHAPE, x=x)
+    checks.unit_pictures("x", x, FAR)
     compute = chosen(compute)
     model = _judge(compute)
     with compute.own_threads():
-        parts = [model.features(compute.move(part)).cpu() for part in x.split(batch_size)]
+        parts = [model.features(compute.move(part.float())).cpu() for part in x.split(batch_size)]
     return torch.cat(parts)
 
 
@@ -50,7 +54,7 @@ def features(x: Tensor, batch_size: int = FEW, compute: Compute | None = None) -
 def accuracy(seen: Tensor, labels: Tensor, compute: Compute | None = None) -> float:
     """Share of features [N, 64] in which the judge sees the label [N] that was asked for."""
     compute = chosen(compute)
-    logits = _judge(compute).output(compute.move(seen)).cpu()
+    logits = _judge(compute).head(compute.move(seen)).cpu()
     return class_accuracy(logits, labels)
 
 
@@ -81,8 +85,8 @@ def reference(count: int, seed: int = 0, compute: Compute | None = None) -> Refe
 
     Raises ValueError unless count is in 2..10,000.
     """
-    checks.whole("count", count, 2, MOST_SAMPLES)
-    checks.whole("seed", seed, 0, 2**63 - 1)
+    count = checks.whole("count", count, 2, MOST_SAMPLES)
+    seed = checks.whole("seed", seed, 0, 2**63 - 1)
     features, labels, floor = _reference(count, seed, chosen(compute))
     return Reference(features.clone(), labels.clone(), dict(floor))
 

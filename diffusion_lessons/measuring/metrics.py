@@ -62,7 +62,7 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> PrecisionRecall:
     Blockwise, in float64, on the features' own device. Raises ValueError for other shapes, numbers
     that are not finite, or a k that is not in 1..min(N, M) - 1.
     """
-    real, fake = _centred(real, fake, k)
+    real, fake, k = _centred(real, fake, k)
     reach_real, reach_fake = _reach(real, k), _reach(fake, k)
     precise, recalled = 0, torch.zeros(len(real), dtype=torch.bool, device=real.device)
     for rows, squared in _squared_distances(fake, real):
@@ -79,7 +79,7 @@ def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> DensityCoverage:
     2002.09797, eq. 3 and 4). For fakes as good as real ones their expected values are 1 and
     ``1 - 1/2^k`` (large N = M). Shapes and errors as there.
     """
-    real, fake = _centred(real, fake, k)
+    real, fake, k = _centred(real, fake, k)
     reach = _reach(real, k)
     inside, covered = 0, torch.zeros(len(real), dtype=torch.bool, device=real.device)
     for _, squared in _squared_distances(fake, real):
@@ -99,7 +99,10 @@ def _reach(x: Tensor, k: int) -> Tensor:
     return torch.cat(reaches)
 
 
-def _squared_distances(a: Tensor, b: Tensor, block: int = 1000) -> Iterator[tuple[slice, Tensor]]:
+BLOCK = 1000  # rows, whose distances are taken at a time
+
+
+def _squared_distances(a: Tensor, b: Tensor, block: int = BLOCK) -> Iterator[tuple[slice, Tensor]]:
     """|a_i - b_j|^2 for blocks of rows of a: the rows, and their distances [block, M]."""
     square_b = b.square().sum(1)
     for start in range(0, len(a), block):
@@ -109,45 +112,67 @@ def _squared_distances(a: Tensor, b: Tensor, block: int = 1000) -> Iterator[tupl
         yield rows, squared.clamp_(min=0)
 
 
-def _centred(real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _centred(real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor, int]:
     """Checked and in float64, around the real mean, so that squares lose nothing to rounding."""
     _check_features(real=real, fake=fake)
-    most = min(len(real), len(fake)) - 1
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= most:
-        raise ValueError(f"k must be an int in 1..{most} for these features, got {k}")
-    device = real.device if real.device.type != "mps" else torch.device("cpu")  # no float64 there
-    real, fake = real.to(device).double(), fake.to(device).double()
-    middle = real.mean(0)
-    return real - middle, fake - middle
+    k = checks.whole("k", k, 1, min(len(real), len(fake)) - 1)
+    real = _in_float64(real)
+    fake, middle = _in_float64(fake).to(real.device), real.mean(0)
+    return real - middle, fake - middle, k
 
 
 def _check_features(**sets: Tensor) -> None:
     """Two sets of finite features [N, D] of one width, with at least 2 rows each."""
     for name, x in sets.items():
         checks.floats(**{name: x})
-        if x.ndim != 2 or len(x) < 2:
+        if x.ndim != 2 or len(x) < 2 or not x.shape[1]:
             raise ValueError(f"{name} must be features [N, D] with N >= 2, got {list(x.shape)}")
-        if not x.isfinite().all():
-            raise ValueError(f"{name} holds numbers that are not finite")
+        checks.finite(name, x)
     a, b = sets.values()
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"features of different width: {a.shape[1]} and {b.shape[1]}")
 
 
 def class_accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Share of rows of logits [N, K] whose largest entry is the label [N]."""
+    """Share of rows of logits [N, K] whose largest entry is the label [N], integers of any kind.
+
+    Raises ValueError for a row without a largest number: NaN is no answer, nor is infinity. (A
+    class that is ruled out may have minus infinity.)
+    """
     checks.floats(logits=logits)
     if logits.ndim != 2 or not logits.numel():
-        raise ValueError(f"logits must be [N, K], got {list(logits.shape)}")
-    checks.rows("labels", labels, len(logits), logits.shape[1])
-    return (logits.argmax(1) == labels).double().mean().item()
+        raise ValueError(f"logits must be [N, K] with N >= 1, got {list(logits.shape)}")
+    labels = checks.rows("labels", labels, logits, logits.shape[1])
+    largest, classes = logits.max(1)
+    checks.finite("the largest of logits", largest)
+    return (classes == labels).double().mean().item()
 
 
 def mode_counts(points: Tensor, means: Tensor) -> Tensor:
-    """How many points [N, D] lie nearest to each mean [K, D], int64 [K]."""
+    """How many points [N, D] lie nearest to each mean [K, D], int64 [K].
+
+    Raises ValueError for other shapes and numbers that are not finite.
+    """
     checks.floats(points=points)
     checks.floats(means=means)
+    checks.finite("points", points)
+    checks.finite("means", means)
     if points.ndim != 2 or means.ndim != 2 or points.shape[1] != means.shape[1] or not len(means):
         shapes = f"{list(points.shape)} and {list(means.shape)}"
         raise ValueError(f"points must be [N, D] and means [K, D] with K >= 1, got {shapes}")
-    return torch.bincount(torch.cdist(points, means).argmin(1), minlength=len(means))
+    points, means = _in_float64(points), _in_float64(means)
+    nearest = [distances(part, means).argmin(1) for part in points.split(BLOCK)]
+    return torch.bincount(torch.cat(nearest), minlength=len(means))
+
+
+def distances(a: Tensor, b: Tensor) -> Tensor:
+    """|a_i - b_j| of rows [N, D] and [M, D], [N, M]; exact wherever the rows lie.
+
+    (Torch's usual way, by |a|^2 + |b|^2 - 2 a b, loses what is small beside the squares.)
+    """
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _in_float64(x: Tensor) -> Tensor:
+    """On its device, or on the CPU where that has no float64."""
+    return (x.cpu() if x.device.type == "mps" else x).double()

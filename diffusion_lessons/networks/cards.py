@@ -79,13 +79,14 @@ def loaded(path: Path | str, make: Callable[[Card], Network]) -> Network:
             f"{path} describes no network that this version can make: its weights do not fit its "
             f"card. If a newer version made it, update the package. {_take_both(path)}"
         ) from error
-    checks.finite_weights(path, model)
+    checks.finite_weights(path, model.state_dict())
     return model.eval()
 
 
 def _made(path: Path, make: Callable[[Card], Network], card: Card) -> Network:
     try:
-        with torch.random.fork_rng(devices=[]):  # leave the caller's random numbers alone
+        # Leave the caller's random numbers alone, and let gradients pass, wherever it is loaded.
+        with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
             return make(card)
     except (ValueError, TypeError, KeyError) as error:
         raise UnknownNetwork(

@@ -18,11 +18,13 @@ from .classifier import Classifier, NoisyClassifier
 from .diffusion import DiffusionModel
 from .gan import Gan
 from .mlp import MLP
-from .unet import UNet
+from .unet import UNet, without_unreached
 from .vae import VAE
 
 KINDS: dict[str, Callable[[Card], nn.Module]] = {
-    UNet.kind: lambda card: DiffusionModel.from_card(UNet(**card["config"]), card),
+    UNet.kind: lambda card: DiffusionModel.from_card(
+        UNet(**without_unreached(card["config"])), card
+    ),
     MLP.kind: lambda card: DiffusionModel.from_card(MLP(**card["config"]), card),
     VAE.kind: lambda card: VAE(**card["config"]),
     Gan.kind: Gan.from_card,
@@ -35,11 +37,11 @@ KINDS: dict[str, Callable[[Card], nn.Module]] = {
 def save(path: Path | str, model: nn.Module, card: Card | None = None) -> None:
     """Write ``path`` (.safetensors) and its card (.json beside it), both or none.
 
-    Matrices and convolutions are stored in half precision, the few other numbers in full. Raises
-    ValueError for a path with another ending, for weights that are not finite, and for a network
-    that could not be made again of its card: one whose schedule and prediction are not known, or
-    are not those that the card would name. Raises OSError, in words, for a place where nothing can
-    be written; what was there before is unchanged then.
+    Matrices and convolutions are stored in half precision where that keeps them, the few other
+    numbers in full. Raises ValueError for a path with another ending, for weights that are not
+    finite, and for a network that could not be made again of its card: one whose schedule and
+    prediction are not known, or are not those that the card would name. Raises OSError, in words,
+    for a place where nothing can be written; what was there before is unchanged then.
     """
     path = network_outlet(path)
     about = getattr(model, "about", None)
@@ -48,16 +50,26 @@ def save(path: Path | str, model: nn.Module, card: Card | None = None) -> None:
             f"cannot save a {type(model).__name__}; what can be saved is a DiffusionModel around a "
             f"{UNet.kind} or {MLP.kind}, a VAE, a Gan or a classifier"
         )
-    checks.finite_weights(path, model)
-    tensors = {
-        name: value.half() if value.is_floating_point() and value.ndim > 1 else value
-        for name, value in model.state_dict().items()
-    }
-    tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
+    tensors = {name: _stored(value) for name, value in model.state_dict().items()}
+    checks.finite_weights(path, tensors)
     content = save_tensors(tensors, metadata={CHECKSUM: tensors_checksum(tensors)})
     full = {**about, "parameters": sum(p.numel() for p in model.parameters()), **(card or {})}
     _check_made_again(model, tensors.keys(), json.loads(json.dumps(full)))
     write_network(path, content, full)
+
+
+def _stored(value: torch.Tensor) -> torch.Tensor:
+    """A tensor as the file has it, on the CPU: matrices in half precision unless that loses more.
+
+    Half precision ends at 65,504 and keeps nothing below 6e-8.
+    """
+    value = value.detach().cpu().contiguous()
+    if not value.is_floating_point():
+        return value
+    full = value.float()
+    half = full.half()
+    lost = (half.float() - full).abs().max() if full.numel() else 0
+    return half if full.ndim > 1 and lost <= 2**-10 * full.abs().max() else full
 
 
 def _check_made_again(model: nn.Module, names: Collection[str], card: Card) -> None:

@@ -25,14 +25,9 @@ class Classifier(nn.Module):
         self, in_channels: int = 1, channels: int = 32, features: int = 64, classes: int = 10
     ) -> None:
         super().__init__()
-        sizes = {"in_channels": in_channels, "channels": channels}
-        checks.sizes(**sizes, features=features, classes=classes)
-        self.config = {
-            "in_channels": in_channels,
-            "channels": channels,
-            "features": features,
-            "classes": classes,
-        }
+        self.config = checks.sizes(
+            in_channels=in_channels, channels=channels, features=features, classes=classes
+        )
 
         def layer(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
             conv = nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, bias=False)
@@ -60,14 +55,16 @@ class Classifier(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Pictures [B, in_channels, H, W] -> features [B, features]."""
-        checks.floats(x=x)
-        channels = self.config["in_channels"]
-        if x.ndim != 4 or x.shape[1] != channels:
-            raise ValueError(f"x must be [B, {channels}, H, W], got {list(x.shape)}")
-        return self.body(x)
+        (pictures,) = checks.shaped(self.output.weight, (self.config["in_channels"], -1, -1), x=x)
+        return self.body(pictures).to(x.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.output(self.dropout(self.features(x)))
+        return self.head(self.features(x))
+
+    def head(self, features: Tensor) -> Tensor:
+        """Features [B, features] -> logits [B, classes]."""
+        (seen,) = checks.shaped(self.output.weight, (self.config["features"],), features=features)
+        return self.output(self.dropout(seen)).to(features.dtype)
 
 
 class NoisyClassifier(nn.Module):
@@ -91,15 +88,11 @@ class NoisyClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.schedule = linear_schedule() if schedule is None else schedule
-        checks.sizes(size=size, in_channels=in_channels, channels=channels, classes=classes)
-        self.config = {
-            "size": size,
-            "in_channels": in_channels,
-            "channels": channels,
-            "classes": classes,
-        }
+        self.config = checks.sizes(
+            size=size, in_channels=in_channels, channels=channels, classes=classes
+        )
+        self.shape, self.classes = (in_channels, size, size), classes
         c, features = channels, 4 * channels
-        self.classes = classes
         self.time = TimeEmbedding(features)
         self.input = nn.Conv2d(4 * in_channels, c, 3, padding=1)
         self.blocks = nn.ModuleList(
@@ -126,13 +119,9 @@ class NoisyClassifier(nn.Module):
         return cls(**card["config"], schedule=schedule)
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        checks.floats(x_t=x_t)
-        channels, size = self.config["in_channels"], self.config["size"]
-        if x_t.shape[1:] != (channels, size, size):
-            raise ValueError(f"x_t must be [B, {channels}, {size}, {size}], got {list(x_t.shape)}")
-        checks.network_times(t, len(x_t), self.schedule.T)
-        features = F.silu(self.time(t))
-        h = self.input(F.pixel_unshuffle(x_t, 2))
+        (x,) = checks.shaped(self.output.weight, self.shape, x_t=x_t)
+        features = F.silu(self.time(checks.times(t, x_t, self.schedule.T)))
+        h = self.input(F.pixel_unshuffle(x, 2))
         for block in self.blocks:
             h = block(h, features)
-        return self.output(F.silu(self.norm(h)).mean((2, 3)))
+        return self.output(F.silu(self.norm(h)).mean((2, 3))).to(x_t.dtype)

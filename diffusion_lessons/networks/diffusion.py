@@ -46,6 +46,7 @@ class DiffusionModel(nn.Module):
         self.network, self.prediction = network, prediction
         self.schedule = linear_schedule() if schedule is None else schedule
         checks.instance("schedule", self.schedule, NoiseSchedule)
+        checks.ends_in_noise(self.schedule, 2)
         alpha_T, sigma_T = self.schedule.alpha[-1:], self.schedule.sigma[-1:]
         a, b = prediction.mixture(alpha_T, sigma_T)
         checks.above_zero(
@@ -77,7 +78,7 @@ class DiffusionModel(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         checks.batch(x_t=x_t)
-        checks.network_times(t, len(x_t), self.schedule.T)
+        t = checks.times(t, x_t, self.schedule.T)
         answer: Tensor = self.network(x_t, t) if label is None else self.network(x_t, t, label)
         return answer
 
@@ -87,7 +88,7 @@ class DiffusionModel(nn.Module):
         Raises ValueError if clip is not above 0.
         """
         if clip is not None:
-            checks.positive("clip", clip)
+            clip = checks.positive("clip", clip)
 
         def denoiser(x_t: Tensor, t: int) -> Tensor:
             answer = self(x_t, torch.full((len(x_t),), t, device=x_t.device), label)
@@ -103,7 +104,12 @@ class DiffusionModel(nn.Module):
         label: Tensor | None = None,
         drop_label: float = 0.1,
     ) -> Tensor:
-        """`prediction_loss` of clean x_0 [B, ...]: what to make small in training."""
+        """`prediction_loss` of clean x_0 [B, ...]: what to make small in training.
+
+        ValueError for pictures that do not lie in -1..1, to which drawing limits them.
+        """
+        checks.examples(x_0=x_0)
+        checks.unit_pictures("x_0", x_0, 1e-3)
         kind = self.prediction
         return prediction_loss(self, x_0, self.schedule, kind, generator, label, drop_label)
 

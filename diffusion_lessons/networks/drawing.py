@@ -52,11 +52,9 @@ class DrawSettings:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.steps is not None:
-            checks.whole("steps", self.steps, 1)
-        if self.eta is not None:
-            checks.share("eta", self.eta)
-        checks.within("scale", self.scale, -math.inf, math.inf)
+        checks.numbers_of(self, checks.whole, "steps", low=1)
+        checks.numbers_of(self, checks.share, "eta")
+        checks.numbers_of(self, checks.within, "scale", low=-math.inf, high=math.inf)
         if self.sampler is not None:
             checks.one_of("sampler", self.sampler, SAMPLERS)
         checks.one_of("spacing", self.spacing, SPACINGS)

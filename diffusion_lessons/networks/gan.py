@@ -7,6 +7,7 @@ sees pairs of *noisy* examples, x_s and x_t, and tells true pairs from made ones
 import math
 from collections.abc import Mapping as Arguments
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Self
 
@@ -20,8 +21,8 @@ from ..math.sampling import Denoiser, final, sample
 from ..math.schedule import NoiseSchedule, schedule_from, vp_schedule
 from .compute import Compute
 from .drawing import Drawn, DrawSettings, refuse_sampling
-from .embedding import TimeEmbedding
-from .unet import UNet
+from .embedding import FixedWaves, TimeEmbedding
+from .unet import UNet, without_unreached
 
 
 class Gan(nn.Module):
@@ -44,7 +45,7 @@ class Gan(nn.Module):
         schedule: NoiseSchedule | None = None,
     ) -> None:
         super().__init__()
-        checks.sizes(T=T)
+        T = checks.sizes(T=T)["T"]
         self.schedule = vp_schedule(T) if schedule is None else schedule
         if self.schedule.T != T:
             raise ValueError(f"a Gan of {T} steps needs a schedule of as many, got {self.schedule}")
@@ -70,7 +71,10 @@ class Gan(nn.Module):
     def from_card(cls, card: Arguments[str, Any]) -> Self:
         """The networks that a card describes; one of version 0.1 has DDGAN's schedule."""
         schedule = schedule_from(card["schedule"]) if "schedule" in card else None
-        return cls(**card["config"], schedule=schedule)
+        config = dict(card["config"])
+        if "attention_resolutions" in config["generator_net"]:
+            config["generator_net"] = without_unreached(config["generator_net"])
+        return cls(**config, schedule=schedule)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -162,7 +166,7 @@ class Generator(nn.Module):
 
     def __init__(self, latent: int = 64, **unet: object) -> None:
         super().__init__()
-        checks.whole("latent", latent, 0, checks.LARGEST)
+        latent = checks.some("latent", latent)
         self.unet = UNet(**unet)  # type: ignore[arg-type]
         self.config = {"latent": latent, **self.unet.config}
         self.latent, self.shape, self.classes = latent, self.unet.shape, self.unet.classes
@@ -172,16 +176,11 @@ class Generator(nn.Module):
     def forward(
         self, x_t: Tensor, z: Tensor | None, t: Tensor, label: Tensor | None = None
     ) -> Tensor:
-        self.unet.check(x_t, t)
-        features = self.unet.embedding(t, label)
+        (x,) = checks.shaped(self.unet.input.weight, self.shape, x_t=x_t)
+        features = self.unet.embedding(x, t, label)
         if self.latent:
-            if z is not None:
-                checks.floats(z=z)
-            if z is None or z.shape != (len(x_t), self.latent):
-                got = None if z is None else list(z.shape)
-                raise ValueError(f"z must be [{len(x_t)}, {self.latent}], got {got}")
-            features = features + self.mapping(z)
-        return torch.tanh(self.unet.body(x_t, F.silu(features)))
+            features = features + self.mapping(checks.latent(z, x, self.latent))
+        return torch.tanh(self.unet.body(x, F.silu(features))).to(x_t.dtype)
 
 
 class Discriminator(nn.Module):
@@ -200,17 +199,12 @@ class Discriminator(nn.Module):
         unshuffle: int = 2,
     ) -> None:
         super().__init__()
-        checks.sizes(in_channels=in_channels, channels=channels, unshuffle=unshuffle)
-        checks.whole("classes", classes, 0, checks.LARGEST)
+        sizes = checks.sizes(in_channels=in_channels, channels=channels, unshuffle=unshuffle)
+        channels, classes = sizes["channels"], checks.some("classes", classes)
         features = 4 * channels
-        self.config = {
-            "in_channels": in_channels,
-            "channels": channels,
-            "multipliers": list(multipliers),
-            "classes": classes,
-            "unshuffle": unshuffle,
-        }
-        self.classes, self.unshuffle = classes, unshuffle
+        multipliers = checks.multipliers(multipliers)
+        self.config = sizes | {"multipliers": multipliers, "classes": classes}
+        self.in_channels, self.classes, self.unshuffle = in_channels, classes, unshuffle
         self.time = TimeEmbedding(features)
         widths = [channels * multiplier for multiplier in multipliers]
         self.input = nn.Conv2d(2 * in_channels * unshuffle**2, widths[0], 3, padding=1)
@@ -229,21 +223,17 @@ class Discriminator(nn.Module):
         nn.init.normal_(self.label.weight, std=widths[-1] ** -0.5)
 
     def forward(self, x_s: Tensor, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        checks.floats(x_s=x_s, x_t=x_t)
-        channels = self.config["in_channels"]
-        if x_t.ndim != 4 or x_t.shape[1] != channels:
-            raise ValueError(f"x_s and x_t must be [B, {channels}, H, W], got {list(x_t.shape)}")
-        checks.times(t, len(x_t))
-        if label is None:
-            label = torch.full_like(t, self.classes)
-        checks.rows("label", label, len(x_t), self.classes + 1)
-        features = F.silu(self.time(t))
-        h = self.input(F.pixel_unshuffle(torch.cat([x_s, x_t], 1), self.unshuffle))
+        pair = checks.shaped(self.output.weight, (self.in_channels, -1, -1), x_s=x_s, x_t=x_t)
+        label = checks.rows(
+            "label", self.classes if label is None else label, x_t, self.classes + 1
+        )
+        features = F.silu(self.time(checks.times(t, x_t)))
+        h = self.input(F.pixel_unshuffle(torch.cat(pair, 1), self.unshuffle))
         for block in self.blocks:
             h = block(h, features)
         h = F.leaky_relu(self.last(torch.cat([h, spread(h)], 1)), 0.2).sum((2, 3))
         # How likely is it at all, and for this class? (Projection, arXiv 1802.05637.)
-        return self.output(h)[:, 0] + (h * self.label(label)).sum(1)
+        return (self.output(h)[:, 0] + (h * self.label(label)).sum(1)).to(x_s.dtype)
 
 
 class DiscriminatorBlock(nn.Module):
@@ -289,11 +279,10 @@ class PointGenerator(nn.Module):
         self.body = _Layers((dim + latent) * (1 + 2 * waves), width, layers, dim)
 
     def forward(self, x_t: Tensor, z: Tensor | None, t: Tensor, label: None = None) -> Tensor:
-        if self.latent and (z is None or z.shape != (len(x_t), self.latent)):
-            got = None if z is None else list(z.shape)
-            raise ValueError(f"z must be [{len(x_t)}, {self.latent}], got {got}")
-        x = x_t if z is None or not self.latent else torch.cat([x_t, z], 1)
-        return self.body(self.waves(x), self.time(t))
+        (x,) = checks.shaped(self.body.output.weight, self.shape, x_t=x_t)
+        if self.latent:
+            x = torch.cat([x, checks.latent(z, x, self.latent)], 1)
+        return self.body(self.waves(x), self.time(checks.times(t, x_t))).to(x_t.dtype)
 
 
 class PointDiscriminator(nn.Module):
@@ -301,29 +290,34 @@ class PointDiscriminator(nn.Module):
 
     def __init__(self, dim: int = 2, width: int = 128, layers: int = 3, waves: int = 2) -> None:
         super().__init__()
+        self.shape = (dim,)
         self.waves, self.time = Waves(waves), TimeEmbedding(width)
         self.body = _Layers(2 * dim + 2 * dim * waves, width, layers, 1)
 
     def forward(self, x_s: Tensor, x_t: Tensor, t: Tensor, label: None = None) -> Tensor:
-        return self.body(torch.cat([self.waves(x_s), x_t], 1), self.time(t))[:, 0]
+        s, x = checks.shaped(self.body.output.weight, self.shape, x_s=x_s, x_t=x_t)
+        time = self.time(checks.times(t, x_t))
+        return self.body(torch.cat([self.waves(s), x], 1), time)[:, 0].to(x_s.dtype)
 
 
-class Waves(nn.Module):
+def octaves(count: int) -> Tensor:
+    """Wave numbers [count]: pi and its doubles."""
+    return math.pi * 2.0 ** torch.arange(count)
+
+
+class Waves(FixedWaves):
     """Numbers [B, dim], and their sines and cosines of wave lengths 2, 1, 1/2, ... beside them.
 
     Without them an MLP is slow to see fine structure (Tancik et al., arXiv 2006.10739), and what a
     discriminator does not see a generator need not make.
     """
 
-    frequency: Tensor
-
     def __init__(self, count: int) -> None:
-        super().__init__()
-        self.register_buffer("frequency", math.pi * 2.0 ** torch.arange(count), persistent=False)
+        super().__init__(partial(octaves, count))
 
     def forward(self, x: Tensor) -> Tensor:
         angle = (x[..., None] * self.frequency).flatten(1)
-        return torch.cat([x, angle.sin(), angle.cos()], 1)
+        return torch.cat([x, angle.sin().to(x.dtype), angle.cos().to(x.dtype)], 1)
 
 
 class _Layers(nn.Module):

@@ -17,8 +17,8 @@ class MLP(nn.Module):
 
     def __init__(self, dim: int = 2, width: int = 128, layers: int = 3) -> None:
         super().__init__()
-        checks.sizes(dim=dim, width=width)
-        checks.whole("layers", layers, 0, checks.LARGEST)
+        dim, width = checks.sizes(dim=dim, width=width).values()
+        layers = checks.some("layers", layers)
         self.config = {"dim": dim, "width": width, "layers": layers}
         self.shape = (dim,)
         self.time = TimeEmbedding(width)
@@ -30,10 +30,9 @@ class MLP(nn.Module):
         self.output = nn.Linear(width, dim)
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        checks.points(x_t, self.config["dim"])
-        checks.times(t, len(x_t))
-        time = self.time(t)  # [B] -> [B, width]
-        h = self.input(x_t)  # [B, dim] -> [B, width]
+        (x,) = checks.shaped(self.output.weight, self.shape, x_t=x_t)
+        time = self.time(checks.times(t, x_t))  # [B] -> [B, width]
+        h = self.input(x)  # [B, dim] -> [B, width]
         for layer in self.layers:
             h = h + layer(h + time)
-        return self.output(torch.nn.functional.silu(h))
+        return self.output(torch.nn.functional.silu(h)).to(x_t.dtype)

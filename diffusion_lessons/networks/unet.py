@@ -7,7 +7,7 @@ into channels: the network works at half the resolution, where a processor has f
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -142,11 +142,15 @@ class UNet(nn.Module):
 
     ``channels * multipliers[i]`` channels at level i, each level half as large as the one before;
     ``blocks`` residual blocks a level; attention in the middle and where the side length is in
-    ``attention_resolutions``, with ``heads`` heads, or as many as make each ``head_channels``
-    wide. ``classes`` labels can be asked for; ``label=None`` or a label equal to ``classes`` is
-    the null label, "any class". ``residual_resampling`` and ``adaptive_norm`` switch two of ADM's
-    parts off, ``rescale_residual`` one on that ADM left out (see `ResBlock`). Raises ValueError if
-    size, unshuffle and levels do not divide.
+    ``attention_resolutions`` (usually the lowest), with ``heads`` heads, or as many as make each
+    ``head_channels`` wide. ``classes`` labels can be asked for; ``label=None`` or a label equal to
+    ``classes`` is the null label, "any class". ``residual_resampling`` and ``adaptive_norm`` switch
+    two of ADM's parts off, ``rescale_residual`` one on that ADM left out (see `ResBlock`). Raises
+    ValueError if size, unshuffle and levels do not divide, and for attention at a side that no
+    level has.
+
+    Called, it takes x_t of any number format and answers in the same; t and label are integers of
+    any kind, or one for all rows.
     """
 
     kind = "UNet"
@@ -159,7 +163,7 @@ class UNet(nn.Module):
         multipliers: Sequence[int] = (1, 2),
         blocks: int = 2,
         unshuffle: int = 2,
-        attention_resolutions: Sequence[int] = (7,),
+        attention_resolutions: Sequence[int] | None = None,
         heads: int = 4,
         head_channels: int | None = None,
         classes: int = 10,
@@ -171,13 +175,15 @@ class UNet(nn.Module):
         arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
         self.config = _checked(arguments)
+        size, in_channels, channels = (self.config[k] for k in ("size", "in_channels", "channels"))
+        blocks, unshuffle, classes = (self.config[k] for k in ("blocks", "unshuffle", "classes"))
         self.size, self.in_channels, self.classes = size, in_channels, classes
         self.shape = (in_channels, size, size)
         self.unshuffle = unshuffle
         features = 4 * channels
         self.time = TimeEmbedding(features)
         self.label = nn.Embedding(classes + 1, features)
-        widths = [channels * multiplier for multiplier in multipliers]
+        widths = [channels * multiplier for multiplier in self.config["multipliers"]]
         self.input = nn.Conv2d(in_channels * unshuffle**2, widths[0], 3, padding=1)
         make = _Maker(self.config, features)
         side = size // unshuffle
@@ -190,21 +196,15 @@ class UNet(nn.Module):
         self.output = zero(nn.Conv2d(widths[0], in_channels * unshuffle**2, 3, padding=1))
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        self.check(x_t, t)
-        return self.body(x_t, F.silu(self.embedding(t, label)))
+        (x,) = checks.shaped(self.input.weight, self.shape, x_t=x_t)
+        return self.body(x, F.silu(self.embedding(x, t, label))).to(x_t.dtype)
 
-    def check(self, x_t: Tensor, t: Tensor) -> None:
-        """Refuse inputs of another kind or shape."""
-        checks.batch(x_t=x_t)
-        if x_t.shape[1:] != (self.in_channels, self.size, self.size):
-            expected = f"[B, {self.in_channels}, {self.size}, {self.size}]"
-            raise ValueError(f"x_t must be {expected}, got {list(x_t.shape)}")
-        checks.times(t, len(x_t))
-
-    def embedding(self, t: Tensor, label: Tensor | None) -> Tensor:
-        """Features of time and class, [B] twice -> [B, 4 channels]."""
-        label = torch.full_like(t, self.classes) if label is None else label
-        checks.rows("label", label, len(t), self.classes + 1)
+    def embedding(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
+        """Features [B, 4 channels] of times 1, 2, ... and classes, none being the last."""
+        t = checks.times(t, x_t)
+        label = checks.rows(
+            "label", self.classes if label is None else label, x_t, self.classes + 1
+        )
         return self.time(t) + self.label(label)
 
     def body(self, x_t: Tensor, features: Tensor) -> Tensor:
@@ -272,22 +272,36 @@ class Stage(nn.Module):
 
 def _checked(arguments: dict[str, Any]) -> dict[str, Any]:
     """A U-Net's arguments as a card keeps them. ValueError for those that make no network."""
-    numbers = ("size", "in_channels", "channels", "blocks", "unshuffle", "heads")
-    checks.sizes(**{name: arguments[name] for name in numbers})
-    if arguments["head_channels"] is not None:
-        checks.sizes(head_channels=arguments["head_channels"])
-    checks.whole("classes", arguments["classes"], 0, checks.LARGEST)
-    checks.share("dropout", arguments["dropout"])
-    multipliers = list(arguments["multipliers"])
-    if not 1 <= len(multipliers) <= 8:
-        raise ValueError(f"multipliers must be 1 to 8 numbers, got {multipliers}")
-    for multiplier in multipliers:
-        checks.whole("each of multipliers", multiplier, 1, 64)
-    size, shrink = arguments["size"], arguments["unshuffle"] * 2 ** (len(multipliers) - 1)
+    names = ["size", "in_channels", "channels", "blocks", "unshuffle", "heads"]
+    names += ["head_channels"] * (arguments["head_channels"] is not None)
+    settled = arguments | checks.sizes(**{name: arguments[name] for name in names})
+    settled["classes"] = checks.some("classes", arguments["classes"])
+    settled["dropout"] = checks.share("dropout", arguments["dropout"])
+    settled["multipliers"] = checks.multipliers(arguments["multipliers"])
+    sides = resolutions(settled["size"], settled["unshuffle"], len(settled["multipliers"]))
+    looks = arguments["attention_resolutions"]
+    settled["attention_resolutions"] = (
+        sides[-1:] if looks is None else checks.reached("attention_resolutions", looks, sides)
+    )
+    return settled
+
+
+def without_unreached(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A card's arguments without attention at sides that the network never reaches.
+
+    Before version 0.3 a `UNet` took them, and they changed nothing.
+    """
+    sides = resolutions(config["size"], config["unshuffle"], len(config["multipliers"]))
+    looks = [side for side in config["attention_resolutions"] if side in sides]
+    return {**config, "attention_resolutions": looks}
+
+
+def resolutions(size: int, unshuffle: int, levels: int) -> list[int]:
+    """The sides of what a `UNet` works on, one a level, each half of the one before."""
+    shrink = unshuffle * 2 ** (levels - 1)
     if size % shrink:
         raise ValueError(f"size {size} cannot be divided by {shrink} (unshuffle and levels)")
-    looks = list(arguments["attention_resolutions"])
-    return arguments | {"multipliers": multipliers, "attention_resolutions": looks}
+    return [size // unshuffle // 2**level for level in range(levels)]
 
 
 class _Maker:

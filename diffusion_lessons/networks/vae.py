@@ -33,15 +33,8 @@ class VAE(nn.Module):
         classes: int = 10,
     ) -> None:
         super().__init__()
-        checks.sizes(size=size, in_channels=in_channels, latent=latent, width=width)
-        checks.whole("classes", classes, 0, checks.LARGEST)
-        self.config = {
-            "size": size,
-            "in_channels": in_channels,
-            "latent": latent,
-            "width": width,
-            "classes": classes,
-        }
+        sizes = checks.sizes(size=size, in_channels=in_channels, latent=latent, width=width)
+        self.config = sizes | {"classes": checks.some("classes", classes)}
         self.shape, self.latent, self.classes = (in_channels, size, size), latent, classes
         pixels = in_channels * size**2
 
@@ -54,19 +47,14 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of q(z | x), each [B, latent]."""
-        checks.floats(x=x)
-        if x.shape[1:] != self.shape:
-            channels, height, width = self.shape
-            raise ValueError(f"x must be [B, {channels}, {height}, {width}], got {list(x.shape)}")
-        mean, log_std = self.encoder(self._with(x.flatten(1), label)).chunk(2, dim=1)
-        return mean, log_std.clamp(-8, 4).exp()
+        (pictures,) = checks.shaped(next(self.encoder.parameters()), self.shape, x=x)
+        mean, log_std = self.encoder(self._with(pictures.flatten(1), label)).chunk(2, dim=1)
+        return mean.to(x.dtype), log_std.clamp(-8, 4).exp().to(x.dtype)
 
     def logits(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """The log-odds of ink in every pixel, [B, latent] -> [B, in_channels, size, size]."""
-        checks.floats(z=z)
-        if z.ndim != 2 or z.shape[1] != self.latent:
-            raise ValueError(f"z must be [B, {self.latent}], got {list(z.shape)}")
-        return self.decoder(self._with(z, label)).view(len(z), *self.shape)
+        (latent,) = checks.shaped(next(self.decoder.parameters()), (self.latent,), z=z)
+        return self.decoder(self._with(latent, label)).view(len(z), *self.shape).to(z.dtype)
 
     def decode(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """The expected picture, [B, latent] -> [B, in_channels, size, size] in -1..1."""
@@ -84,7 +72,7 @@ class VAE(nn.Module):
             return h
         if label is None:
             raise ValueError("this VAE draws a class: give a label [B]")
-        checks.rows("label", label, len(h), self.classes)
+        label = checks.rows("label", label, h, self.classes)
         return torch.cat([h, F.one_hot(label, self.classes).to(h.dtype)], dim=1)
 
     # ------------------------------------------------------------------ drawing

@@ -40,7 +40,7 @@ def tile(images: Tensor, columns: int | None = None) -> np.ndarray:
 
 def _rows_and_columns(count: int, columns: int | None) -> tuple[int, int]:
     columns = min(count, 10) if columns is None else columns
-    checks.whole("columns", columns, 1, 1000)
+    columns = checks.whole("columns", columns, 1, 1000)
     return math.ceil(count / columns), columns
 
 
@@ -48,7 +48,7 @@ def show_images(
     images: Tensor, columns: int | None = None, title: str = "", scale: float = 0.8
 ) -> Figure:
     """Pictures [N, 1 or 3, H, W] in -1..1 as a grid; ``scale`` is the width of one in inches."""
-    checks.positive("scale", scale)
+    scale = checks.positive("scale", scale)
     picture = tile(images, columns)
     h, w = picture.shape[0] / images.shape[2], picture.shape[1] / images.shape[3]
     figure, ax = plt.subplots(figsize=(w * scale, h * scale + (0.3 if title else 0)))
@@ -61,7 +61,7 @@ def show_rows(rows: dict[str, Tensor], scale: float = 0.8, heads: Sequence[str] 
     """Named rows of pictures [N, 1, H, W], one under the other, ``heads`` above the columns."""
     if not rows:
         raise ValueError("rows must hold at least one row of pictures")
-    checks.positive("scale", scale)
+    scale = checks.positive("scale", scale)
     n = max(len(images) for images in rows.values())
     figure, axes = plt.subplots(
         len(rows), 1, figsize=(n * scale + 1.2, len(rows) * scale + 0.3), squeeze=False
@@ -94,8 +94,8 @@ def show_points(clouds: dict[str, Tensor], limit: float = 3.0, size: float = 2.5
             raise ValueError(f"clouds must be points [N, 2], got {list(points.shape)} for {name!r}")
     if not clouds:
         raise ValueError("clouds must hold at least one set of points")
-    checks.positive("limit", limit)
-    checks.positive("size", size)
+    limit = checks.positive("limit", limit)
+    size = checks.positive("size", size)
     figure, axes = plt.subplots(1, len(clouds), figsize=(size * len(clouds), size + 0.3))
     for ax, (name, points) in zip(np.atleast_1d(axes), clouds.items(), strict=True):
         ax.scatter(*points.detach().cpu().T, s=2, color=SIGNAL, alpha=0.5, linewidths=0)
@@ -146,7 +146,7 @@ def picture_outlet(
     Raises ValueError for an ending that it cannot write, for columns and zoom outside their range,
     and for more pixels than the format takes; OSError, in words, where nothing can be written.
     """
-    checks.whole("zoom", zoom, 1, 100)
+    zoom = checks.whole("zoom", zoom, 1, 100)
     rows, columns = _rows_and_columns(count, columns)
     path = expanded(path)
     checks.ending("a picture", path.with_suffix(path.suffix.lower()), *ENDINGS)

@@ -20,8 +20,7 @@ class EMA:
 
     def __init__(self, model: nn.Module, decay: float = 0.999, warmup: bool = True) -> None:
         checks.network("model", model)
-        checks.decay("decay", decay)
-        self.decay = decay
+        self.decay = checks.decay("decay", decay)
         self.warmup = warmup
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         shown: list[Tensor] = list(self.model.parameters())

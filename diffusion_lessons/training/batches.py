@@ -37,6 +37,6 @@ def shuffled(*tensors: Tensor, batch_size: int = 64, seed: int = 0) -> Shuffled:
     the tensors differ in length or are shorter than one batch.
     """
     checks.rows_alike(tensors)
-    checks.whole("batch_size", batch_size, 1, len(tensors[0]))
-    checks.whole("seed", seed, 0, 2**63 - 1)
+    batch_size = checks.whole("batch_size", batch_size, 1, len(tensors[0]))
+    seed = checks.whole("seed", seed, 0, 2**63 - 1)
     return Shuffled(tensors, batch_size, seed)

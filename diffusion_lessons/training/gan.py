@@ -48,7 +48,7 @@ def noisy_pairs(
     Real: x_s from q(x_s | x_t, x_0). Fake: the same formula with the generator's x_0' in the place
     of x_0 (the paper's eq. 5). At s = 0 both are the clean example itself.
     """
-    checks.batch(x_0=x_0)
+    checks.examples(x_0=x_0)
     t = random_integers(1, schedule.T, len(x_0), generator, x_0.device)
     x_t = forward(x_0, 0, t, schedule).sample(generator)
     x0_fake = generator_net(x_t, latents(generator_net, x_t, generator), t, label).to(x_0.dtype)
@@ -142,7 +142,8 @@ def train_gan(
     StyleGAN2). A step's loss is the sum of both. The optimiser is `adams` unless ``options`` name
     another. Raises as `train`.
     """
-    checks.whole("discriminator_updates", discriminator_updates, 1)
+    discriminator_updates = checks.whole("discriminator_updates", discriminator_updates, 1)
+    r1, r1_every = checks.at_least("r1", r1, 0), checks.whole("r1_every", r1_every, 1)
 
     def update(
         model: nn.Module, optimizers: Optimizers, batch: Any, g: torch.Generator, turn: Turn

@@ -77,16 +77,11 @@ class TrainOptions:
         object.__setattr__(self, "identity", checks.written("identity", self.identity))
         if self.compute is not None:
             checks.instance("compute", self.compute, Compute)
-        if self.steps is not None:
-            checks.whole("steps", self.steps, 1)
-        if self.seconds is not None:
-            checks.positive("seconds", self.seconds)
-        if self.warmup is not None:
-            checks.whole("warmup", self.warmup, 0)
-        if self.ema is not None:
-            checks.decay("decay", self.ema)
-        checks.whole("seed", self.seed, 0, 2**63 - 1)
-        checks.whole("save_every", self.save_every, 1)
+        checks.numbers_of(self, checks.whole, "steps", "save_every", low=1)
+        checks.numbers_of(self, checks.whole, "warmup", low=0)
+        checks.numbers_of(self, checks.whole, "seed", low=0, high=2**63 - 1)
+        checks.numbers_of(self, checks.positive, "seconds")
+        checks.numbers_of(self, checks.decay, "ema")
 
     def usual(
         self,

@@ -172,8 +172,8 @@ def digits_ddgan(
         options = options.usual(ema=0.9997, ema_warmup=False)
     lr = rates[0] if lr is None else lr
     discriminator_lr = rates[1] if discriminator_lr is None else discriminator_lr
-    checks.within("lr", lr, 0, 1)
-    checks.within("discriminator_lr", discriminator_lr, 0, 1)
+    lr = checks.within("lr", lr, 0, 1)
+    discriminator_lr = checks.within("discriminator_lr", discriminator_lr, 0, 1)
 
     def prepare(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, labels = batch

@@ -240,5 +240,5 @@ def load_state(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
         model.load_state_dict(averaged)
     except RuntimeError as error:
         raise ValueError(f"{path} is the training of a network unknown here: {error}") from error
-    checks.finite_weights(expanded(path), model)
+    checks.finite_weights(expanded(path), model.state_dict())
     return model.eval(), metadata

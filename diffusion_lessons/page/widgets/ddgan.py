@@ -80,7 +80,7 @@ class DDGANStepper(kit.Explorer):
         seed: int = 0,
     ) -> None:
         x_0 = kit.check_pictures(images, most=6)[:, None]
-        checks.whole("latents", latents, 2, 12)
+        latents = checks.whole("latents", latents, 2, 12)
         kit.check_seed(seed)
         if not getattr(getattr(gan, "generator_net", None), "latent", 0):
             raise ValueError("gan must be a Gan whose generator takes a z")

@@ -50,7 +50,7 @@ class GuidanceExplorer(TradeExplorer):
         if not methods:
             raise ValueError("methods must name at least one guidance")
         classes = check_classes(classes)
-        checks.whole("steps", steps, 1, schedule.T)
+        steps = checks.whole("steps", steps, 1, schedule.T)
         if unknown := (curves or {}).keys() - methods.keys():
             raise ValueError(f"curves are of {sorted(unknown)}, which are not among the methods")
         for guided in methods.values():

@@ -66,9 +66,9 @@ class InterpolationExplorer(kit.Computed):
             )
         if invert and max(first.abs().max(), second.abs().max()) > 1.001:
             raise ValueError("with invert, a and b are pictures and must lie in -1..1")
-        checks.whole("steps", steps, 2, schedule.T)
-        checks.whole("positions", positions, 3, 65)
-        checks.whole("pairs", pairs, 1, 12)
+        steps = checks.whole("steps", steps, 2, schedule.T)
+        positions = checks.whole("positions", positions, 3, 65)
+        pairs = checks.whole("pairs", pairs, 1, 12)
         kit.check_seed(seed)
         pairs = min(pairs, len(first))
         both_ways = first[:1].expand(2 * positions, -1, -1, -1)

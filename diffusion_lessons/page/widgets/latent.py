@@ -40,8 +40,8 @@ class LatentExplorer(kit.Explorer):
     def __init__(
         self, decode: Callable[[Tensor], Tensor], reach: float = 2.5, side: int = 21
     ) -> None:
-        checks.whole("side", side, 3, 31)
-        checks.within("reach", reach, 0.1, 10)
+        side = checks.whole("side", side, 3, 31)
+        reach = checks.within("reach", reach, 0.1, 10)
         if not callable(decode):
             raise TypeError(f"decode must be a function of z, got {type(decode).__name__}")
         ticks = torch.linspace(-reach, reach, side)

@@ -53,7 +53,7 @@ class ScheduleExplorer(kit.Explorer):
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-        checks.whole("T", T, 1, MOST_STEPS)
+        T = checks.whole("T", T, 1, MOST_STEPS)
         for name, beta in [("beta_1", beta_1), ("beta_T", beta_T)]:
             checks.real(name, beta)
             if not 0 < beta < 1:

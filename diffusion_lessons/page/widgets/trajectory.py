@@ -62,7 +62,7 @@ class TrajectoryPlayer(kit.Explorer):
     ) -> None:
         every = list(steps)
         _check_steps(every)
-        checks.whole("frames", frames, 2, 1000)
+        frames = checks.whole("frames", frames, 2, 1000)
         shape = list(every[0].x.shape)
         pictures = len(shape) == 4
         captions = kit.check_labels(labels, shape[0] if pictures else 0)

@@ -45,8 +45,8 @@ class TruncationExplorer(TradeExplorer):
         if thresholds[0] <= 0:
             raise ValueError(f"thresholds must be above 0, got {thresholds[0]}")
         classes = check_classes(classes)
-        checks.whole("count", count, 1, 16)
-        checks.whole("latent", latent, 1, 4096)
+        count = checks.whole("count", count, 1, 16)
+        latent = checks.whole("latent", latent, 1, 4096)
         self.decode, self.latent = decode, latent
         with torch.no_grad():
             example = decode(torch.zeros(count, latent), torch.full((count,), classes[0]))

@@ -51,7 +51,7 @@ class UNetExplorer(NetworkExplorer):
         maps: int = 12,
         seed: int = 0,
     ) -> None:
-        checks.whole("maps", maps, 1, 16)
+        maps = checks.whole("maps", maps, 1, 16)
         super().__init__(model, images, schedule or linear_schedule(), label, times, seed)
         stages, greys = [], []
         for i, trace in enumerate(self.passes[0].stages):

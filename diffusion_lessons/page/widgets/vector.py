@@ -66,9 +66,9 @@ class VectorExplorer(kit.Explorer):
                 f"mixture must have at most 12 components in 2 dimensions, got {K} in {D}"
             )
         schedule = schedule or linear_schedule()
-        checks.whole("particles", particles, 1, 2000)
-        checks.whole("steps", steps, 2, min(schedule.T, 200))
-        checks.whole("label", label, 0, K - 1)
+        particles = checks.whole("particles", particles, 1, 2000)
+        steps = checks.whole("steps", steps, 2, min(schedule.T, 200))
+        label = checks.whole("label", label, 0, K - 1)
         kit.check_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         self.mixture, self.schedule = mixture, schedule
