@@ -117,7 +117,8 @@ def instance(name: str, value: Any, kind: type) -> None:
 def tensor(name: str, value: Any) -> None:
     """TypeError unless a tensor."""
     if not isinstance(value, Tensor):
-        hint = " (torch.as_tensor makes one of it)" if hasattr(value, "__array__") else ""
+        kin = isinstance(value, list | tuple) or hasattr(value, "__array__")
+        hint = " (torch.as_tensor makes one of it)" if kin else ""
         raise TypeError(f"{name} must be a tensor, got {type(value).__name__}{hint}")
 
 
@@ -510,11 +511,13 @@ def falling(name: str, values: Any) -> Tensor:
     numbers = row(name, values)
     if numbers[0] != 1:
         raise ValueError(f"{name}[0] is clean data and must be 1, got {numbers[0].item()}")
-    if not (numbers[1:] < numbers[:-1]).all():  # written so that NaN is refused too
-        if (zeros := (numbers == 0).nonzero()).numel():
+    still = ~(numbers[1:] < numbers[:-1])  # written so that NaN is refused too
+    if still.any():
+        t = int(still.nonzero()[0])
+        if 0 <= numbers[t] < 1e-300:
             raise ValueError(
-                f"{name} must fall strictly, and is 0 from t = {int(zeros[0])} on, of "
-                f"{len(numbers) - 1}: nothing of the picture is left there. Add less noise a step"
+                f"{name} must fall strictly, and nothing is left of the picture from t = {t} on, "
+                f"before the last time, {len(numbers) - 1}: add less noise a step"
             )
         raise ValueError(f"{name} must fall strictly: every step adds noise")
     if not numbers[-1] >= 0:
@@ -658,10 +661,12 @@ def mixture(means: Any, stds: Any, weights: Any) -> None:
             "means must be [K, D], stds and weights [K]; got "
             f"{list(means.shape)}, {list(stds.shape)}, {list(weights.shape)}"
         )
-    if not (stds > 0).all():
-        raise ValueError("every standard deviation must be above 0")
-    total = weights.sum().item()
-    if not (weights > 0).all() or not math.isclose(total, 1, abs_tol=1e-6):
+    finite("means", means)
+    if not ((stds > 0) & stds.isfinite()).all():
+        raise ValueError("every standard deviation must be above 0 and finite")
+    total = weights.double().sum().item()
+    rounding = max(1e-6, torch.finfo(weights.dtype).eps)
+    if not (weights > 0).all() or not math.isclose(total, 1, abs_tol=rounding):
         raise ValueError(f"weights must be positive and sum to 1, they sum to {total}")
 
 

@@ -49,8 +49,7 @@ def to_unit(images: Tensor) -> Tensor:
 def to_bytes(x: Tensor) -> Tensor:
     """Floats in -1..1 (clipped if outside) -> bytes 0..255. Undoes `to_unit`."""
     checks.floats(x=x)
-    if x.isnan().any():
-        raise ValueError("x holds NaN, which is no grey")
+    checks.finite("x", x)  # NaN is no grey, and infinity no white
     return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 

@@ -1,16 +1,20 @@
 """Networks on disk: what is written is read back, and nothing damaged is believed."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from diffusion_lessons import (
@@ -96,6 +100,61 @@ def test_a_saved_network_comes_back_rounded_to_half_precision(model: nn.Module, 
         assert after[name].dtype == value.dtype
         # float16 keeps 11 bits: half a unit in the last place is 2^-12 of the number.
         torch.testing.assert_close(after[name], value, rtol=2**-11, atol=1e-7)
+
+
+@given(
+    scale=st.floats(-12, 12).map(lambda power: 10**power),
+    format=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
+)
+def test_weights_of_any_size_come_back(scale: float, format: torch.dtype):
+    """Half precision ends at 65,504, and below 6e-8 all is 0 in it: such ones stay in full."""
+    model = points().to(format)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(scale)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints.save(Path(folder) / "network.safetensors", model)
+        after = checkpoints.load(Path(folder) / "network.safetensors").state_dict()
+    for name, value in model.state_dict().items():
+        assert after[name].dtype == torch.float32
+        lost = (after[name] - value.double()).abs().max()
+        assert lost <= 2**-10 * value.abs().max(), name
+
+
+def test_usual_weights_take_two_bytes_each_and_odd_ones_four(saved: Path):
+    small, model = saved.stat().st_size, points()
+    with torch.no_grad():
+        model.network.input.weight[0, 0] = 1e5
+    checkpoints.save(saved, model)
+    grown = saved.stat().st_size - small
+    assert abs(grown - 2 * model.network.input.weight.numel()) < 64  # the header's words
+    assert checkpoints.load(saved).network.input.weight[0, 0] == 1e5
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e300])
+def test_weights_that_are_not_finite_are_not_saved(bad: float, saved: Path):
+    for place in ("input.weight", "output.bias"):
+        model = points().double()
+        with torch.no_grad():
+            model.network.get_parameter(place).view(-1)[0] = bad
+        before = saved.read_bytes()
+        words = f"this network is broken, its network.{place} is not finite"
+        with pytest.raises(ValueError, match=words):
+            checkpoints.save(saved, model)
+        assert saved.read_bytes() == before
+
+
+def test_a_card_with_attention_that_its_network_never_reached_still_loads(saved: Path):
+    """Such networks were taken before, as if it had not been asked for."""
+    for model in (DiffusionModel(UNet(**TINY)), small_gan()):
+        checkpoints.save(saved, model)
+        config = cards.read_card(saved)["config"]
+        config.get("generator_net", config)["attention_resolutions"] = [7, 28]
+        change_card(saved, config=config)
+        again = checkpoints.load(saved)
+        assert again.about == model.about
+        for name, value in model.state_dict().items():
+            torch.testing.assert_close(again.state_dict()[name], value, rtol=2**-11, atol=1e-7)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)

@@ -1,5 +1,7 @@
 """Networks: each constructor argument does what it says, and nothing is left untrained."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -192,6 +194,34 @@ def test_dropout_acts_in_training_alone():
     torch.testing.assert_close(model(x, t), model(x, t), **SAME)
     model.train()
     assert not torch.allclose(model(x, t), model(x, t), **CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "lowest"),
+    [
+        ({}, 7),
+        ({"size": 32}, 8),
+        ({"size": 32, "unshuffle": 1}, 16),
+        ({"size": 16, "multipliers": (1, 2, 2)}, 2),
+        ({"size": 8, "multipliers": (1,)}, 4),
+    ],
+    ids=str,
+)
+def test_attention_is_at_the_lowest_resolution_unless_told(sizes: dict[str, Any], lowest: int):
+    model = UNet(channels=8, blocks=1, **sizes)
+    assert model.config["attention_resolutions"] == [lowest]
+    assert attention_sides(model) == [lowest] * 4  # down, middle, up twice
+    told = UNet(channels=8, blocks=1, **sizes, attention_resolutions=(lowest,))
+    assert told.config == model.config
+
+
+@pytest.mark.parametrize("looks", [(28,), (7, 28), (32,), (0,)])
+def test_attention_at_a_side_that_is_never_reached_is_refused(looks: tuple[int, ...]):
+    with pytest.raises(ValueError, match="attention_resolutions"):
+        UNet(channels=8, blocks=1, attention_resolutions=looks)
+    words = r"holds 28, which this network never reaches: it works at 14, 7 \(size / unshuffle"
+    with pytest.raises(ValueError, match=words):
+        UNet(attention_resolutions=(28,))
 
 
 def test_unshuffle_folds_patches_into_channels():

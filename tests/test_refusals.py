@@ -28,7 +28,12 @@ from diffusion_lessons.measuring.drawing import draw, draw_batches
 from diffusion_lessons.measuring.tables import shipped_table
 from diffusion_lessons.networks import checkpoints
 from diffusion_lessons.networks.classifier import Classifier, NoisyClassifier
-from diffusion_lessons.networks.gan import Discriminator, Generator
+from diffusion_lessons.networks.gan import (
+    Discriminator,
+    Generator,
+    PointDiscriminator,
+    PointGenerator,
+)
 from diffusion_lessons.networks.mlp import MLP
 from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.networks.vae import VAE
@@ -343,7 +348,7 @@ CASES = {
     "mode_counts": Case(
         d.mode_counts,
         {"points": X, "means": X},
-        {"points": BATCH, "means": BATCH},
+        {"points": [*BATCH, X * math.nan], "means": [*BATCH, X * math.inf]},
         {"means": "points"},
     ),
     "to_unit": Case(d.to_unit, {"images": torch.zeros(2, 2).byte()}, {"images": [*NO_TENSOR, X]}),
@@ -400,6 +405,7 @@ CASES = {
             **dict.fromkeys(UNET_SIZES, HUGE_COUNT),
             "classes": [*WHOLE, None, HUGE],
             "multipliers": [(), (0,), (-1,), (1.5,), (HUGE,), (1,) * 50, ("a",)],
+            "attention_resolutions": [(7,), (8,), (4, 3), (0,), (-4,), (4.0,), ("a",)],
             "head_channels": [v for v in [*COUNT, 3, HUGE] if v is not None],
             "dropout": SHARE,
         },
@@ -559,6 +565,17 @@ CASES = {
         Discriminator(channels=4, multipliers=(1,)).forward,
         {"x_s": PICTURES, "x_t": PICTURES, "t": T, "label": LABELS},
         {"x_s": GREYS, "x_t": GREYS, "t": TIMES, "label": CLASSES},
+        {"x_s": "x_t"},
+    ),
+    "PointGenerator.forward": Case(
+        PointGenerator(3, 8, 1, 2).forward,
+        {"x_t": X, "z": torch.ones(4, 2), "t": T},
+        {"x_t": BATCH, "z": BATCH, "t": TIMES},
+    ),
+    "PointDiscriminator.forward": Case(
+        PointDiscriminator(3, 8, 1).forward,
+        {"x_s": X, "x_t": X, "t": T},
+        {"x_s": BATCH, "x_t": BATCH, "t": TIMES},
         {"x_s": "x_t"},
     ),
     "tile": Case(

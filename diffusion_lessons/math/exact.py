@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import checks
 from .randomness import randn_like
 from .sampling import Denoiser
-from .schedule import NoiseSchedule, Time
+from .schedule import NoiseSchedule, Time, wide
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class GaussianMixture:
         alpha_t, variance, gap = self._noised(x_t, t, schedule)
         pull = alpha_t * self.stds**2 / variance  # how far x_t moves a component's own guess
         guess = self.means + pull[..., None] * gap  # E[x_0 | x_t, component], [B, K, D]
-        return (self.class_posterior(x_t, t, schedule)[..., None] * guess).sum(1)
+        return (self.class_posterior(x_t, t, schedule)[..., None] * guess).sum(1).to(x_t.dtype)
 
     def denoiser(self, schedule: NoiseSchedule) -> Denoiser:
         """`denoise` as a denoiser for `sample`."""
@@ -68,13 +68,14 @@ class GaussianMixture:
         """grad log p(x_t), [B, D] -> [B, D]: the direction towards more likely points."""
         _, variance, gap = self._noised(x_t, t, schedule)
         weight = self.class_posterior(x_t, t, schedule) / variance
-        return -(weight[..., None] * gap).sum(1)
+        return -(weight[..., None] * gap).sum(1).to(x_t.dtype)
 
     def _noised(
         self, x_t: Tensor, t: Time, schedule: NoiseSchedule
     ) -> tuple[Tensor, Tensor, Tensor]:
         """alpha [] or [B, 1], the components' variances [K] or [B, K], x_t - mean [B, K, D]."""
         checks.points(x_t, self.means.shape[1])
+        x_t = wide(x_t)
         alpha_t, sigma_t = (level.to(x_t.dtype) for level in schedule.at(t, x_t))
         variance = alpha_t**2 * self.stds**2 + sigma_t**2
         return alpha_t, variance, x_t[:, None] - alpha_t[..., None] * self.means

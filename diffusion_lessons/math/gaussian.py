@@ -103,8 +103,8 @@ def noise_to_x0(x_t: Tensor, noise: Tensor, t: Time, schedule: NoiseSchedule) ->
     checks.floats(x_t=x_t, noise=noise)
     alpha_t, sigma_t = schedule.at(t, x_t)
     checks.above_zero("alpha", alpha_t, "no picture can be read off pure noise; predict x_0 or v")
-    dtype = x_t.dtype
-    return (x_t - sigma_t.to(dtype) * noise) / alpha_t.to(dtype)
+    x, noise = wide(x_t), wide(noise)  # alpha is small: 16 bits would overflow on the way
+    return ((x - sigma_t.to(x.dtype) * noise) / alpha_t.to(x.dtype)).to(x_t.dtype)
 
 
 def x0_to_noise(x_t: Tensor, x_0: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
@@ -115,8 +115,8 @@ def x0_to_noise(x_t: Tensor, x_0: Tensor, t: Time, schedule: NoiseSchedule) -> T
     checks.floats(x_t=x_t, x_0=x_0)
     alpha_t, sigma_t = schedule.at(t, x_t)
     checks.above_zero("sigma", sigma_t, "x_t at t = 0 is x_0 itself, and holds no noise")
-    dtype = x_t.dtype
-    return (x_t - alpha_t.to(dtype) * x_0) / sigma_t.to(dtype)
+    x, x_0 = wide(x_t), wide(x_0)
+    return ((x - alpha_t.to(x.dtype) * x_0) / sigma_t.to(x.dtype)).to(x_t.dtype)
 
 
 def kl_divergence(p: Gaussian, q: Gaussian) -> Tensor:

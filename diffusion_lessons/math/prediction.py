@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import checks
-from .schedule import NoiseSchedule, Time
+from .schedule import NoiseSchedule, Time, wide
 
 Mixture = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(alpha, sigma) -> how much of x_0 and how much of the noise is in what is predicted"""
@@ -72,7 +72,8 @@ def convert(
     """
     checks.floats(x_t=x_t, answer=answer)
     of_x_t, of_answer = _weights(*schedule.at(t, x_t), source, target)
-    return of_x_t.to(x_t.dtype) * x_t + of_answer.to(x_t.dtype) * answer
+    x, answer = wide(x_t), wide(answer)  # what is near 0 at T divides: 16 bits would overflow
+    return (of_x_t.to(x.dtype) * x + of_answer.to(x.dtype) * answer).to(x_t.dtype)
 
 
 def _weights(

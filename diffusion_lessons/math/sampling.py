@@ -24,7 +24,7 @@ from .gaussian import (
     posterior_std,
     x0_to_noise,
 )
-from .schedule import NoiseSchedule
+from .schedule import NoiseSchedule, wide
 
 Kind = TypeVar("Kind")
 
@@ -241,6 +241,7 @@ def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     shorter than the others there.
     """
     checks.batch(2, a=a, b=b)
+    dtype, a, b = a.dtype, wide(a), wide(b)
     share = checks.shares("share", share, a)
     lengths = a.flatten(1).norm(dim=1) * b.flatten(1).norm(dim=1)
     cosine = (a * b).flatten(1).sum(1) / lengths
@@ -250,7 +251,7 @@ def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     safe = torch.where(near, torch.ones_like(angle), angle)
     weight_a = torch.where(near, 1 - share, ((1 - share) * safe).sin() / safe.sin())
     weight_b = torch.where(near, share, (share * safe).sin() / safe.sin())
-    return weight_a * a + weight_b * b
+    return (weight_a * a + weight_b * b).to(dtype)
 
 
 def _visited(schedule: NoiseSchedule, steps: int | None, times: list[int] | None) -> list[int]:

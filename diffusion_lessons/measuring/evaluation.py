@@ -41,8 +41,8 @@ def evaluate(
     """
     if not isinstance(model, Drawer) or model.shape != SHAPE or model.classes not in (0, CLASSES):
         raise ValueError("only networks for digits can be measured: the judge knows nothing else")
-    settings = settled(model, settings)
-    compute = chosen(compute)
+    settings, count = settled(model, settings), checks.whole("count", count, 2, MOST_SAMPLES)
+    seed, compute = checks.whole("seed", seed, 0, 2**63 - 1), chosen(compute)
     real = reference(count, seed, compute)
     labels = real.labels if model.classes else count
     start = time.perf_counter()
@@ -79,8 +79,8 @@ def evaluate_all(
     say the network's checksum, and the seed stand at its head; ValueError if the file there is of
     other ones. Each row names its machine and, after ``command``, what measures it alone.
     """
-    checks.whole("count", count, 2, MOST_SAMPLES)
-    checks.whole("seed", seed, 0, 2**63 - 1)
+    count = checks.whole("count", count, 2, MOST_SAMPLES)
+    seed = checks.whole("seed", seed, 0, 2**63 - 1)
     head = {**(about or {}), "seed": seed, "random_numbers": BY_ROW}
     table = Table(out, head, _key)
     for each in [settled(model, each) for each in settings]:

@@ -289,7 +289,7 @@ def _checked(arguments: dict[str, Any]) -> dict[str, Any]:
 def without_unreached(config: Mapping[str, Any]) -> dict[str, Any]:
     """A card's arguments without attention at sides that the network never reaches.
 
-    Before version 0.3 a `UNet` took them, and they changed nothing.
+    A `UNet` of version 0.2 took them, and they changed nothing.
     """
     sides = resolutions(config["size"], config["unshuffle"], len(config["multipliers"]))
     looks = [side for side in config["attention_resolutions"] if side in sides]
