@@ -90,6 +90,11 @@ def amount(name: str, *counts: Any) -> tuple[int, ...]:
     return numbers
 
 
+def shape(name: str, value: Any) -> tuple[int, ...]:
+    """As `amount`, for the shape of a tensor: a row of counts, or one."""
+    return amount(name, *(value if isinstance(value, Iterable) else [value]))
+
+
 def sizes(**counts: Any) -> dict[str, int]:
     """As `whole`, for the widths, sizes and depths of a network: by name, as a card keeps them."""
     return {name: whole(name, count, 1, LARGEST) for name, count in counts.items()}
@@ -182,24 +187,34 @@ def examples(least: int = 1, **tensors: Any) -> None:
             raise ValueError(f"{name} must be a batch of at least one, got {list(x.shape)}")
 
 
-def unit_pictures(name: str, x: Tensor, beyond: float) -> None:
+def in_unit(name: str, x: Tensor, beyond: float = 1e-3) -> None:
     """ValueError for pictures of another range than -1..1, a warning where it looks like 0..1.
 
     ``beyond`` is how far a number may lie outside: data nowhere, what a network drew a little. On a
     GPU they are not looked at.
     """
-    if x.device.type != "cpu" or x.ndim != 4 or not x.numel():
+    if x.device.type != "cpu" or not x.numel():
         return
     least, most = x.aminmax()
-    if least < -1 - beyond or most > 1 + beyond:
-        hint = "to_unit makes them of bytes" if most > 2 else "they are given in another range"
-        raise ValueError(f"{name} must be pictures in -1..1 ({hint}), got {least:g}..{most:g}")
+    if not (least >= -1 - beyond and most <= 1 + beyond):  # written so that NaN is refused too
+        hint = " (to_unit makes them of bytes)" if most > BRIGHT else ""
+        raise ValueError(f"{name} must be pictures in -1..1{hint}, got {least:g}..{most:g}")
     if least >= 0 and most > 0.5 and most != least:
         warnings.warn(
             f"{name} lies in {least:g}..{most:g}, and pictures here lie in -1..1, black being -1. "
             f"If yours are in 0..1, give 2 * {name} - 1",
             stacklevel=3,
         )
+
+
+BRIGHT = 16
+"""Brighter than anything that was meant for -1..1: floats of 0..255."""
+
+
+def no_bytes(name: str, x: Tensor) -> None:
+    """ValueError for what is clearly in 0..255 already, and would all turn white."""
+    if x.numel() and x.min() >= 0 and x.max() > BRIGHT:
+        raise ValueError(f"{name} must be pictures in -1..1, got {x.min():g}..{x.max():g}")
 
 
 def formatted(like: Tensor, **tensors: Any) -> tuple[Tensor, ...]:
@@ -257,12 +272,13 @@ def row_of_integers(name: str, value: Any, like: Tensor, what: str = "") -> Tens
     return numbers.to(like.device).expand(len(like))
 
 
-def row_of_classes(name: str, value: Any, classes: int) -> Tensor:
+def row_of_any_length(name: str, value: Any, classes: int | None = None) -> Tensor:
     """As `integers`, a row [N] of any length, in 0..classes - 1; else ValueError."""
     numbers = integers(name, value)
     if numbers.ndim != 1:
         raise ValueError(f"{name} must have shape [N], got {list(numbers.shape)}")
-    between(name, numbers, 0, classes - 1)
+    if classes is not None:
+        between(name, numbers, 0, classes - 1)
     return numbers
 
 

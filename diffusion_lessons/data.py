@@ -50,6 +50,7 @@ def to_bytes(x: Tensor) -> Tensor:
     """Floats in -1..1 (clipped if outside) -> bytes 0..255. Undoes `to_unit`."""
     checks.floats(x=x)
     checks.finite("x", x)  # NaN is no grey, and infinity no white
+    checks.no_bytes("x", x)
     return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 

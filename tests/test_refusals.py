@@ -38,7 +38,7 @@ from diffusion_lessons.networks.mlp import MLP
 from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.networks.vae import VAE
 from diffusion_lessons.page import viz, widgets
-from diffusion_lessons.training.gan import noisy_pairs
+from diffusion_lessons.training.gan import discriminator_loss, generator_loss, noisy_pairs
 
 PACKAGE = Path(d.__file__).parent
 SCHEDULE = d.linear_schedule(10)
@@ -234,8 +234,8 @@ CASES = {
     ),
     "discretized_log_likelihood": Case(
         d.discretized_log_likelihood,
-        {"x_0": X, "decoder": d.Gaussian(X, X**2)},
-        {"x_0": [*NO_FLOATS, torch.ones(5, 7)], "levels": [*COUNT, 1]},
+        {"x_0": X.clamp(-1, 1), "decoder": d.Gaussian(X, X**2)},
+        {"x_0": [*NO_FLOATS, torch.ones(5, 7), 2 * X, X * math.nan], "levels": [*COUNT, 1]},
     ),
     "ddpm_step": Case(
         d.ddpm_step,
@@ -264,7 +264,7 @@ CASES = {
     "elbo_terms": Case(
         d.elbo_terms,
         {"denoiser": moved, "x_0": PICTURES, "schedule": SCHEDULE},
-        {"x_0": NO_FLOATS, "levels": [*COUNT, 1]},
+        {"x_0": [*NO_FLOATS, 255 * PICTURES.abs()], "levels": [*COUNT, 1]},
     ),
     "from_noise_model": Case(
         through(d.from_noise_model, X, 5),
@@ -298,7 +298,7 @@ CASES = {
         d.truncated_normal,
         {"shape": [2, 3], "threshold": 1.0},
         {
-            "shape": [[-1, 2], [2.5], [HUGE], [10**6, 10**6], ["a"], [True]],
+            "shape": [[-1, 2], [2.5], [HUGE], [10**6, 10**6], ["a"], [True], 2.5, None, -1],
             "threshold": [*NUMBER, 0, -1.0],
         },
     ),
@@ -352,7 +352,7 @@ CASES = {
         {"means": "points"},
     ),
     "to_unit": Case(d.to_unit, {"images": torch.zeros(2, 2).byte()}, {"images": [*NO_TENSOR, X]}),
-    "to_bytes": Case(d.to_bytes, {"x": X}, {"x": [*NO_FLOATS, X * math.nan]}),
+    "to_bytes": Case(d.to_bytes, {"x": X}, {"x": [*NO_FLOATS, X * math.nan, 255 * X.abs()]}),
     "moons": Case(d.moons, {"n": 3}, {"n": [*WHOLE, None, HUGE], "noise": [*FINITE, -1.0]}),
     "spiral": Case(d.spiral, {"n": 3}, {"n": [*WHOLE, None, HUGE], "noise": [*FINITE, -1.0]}),
     "noise_prediction_loss": Case(
@@ -372,6 +372,24 @@ CASES = {
         {"x": "label"},
     ),
     "random_times": Case(random_times, {"n": 3, "T": 10}, {"n": [*WHOLE, None, HUGE], "T": COUNT}),
+    "generator_loss": Case(
+        generator_loss,
+        {"fake_logits": X[:, 0]},
+        {"fake_logits": [*NO_FLOATS, torch.tensor(1.0), torch.ones(0)]},
+    ),
+    "discriminator_loss": Case(
+        discriminator_loss,
+        {"real_logits": X[:, 0], "fake_logits": X[:, 1]},
+        {
+            "real_logits": [*NO_FLOATS, torch.ones(0)],
+            "fake_logits": [*NO_FLOATS, torch.ones(0)],
+        },
+    ),
+    "RowGenerator": Case(
+        lambda **given: d.RowGenerator(**given).normal((2, 3)),
+        {"seed": 3, "numbers": torch.tensor([4, 5])},
+        {"seed": SEED, "numbers": [*NO_INTEGERS, 4, torch.ones(3).long(), torch.ones(2, 2).long()]},
+    ),
     "noisy_pairs": Case(
         noisy_pairs,
         {"generator_net": GENERATOR, "x_0": PICTURES, "schedule": SCHEDULE, "label": LABELS},
@@ -379,9 +397,14 @@ CASES = {
         {"x_0": "x_t|x_s|label"},
     ),
     "shuffled": Case(
-        lambda x, **options: d.shuffled(x, **options)(0),
-        {"x": X, "batch_size": 2},
-        {"x": [*NO_TENSOR, torch.tensor(1.0)], "batch_size": [*COUNT, 5], "seed": [*WHOLE, 10**30]},
+        lambda x, step, **options: d.shuffled(x, **options)(step),
+        {"x": X, "batch_size": 2, "seed": 1, "step": 0},
+        {
+            "x": [*NO_TENSOR, torch.tensor(1.0)],
+            "batch_size": [*COUNT, 5],
+            "seed": [*WHOLE, 10**30],
+            "step": WHOLE,
+        },
         {"x": "each of tensors"},
     ),
     "EMA": Case(d.EMA, {"model": MLP(3, 8, 1)}, {"decay": [*NUMBER, -0.1, 1.0, math.inf]}),

@@ -139,6 +139,7 @@ def discretized_log_likelihood(x_0: Tensor, decoder: Gaussian, levels: int = 256
     checks.batch(2, x_0=x_0)
     checks.stretched(x_0=x_0, decoder=decoder.mean)
     levels = checks.whole("levels", levels, 2)
+    checks.in_unit("x_0", x_0)
     x_0, mean, std = wide(x_0), wide(decoder.mean), wide(decoder.std)
     half = 1 / (levels - 1)
     upper = torch.where(x_0 > 1 - half, math.inf, x_0 + half)

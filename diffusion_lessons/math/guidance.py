@@ -120,7 +120,7 @@ def truncated_normal(
     go through the inverse of the distribution function. A threshold of infinity leaves a normal.
     Raises ValueError unless threshold > 0.
     """
-    shape = checks.amount("shape", *shape)
+    shape = checks.shape("shape", shape)
     threshold = checks.above("threshold", threshold, 0)
     device = generator.device if generator is not None else torch.device("cpu")
     u = rand(shape, generator, device)

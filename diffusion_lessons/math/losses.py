@@ -72,7 +72,7 @@ def vae_loss(
     ValueError for pictures of another range.
     """
     checks.examples(2, x=x)
-    checks.unit_pictures("x", x, 1e-3)
+    checks.in_unit("x", x)
     shape = (len(x), int(model.latent))
     noise = randn_like(x.new_empty(shape), generator)
     mean, std, logits = model(x, noise, label)

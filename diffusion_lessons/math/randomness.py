@@ -48,7 +48,8 @@ def philox(counter: Sequence[Word], key: tuple[int, int]) -> tuple[Word, ...]:
 
 def derived(seed: int, *uses: int) -> int:
     """A seed of its own for each use, in 0..2**63 - 1: of a step, of a pass over the data, ..."""
-    for use in uses:
+    seed, *numbers = (checks.whole("a seed or its use", n, 0) for n in (seed, *uses))
+    for use in numbers:
         low, high, _, _ = philox((use & MASK, use >> 32 & MASK, 0, 0), _key(seed))
         seed = high << 32 | low
     return seed & 2**63 - 1
@@ -119,7 +120,8 @@ class RowGenerator(torch.Generator):
         size: int = 1,
     ) -> None:
         self.manual_seed(seed)
-        self.numbers, self.rank, self.size = numbers, rank, size
+        self.numbers = None if numbers is None else checks.row_of_any_length("numbers", numbers)
+        self.rank, self.size = rank, size
 
     def manual_seed(self, seed: int) -> Self:
         """Begin anew with another seed: the rows', and that of torch's own functions."""

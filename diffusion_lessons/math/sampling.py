@@ -276,6 +276,7 @@ def elbo_terms(
     with variance beta_1. One noised copy of each picture at each time: T denoiser calls.
     """
     checks.batch(2, x_0=x_0)
+    checks.in_unit("x_0", x_0)
     x_0 = x_0.double()
 
     def guess(t: int) -> tuple[Tensor, Tensor]:

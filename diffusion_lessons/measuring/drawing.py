@@ -105,7 +105,7 @@ def _asked(model: Drawer, labels: Labels) -> tuple[Tensor | None, int]:
         return None, checks.whole(what, labels, 1)
     if not model.classes:
         raise ValueError("this network knows no classes: give a number of pictures, not labels")
-    row = checks.row_of_classes("labels", labels, model.classes)
+    row = checks.row_of_any_length("labels", labels, model.classes)
     return row, checks.whole(what, len(row), 1)
 
 

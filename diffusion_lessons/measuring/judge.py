@@ -42,7 +42,7 @@ def features(x: Tensor, batch_size: int = FEW, compute: Compute | None = None) -
     ValueError for other sizes and for pictures far outside of -1..1.
     """
     checks.shaped(x, SHAPE, x=x)
-    checks.unit_pictures("x", x, FAR)
+    checks.in_unit("x", x, FAR)
     compute = chosen(compute)
     model = _judge(compute)
     with compute.own_threads():
@@ -53,6 +53,7 @@ def features(x: Tensor, batch_size: int = FEW, compute: Compute | None = None) -
 @torch.no_grad()
 def accuracy(seen: Tensor, labels: Tensor, compute: Compute | None = None) -> float:
     """Share of features [N, 64] in which the judge sees the label [N] that was asked for."""
+    checks.floats(features=seen)
     compute = chosen(compute)
     logits = _judge(compute).head(compute.move(seen)).cpu()
     return class_accuracy(logits, labels)

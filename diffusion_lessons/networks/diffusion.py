@@ -109,7 +109,8 @@ class DiffusionModel(nn.Module):
         ValueError for pictures that do not lie in -1..1, to which drawing limits them.
         """
         checks.examples(x_0=x_0)
-        checks.unit_pictures("x_0", x_0, 1e-3)
+        if self.limit is not None:
+            checks.in_unit("x_0", x_0)
         kind = self.prediction
         return prediction_loss(self, x_0, self.schedule, kind, generator, label, drop_label)
 

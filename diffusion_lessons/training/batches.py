@@ -20,6 +20,7 @@ class Shuffled:
         return {"batch_size": self.batch_size, "rows": len(self.tensors[0])}
 
     def __call__(self, step: int) -> tuple[Tensor, ...]:
+        step = checks.whole("step", step, 0)
         n = len(self.tensors[0])
         number, i = divmod(step, n // self.batch_size)
         if number != self._order[0]:

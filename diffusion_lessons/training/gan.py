@@ -59,11 +59,14 @@ def noisy_pairs(
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
     """-log D of what the generator made: non-saturating (Goodfellow et al., arXiv 1406.2661)."""
+    checks.examples(fake_logits=fake_logits)
     return F.softplus(-fake_logits).mean()
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """-log D(real) - log(1 - D(fake)), the means of both."""
+    checks.examples(real_logits=real_logits)
+    checks.examples(fake_logits=fake_logits)
     return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
 
 
