@@ -136,6 +136,23 @@ def test_numpys_numbers_do_not_get_into_cards_and_rows() -> None:
     assert type(d.TrainOptions(steps=np.int64(3), ema=np.float32(0.5)).steps) is int
 
 
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("StepsExplorer", {"steps": (1, 2), "etas": (0, 0.5)}),
+        ("UNetExplorer", {"times": (1, 5)}),
+        ("TruncationExplorer", {"thresholds": (0.5, 1), "classes": (0, 1)}),
+    ],
+)
+def test_widgets_take_rows_of_numpys_numbers(name: str, rows: dict[str, Any]) -> None:
+    case = CASES[name]
+    for kind in (np.array, torch.tensor):
+        widget = case.function(**case.good | {key: kind(row) for key, row in rows.items()})
+        plainly = case.function(**case.good | rows)
+        for key in rows:
+            assert json.dumps(getattr(widget, key, None)) == json.dumps(getattr(plainly, key, None))
+
+
 @pytest.mark.parametrize("value", [10**400, Fraction(10**400), np.array([1.0]), 1j, np.bool_(True)])
 def test_what_is_no_single_number_is_refused_by_name(value: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="beta_T"):

@@ -75,7 +75,7 @@ def check_labels(labels: Sequence[object] | Tensor | None, count: int) -> list[s
 
 def check_seed(seed: int) -> None:
     """Refuse what the browser's own generator cannot start from."""
-    seed = checks.whole("seed", seed, 0, 2**31 - 1)
+    checks.whole("seed", seed, 0, 2**31 - 1)
 
 
 def check_denoiser(denoiser: Denoiser, x: Tensor, t: int) -> None:

@@ -53,9 +53,7 @@ class NetworkExplorer(kit.Explorer):
         seed: int,
     ) -> None:
         x_0 = kit.check_pictures(images, most=6)
-        times = list(times)
-        for t in times:
-            checks.whole("each of times", t, 0)
+        times = [checks.whole("each of times", t, 0) for t in times]
         if not times or times != sorted(set(times)) or times[0] < 1:
             raise ValueError(f"times must rise, from 1 on, got {times}")
         if times[-1] > schedule.T:

@@ -129,9 +129,7 @@ class TradeExplorer(kit.Computed):
 
 def check_rising(name: str, values: Sequence[float]) -> list[float]:
     """Finite numbers that rise, at least one."""
-    for value in values:
-        checks.real(f"each of {name}", value)
-    numbers = [float(value) for value in values]
+    numbers = [float(checks.real(f"each of {name}", value)) for value in values]
     if not numbers or numbers != sorted(set(numbers)) or not all(map(math.isfinite, numbers)):
         raise ValueError(f"{name} must hold finite values that rise, got {list(values)}")
     return numbers
@@ -139,9 +137,8 @@ def check_rising(name: str, values: Sequence[float]) -> list[float]:
 
 def check_classes(classes: Sequence[int]) -> list[int]:
     """Different labels from 0 on, at least one."""
-    labels = list(classes)
-    whole = all(isinstance(label, int) and not isinstance(label, bool) for label in labels)
-    if not labels or not whole or len(set(labels)) < len(labels) or min(labels) < 0:
+    labels: list[int] = checks.integers("classes", classes).flatten().tolist()
+    if not labels or len(set(labels)) < len(labels) or min(labels) < 0:
         raise ValueError(f"classes must be different labels from 0 on, got {list(classes)}")
     return labels
 

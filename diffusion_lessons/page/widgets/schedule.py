@@ -54,10 +54,7 @@ class ScheduleExplorer(kit.Explorer):
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         T = checks.whole("T", T, 1, MOST_STEPS)
-        for name, beta in [("beta_1", beta_1), ("beta_T", beta_T)]:
-            checks.real(name, beta)
-            if not 0 < beta < 1:
-                raise ValueError(f"{name} is a variance and must lie between 0 and 1, got {beta}")
+        beta_1, beta_T = checks.variance("beta_1", beta_1), checks.variance("beta_T", beta_T)
         x_0 = kit.ring() if images is None else kit.check_pictures(images)
         noise = torch.randn(x_0.shape[1:], generator=torch.Generator().manual_seed(0))
         super().__init__(

@@ -66,10 +66,8 @@ class StepsExplorer(kit.Computed):
         noise = kit.check_batch(x_T, "x_T", 16)
         _check_rising("steps", steps)
         _check_rising("etas", etas)
-        for count in steps:
-            checks.whole("each of steps", count, 1, schedule.T)
-        for eta in etas:
-            checks.within("each of etas", eta, 0, 1)
+        steps = [checks.whole("each of steps", count, 1, schedule.T) for count in steps]
+        etas = [checks.share("each of etas", eta) for eta in etas]
         kit.check_seed(seed)
         captions = kit.check_labels(labels, len(noise))
         kit.check_denoiser(denoiser, noise, schedule.T)
