@@ -125,6 +125,8 @@ def tensor(name: str, value: Any) -> None:
         kin = isinstance(value, list | tuple) or hasattr(value, "__array__")
         hint = " (torch.as_tensor makes one of it)" if kin else ""
         raise TypeError(f"{name} must be a tensor, got {type(value).__name__}{hint}")
+    if value.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got {value.layout} (to_dense makes one)")
 
 
 def floats(**tensors: Any) -> None:
@@ -631,6 +633,25 @@ def finite(name: str, x: Tensor) -> None:
     """ValueError if there is NaN or infinity among the numbers."""
     if not x.isfinite().all():
         raise ValueError(f"{name} holds numbers that are not finite")
+
+
+LARGEST_FEATURE = 1e70
+"""Up to which distances and covariances, and products of those, are finite in float64"""
+
+
+def measurable(name: str, x: Tensor) -> None:
+    """As `finite`, and ValueError for numbers whose distances would be infinite, and all alike."""
+    finite(name, x)
+    if x.numel() and x.abs().max() > LARGEST_FEATURE:
+        raise ValueError(f"{name} holds numbers above {LARGEST_FEATURE:g}, too large to compare")
+
+
+def mask(name: str, value: Any) -> Tensor:
+    """As booleans. ValueError unless each number is 0 or 1. On a GPU they are not looked at."""
+    tensor(name, value)
+    if value.device.type == "cpu" and not ((value == 0) | (value == 1)).all():
+        raise ValueError(f"{name} must hold 1 where something is kept and 0 elsewhere, no others")
+    return value.bool()
 
 
 def dense(name: str, std: Tensor) -> None:

@@ -20,10 +20,12 @@ from test_refusals import CASES, FEATURES, LABELS, PICTURES, SCHEDULE, UNET, T, 
 from torch import Tensor, nn
 
 import diffusion_lessons as d
+from diffusion_lessons.math.editing import keeping
 from diffusion_lessons.math.losses import vae_loss
 from diffusion_lessons.measuring.drawing import draw
 from diffusion_lessons.measuring.judge import features
 from diffusion_lessons.networks.classifier import Classifier, NoisyClassifier
+from diffusion_lessons.networks.compute import Compute
 from diffusion_lessons.networks.drawing import noisy_classifier
 from diffusion_lessons.networks.embedding import TimeEmbedding
 from diffusion_lessons.networks.gan import (
@@ -374,6 +376,53 @@ def test_nan_and_infinity_are_never_counted(
     sets[which][place] = bad
     with pytest.raises(ValueError, match=f"{names[which]} holds numbers that are not finite"):
         metric(*sets)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_numbers_whose_distances_are_infinite_are_no_hits(name: str) -> None:
+    metric, names = METRICS[name]
+    far = FEATURES.double() * 1e200
+    for which, sets in enumerate([(far, FEATURES), (FEATURES, far)]):
+        words = f"{names[which]} holds numbers above 1e.70, too large to compare"
+        with pytest.raises(ValueError, match=words):
+            metric(*sets)
+        metric(*(x.double().clamp(-1e60, 1e60) for x in sets))
+
+
+@pytest.mark.parametrize("bad", [math.nan, 0.5, 255, -1])
+def test_a_mask_says_yes_or_no(bad: float) -> None:
+    with pytest.raises(ValueError, match="mask must hold 1 where something is kept and 0"):
+        keeping(X, torch.full_like(X, bad), d.ddpm_step)
+    with pytest.raises(TypeError, match="known must hold floats"):
+        keeping(X.byte(), torch.ones_like(X), d.ddpm_step)
+
+
+@pytest.mark.parametrize("dtype", FORMATS, ids=str)
+def test_a_picture_is_filled_in_in_the_walks_own_format(dtype: torch.dtype) -> None:
+    for mask in (torch.ones_like(X), torch.ones_like(X, dtype=torch.uint8), X < 9):
+        step = keeping(X, mask, d.ddpm_step)
+        *_, last = d.sample(moved, X.to(dtype), SCHEDULE, step=step)
+        assert last.x.dtype == dtype
+        assert torch.equal(last.x, X.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize("quick", [torch.float32, torch.bfloat16], ids=str)
+def test_a_network_in_a_format_of_its_own_draws_in_it(
+    dtype: torch.dtype, quick: torch.dtype
+) -> None:
+    """The machine's quickest format is for networks in float32."""
+    compute = Compute(torch.device("cpu"), quick)
+    torch.manual_seed(0)
+    model = d.DiffusionModel(type(UNET)(8, channels=8, blocks=1, heads=2), d.vp_schedule(4))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    settings, exactly = d.DrawSettings(2), Compute(torch.device("cpu"))
+    expected = draw(model, [3, 1], settings, compute=exactly)
+    found = draw(model.to(dtype), [3, 1], settings, compute=compute)
+    rounding = torch.finfo(dtype).eps
+    torch.testing.assert_close(found, expected, rtol=0, atol=max(20 * rounding, 1e-5))
 
 
 @given(st.integers(0, 3), st.integers(0, 2), st.sampled_from([math.nan, math.inf]))

@@ -58,6 +58,7 @@ NO_FLOATS: list[Any] = [
     torch.ones(4, 3, dtype=torch.bool),
     torch.ones(4, 3, dtype=torch.complex64),
     torch.ones(4, 3, dtype=torch.uint8),
+    torch.ones(4, 3).to_sparse(),
 ]
 OTHER_SHAPES: list[Any] = [
     torch.tensor(1.0),

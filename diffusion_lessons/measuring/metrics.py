@@ -127,7 +127,7 @@ def _check_features(**sets: Tensor) -> None:
         checks.floats(**{name: x})
         if x.ndim != 2 or len(x) < 2 or not x.shape[1]:
             raise ValueError(f"{name} must be features [N, D] with N >= 2, got {list(x.shape)}")
-        checks.finite(name, x)
+        checks.measurable(name, _in_float64(x))
     a, b = sets.values()
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"features of different width: {a.shape[1]} and {b.shape[1]}")
@@ -155,12 +155,12 @@ def mode_counts(points: Tensor, means: Tensor) -> Tensor:
     """
     checks.floats(points=points)
     checks.floats(means=means)
-    checks.finite("points", points)
-    checks.finite("means", means)
     if points.ndim != 2 or means.ndim != 2 or points.shape[1] != means.shape[1] or not len(means):
         shapes = f"{list(points.shape)} and {list(means.shape)}"
         raise ValueError(f"points must be [N, D] and means [K, D] with K >= 1, got {shapes}")
     points, means = _in_float64(points), _in_float64(means)
+    checks.measurable("points", points)
+    checks.measurable("means", means)
     nearest = [distances(part, means).argmin(1) for part in points.split(BLOCK)]
     return torch.bincount(torch.cat(nearest), minlength=len(means))
 

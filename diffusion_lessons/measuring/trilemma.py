@@ -98,8 +98,8 @@ def trilemma(
     """
     if unknown := set(methods) - set(EVERY):
         raise ValueError(f"methods must be of {list(EVERY)}, got {sorted(unknown)}")
-    checks.whole("seed", seed, 0, 2**63 - 1)
-    checks.whole("divide", divide, 1, max(m.samples for m in EVERY.values()) // FEWEST)
+    seed = checks.whole("seed", seed, 0, 2**63 - 1)
+    divide = checks.whole("divide", divide, 1, max(m.samples for m in EVERY.values()) // FEWEST)
     names = list(EVERY)
     networks = {name: checksum(name) for name in sorted({m.network for m in METHODS.values()})}
     head = {"networks": networks, "seed": seed, "divide": divide, "random_numbers": BY_ROW}

@@ -128,7 +128,7 @@ class Compute:
         try:
             threads = words["threads"]
             if threads is not None:
-                checks.whole("threads", threads, 1)
+                threads = checks.whole("threads", threads, 1)
             return cls(
                 torch.device(words["device"]),
                 FORMATS[words["dtype"]],
@@ -148,6 +148,9 @@ class Fast(nn.Module):
 
     def __init__(self, model: nn.Module, compute: Compute) -> None:
         super().__init__()
+        weight = next(model.parameters(), None)
+        if weight is not None and weight.dtype != torch.float32:  # it has chosen its own format
+            compute = replace(compute, dtype=torch.float32)
         self.model, self.compute = compute.place(model), compute
 
     def __getattr__(self, name: str) -> Any:

@@ -12,6 +12,8 @@ from ...math.sampling import Denoiser
 
 def as_float(x: Any, name: str) -> Tensor:
     """Finite float32 numbers on the CPU."""
+    if isinstance(x, Tensor):
+        checks.tensor(name, x)
     try:
         tensor = torch.as_tensor(x).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
