@@ -1164,7 +1164,7 @@ def rewritten(path, **metadata):
     """The same state, as another machine would have written it."""
     known, tensors = read_state(path)
     known = {key: value for key, value in known.items() if key != "sha256"} | metadata
-    known["sha256"] = states._digest(tensors, known)
+    known["sha256"] = states._checksum(tensors, known)
     save_file(tensors, path, metadata={"training": json.dumps(known)})
 
 

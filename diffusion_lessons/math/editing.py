@@ -41,9 +41,9 @@ def restore(
 def keeping(known: Tensor, mask: Tensor, rule: StepRule) -> StepRule:
     """The step rule that keeps the known part of a picture, and draws the rest as ``rule`` does.
 
-        ``mask`` [B, ...] is 1 (or True) where the picture ``known`` [B, ...] is to be kept. There x_s
-        is the known picture noised to s, elsewhere what the rule draws (RePaint, arXiv 2201.09865,
-        eq. 8, without its walks back and forth, so that a few pictures do not hang together):
+    ``mask`` [B, ...] is 1 (or True) where the picture ``known`` [B, ...] is to be kept. There x_s
+    is the known picture noised to s, elsewhere what the rule draws (RePaint, arXiv 2201.09865,
+    eq. 8, without its walks back and forth, so that a few pictures do not hang together):
     ``sample(denoiser, x_T, schedule, step=keeping(known, mask, ddpm_step))`` fills in what is
     missing. Raises ValueError unless the two are of one shape, and of that of the walk, and the
     mask holds nothing but 0 and 1.

@@ -22,12 +22,14 @@ MOST_SAMPLES = 10_000
 
 def judge(compute: Compute | None = None) -> Any:
     """The shipped digit `Classifier`, your own copy, on the fastest device, in its layout."""
-    return copy.deepcopy(_judge(chosen(compute)))
+    with torch.inference_mode(False):  # it may be trained
+        return copy.deepcopy(_judge(chosen(compute)))
 
 
 @lru_cache
 def _judge(compute: Compute) -> Any:
-    return compute.place(load_pretrained("digits-classifier"))
+    with torch.inference_mode(False):  # it is kept
+        return compute.place(load_pretrained("digits-classifier"))
 
 
 FAR = 10  # outside of -1..1: what a network draws before it has learnt is nearer

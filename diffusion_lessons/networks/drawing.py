@@ -202,7 +202,7 @@ def _limited(denoiser: Denoiser, model: Conditional) -> Denoiser:
 def _pushed(
     model: Conditional, given: Tensor | None, wanted: Tensor | None, scale: float
 ) -> Denoiser:
-    guide = copy.deepcopy(_noisy_classifier()).to(model.device)
+    guide = _guide_on(model.device)
     check_guide(model.schedule)
     if wanted is None:
         raise ValueError("a classifier pushes towards a class: give labels")
@@ -222,7 +222,12 @@ def check_guide(schedule: NoiseSchedule) -> None:
 
 def noisy_classifier(compute: Compute | None = None) -> NoisyClassifier:
     """The shipped classifier of noisy digits, your own copy: in float32, on the fastest device."""
-    return copy.deepcopy(_noisy_classifier()).to(chosen(compute).device)
+    return _guide_on(chosen(compute).device)
+
+
+def _guide_on(device: torch.device) -> NoisyClassifier:
+    with torch.inference_mode(False):  # gradients pass through it later
+        return copy.deepcopy(_noisy_classifier()).to(device)
 
 
 @lru_cache
