@@ -138,7 +138,7 @@ def test_weights_that_are_not_finite_are_not_saved(bad: float, saved: Path):
         with torch.no_grad():
             model.network.get_parameter(place).view(-1)[0] = bad
         before = saved.read_bytes()
-        words = f"this network is broken, its network.{place} is not finite"
+        words = f"this network is broken, its {place} is not finite"
         with pytest.raises(ValueError, match=words):
             checkpoints.save(saved, model)
         assert saved.read_bytes() == before

@@ -46,6 +46,7 @@ ELSEWHERE = {
     "dpm_solver_2m": "a sampler: sample calls it",
     "euler_step": "a sampler: sample calls it",
     "fashion": "takes no numbers",
+    "final": "of steps",
     "forward_variance": "of a schedule's own numbers",
     "heun": "a sampler: sample calls it",
     "posterior_variance": "of a schedule's own numbers",

@@ -26,7 +26,7 @@ from diffusion_lessons.math.schedule import schedule_from
 from diffusion_lessons.measuring import evaluation
 from diffusion_lessons.measuring.drawing import draw, draw_batches
 from diffusion_lessons.measuring.tables import shipped_table
-from diffusion_lessons.networks import checkpoints
+from diffusion_lessons.networks import cards, checkpoints
 from diffusion_lessons.networks.classifier import Classifier, NoisyClassifier
 from diffusion_lessons.networks.gan import (
     Discriminator,
@@ -829,11 +829,24 @@ OPTIONS = [
     *("--out", "--start", "--write", "--divide", "--seeds", "--variants", "--methods", "--labels"),
     *("--folder", "--port", "--help", "--version", "--compile", "--", "-x"),
     *("--sampler", "--predict", "--schedule", "--set"),
+    *("--format", "--threads", "--traceback"),
 ]
 VALUES = [
     *("0", "1", "2", "4", "-1", "2.5", "nan", "inf", "1e9", "9" * 30, "99999999", "x", ""),
     *("none", "classifier", "classifier-free", "truncation", "quadratic", "uniform", "GAN"),
-    *("heun", "dpm++", "ddpm", "v", "velocity", "noise", "straight", "cosine", "T=2", "lr=x"),
+    *(
+        "heun",
+        "dpm++",
+        "ddpm",
+        "v",
+        "velocity",
+        "noise",
+        "straight",
+        "cosine",
+        "T=2",
+        "lr=x",
+        "float32",
+    ),
     *("/dev/null/x", "/", "gone/x.jsonl", "digits-ddpm", "\0", "\u00e9", "x" * 300),
 ]
 
@@ -864,7 +877,8 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(evaluation, name, lambda *_, **__: {})
     monkeypatch.setattr(machine, "run_lab", lambda options: None)
     monkeypatch.setattr(machine, "run_doctor", lambda options: None)
-    monkeypatch.setattr(checkpoints, "write_card", lambda *_: None)
+    monkeypatch.setattr(checkpoints, "write_network", lambda *_: None)
+    monkeypatch.setattr(cards, "add_measured", lambda *_: None)  # those of the shipped networks
 
     def blank(model: Any, labels: Tensor | int, *settings: Any) -> Tensor:
         draw_batches(model, labels, *settings)  # refuses what it must; nothing is drawn yet
