@@ -464,7 +464,7 @@ def test_a_factor_of_0_changes_nothing():
     model = MLP(width=16, layers=1)
     before = [weight.clone() for weight in model.parameters()]
     update = MuonAdamW(model)
-    model(torch.randn(4, 2), torch.ones(4)).sum().backward()
+    model(torch.randn(4, 2), 1).sum().backward()
     update.step(0.0)
     torch.testing.assert_close([*model.parameters()], before, **SAME)
 
@@ -604,7 +604,7 @@ def test_every_step_of_a_run_gets_its_own_batch_and_random_numbers():
 
     def loss(model, batch, generator):
         seen.append((batch, torch.rand((), generator=generator).item()))
-        return model(torch.ones(1, 2), torch.ones(1)).sum()
+        return model(torch.ones(1, 2), 1).sum()
 
     list(train(MLP(width=16, layers=1), loss, lambda step: step, steps=4, seed=3, compute=CPU))
     own = [torch.rand((), generator=RowGenerator(derived(3, step))).item() for step in range(4)]
@@ -1022,7 +1022,7 @@ def test_an_option_that_is_none_is_refused_by_its_name(option, error):
 
 def failing_run(**options):
     def loss(model, batch, generator):
-        return model(batch[0], torch.ones(len(batch[0]))).mean() * math.nan
+        return model(batch[0], 1).mean() * math.nan
 
     batches = shuffled(torch.zeros(8, 2), batch_size=4)
     return train(MLP(width=16, layers=1), loss, batches, compute=CPU, **options)

@@ -109,7 +109,7 @@ class DiffusionModel(nn.Module):
         ValueError for pictures that do not lie in -1..1, to which drawing limits them.
         """
         checks.examples(x_0=x_0)
-        if self.limit is not None:
+        if x_0.ndim == 4:  # a batch of pictures; a compiled network may not know its shape
             checks.in_unit("x_0", x_0)
         kind = self.prediction
         return prediction_loss(self, x_0, self.schedule, kind, generator, label, drop_label)
