@@ -127,13 +127,13 @@ def run_sample(options: argparse.Namespace) -> None:
     checks.whole("--each", options.each, 1, MOST_OF_A_CLASS)
     labels, numbers = _rows(model, options.labels, options.each)
     (settings,) = _settings(options)
-    settings, compute = settled(model, settings), compute_of(options)
-    shared, shape = processes(), model.shape
+    settings, shared, shape = settled(model, settings), processes(), model.shape
     out = shared.from_main(lambda: picture_outlet(options.out, len(numbers), shape, options.each))
-    tell(compute)
+    compute = compute_of(options)
     x = draw(model, labels, settings, options.seed or 0, numbers, compute)
     if shared.main:
         save_grid(out, x, columns=options.each)
+    tell(compute)
     print(out)
 
 

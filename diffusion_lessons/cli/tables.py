@@ -71,7 +71,6 @@ def run_trilemma(options: argparse.Namespace) -> None:
     usual = [] if options.sampler else list(METHODS)
     methods = [*(options.methods or usual), *solver_methods(options.sampler)]
     compute = compute_of(options)
-    tell(compute)
     for row in trilemma(options.out, methods, options.seed, options.divide, compute):
         print(
             f"{row['method']}: {row['samples']} samples, precision {row['precision']:.3f}, "
@@ -80,4 +79,5 @@ def run_trilemma(options: argparse.Namespace) -> None:
             f"{row['images_per_second']:.1f} images/s",
             flush=True,
         )
+    tell(compute)
     print(expanded(options.out))
