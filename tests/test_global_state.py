@@ -92,7 +92,8 @@ def trained(model: Any, x: Tensor, **options: Any) -> list[Any]:
     return list(dl.train(model, point_loss, batches, steps=3, compute=MORE_THREADS, **options))
 
 
-X, X_0, T_B, LABEL = numbers(6, 2), numbers(6, 1, 4, 4), torch.arange(1, 7), torch.arange(6) % 2
+X, X_0 = numbers(6, 2), numbers(6, 1, 4, 4).clamp(-1, 1)
+T_B, LABEL = torch.arange(1, 7), torch.arange(6) % 2
 GAUSSIAN = dl.Gaussian(numbers(6, 2), torch.ones(()))
 MIXTURE = dl.grid_mixture(2)
 BYTES = (40 * numbers(6, 1, 4, 4) + 100).to(torch.uint8)

@@ -173,7 +173,6 @@ def run_evaluate(options: argparse.Namespace) -> None:
     measure = measure_for(model)
     compute = compute_of(options, usual_compute(model))
     result = measure(model, settings[0], options.samples, options.seed, compute)
-    tell(compute)
     command = f"diffusion-lessons evaluate {quote(options.network)}"
     if "seed" in result:  # a classifier of clean pictures is measured on all test digits
         command += f" --samples {options.samples}"
@@ -183,6 +182,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     command = " ".join([command, *compute_words(options)])
     result |= {"command": command, "machine": cards.machine()}
     print(json.dumps(result, indent=2), flush=True)  # first: the disk may refuse it now
+    tell(compute)
     if options.write and shared.main:
         cards.add_measured(path, sha256, result)
 
