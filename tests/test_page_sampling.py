@@ -12,7 +12,14 @@ from torch import Tensor
 
 from diffusion_lessons.math import gaussian
 from diffusion_lessons.math.editing import keeping, restore
-from diffusion_lessons.math.guidance import classifier_free_guidance, clipped, truncated_normal
+from diffusion_lessons.math.exact import GaussianMixture
+from diffusion_lessons.math.guidance import (
+    classifier_free_guidance,
+    classifier_guidance,
+    clipped,
+    log_prob_gradient,
+    truncated_normal,
+)
 from diffusion_lessons.math.prediction import NOISE, SCORE, VELOCITY, X0, V, convert
 from diffusion_lessons.math.randomness import RowGenerator
 from diffusion_lessons.math.sampling import (
@@ -245,3 +252,83 @@ def test_noise_of_a_row_by_two_ways(tmp_path: Path) -> None:
     torch.testing.assert_close(
         torch.tensor(page[1]).reshape(ROWS, 400), quantiles, rtol=1e-4, atol=1e-5
     )
+
+
+# Mixtures, the world in which the right answer is known
+
+
+MIXTURE = GaussianMixture(
+    torch.tensor([[-1.0, 0.5], [0.8, -0.4], [0.3, 1.2], [0.3, -1.5]], dtype=torch.float64),
+    torch.tensor([0.3, 0.5, 0.02, 0.2], dtype=torch.float64),
+    torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64),
+)
+PLACES = RowGenerator(13, torch.arange(9)).normal((9, 2)).float()
+MEMBERS = [0, 2]
+
+
+def of_mixture(folder: Path, schedule: NoiseSchedule, expression: str) -> Any:
+    parts = {"means": MIXTURE.means, "stds": MIXTURE.stds, "weights": MIXTURE.weights}
+    given = {name: value.tolist() for name, value in parts.items()}
+    module = PAGE.replace(
+        "const schedule", "const mixture = new kit.GaussianMixture(given.mixture);\nconst schedule"
+    )
+    facts = {"schedule": schedule.config, "x": PLACES.flatten().tolist(), "y": [], "mixture": given}
+    module = module.replace("GIVEN", json.dumps(facts))
+    return javascript.run(folder, f"{module}export default {expression};")
+
+
+def member(x_t: Tensor, t: int, schedule: NoiseSchedule) -> Tensor:
+    """log p(one of the members | x_t)."""
+    joint = MIXTURE.log_joint(x_t, t, schedule)
+    return joint[:, MEMBERS].logsumexp(1) - joint.logsumexp(1)
+
+
+@pytest.mark.parametrize("name", ["linear", "straight"])
+def test_the_exact_answers_of_a_mixture(tmp_path: Path, name: str) -> None:
+    schedule = SCHEDULES[name]
+    times = [0, 1, schedule.T // 3, schedule.T - 1]
+    answers = of_mixture(
+        tmp_path,
+        schedule,
+        f"{times}.map((t) => [mixture.logJoint(x, t, schedule), mixture.denoise(x, t, schedule),"
+        f" mixture.score(x, t, schedule), mixture.classGradient({MEMBERS}, x, t, schedule)])",
+    )
+    x = PLACES.double()
+    for t, (joint, denoised, score, gradient) in zip(times, answers, strict=True):
+        wanted = [
+            MIXTURE.log_joint(x, t, schedule),
+            MIXTURE.denoise(x, t, schedule),
+            MIXTURE.score(x, t, schedule),
+            log_prob_gradient(lambda x, t: member(x, t, schedule), x, t),
+        ]
+        for values, want in zip([joint, denoised, score, gradient], wanted, strict=True):
+            found = torch.tensor(values, dtype=torch.float64).view_as(want)
+            torch.testing.assert_close(found, want, rtol=1e-6, atol=1e-6)
+
+
+def test_shares_of_numbers_that_are_far_apart(tmp_path: Path) -> None:
+    page = of_mixture(
+        tmp_path, SCHEDULES["linear"], "[[0, -1e9], [-1e9, -1e9], [800, 801]].map(kit.softmax)"
+    )
+    assert page[:2] == [[1, 0], [0.5, 0.5]]
+    assert page[2] == pytest.approx(torch.tensor([0.0, 1.0]).softmax(0).tolist())
+
+
+@pytest.mark.parametrize("scale", [0, 1, 2.5])
+def test_a_walk_guided_by_the_exact_classifier(tmp_path: Path, scale: float) -> None:
+    schedule = SCHEDULES["linear"]
+    page = of_mixture(
+        tmp_path,
+        schedule,
+        "await (async () => { const slope = (x_t, t) =>"
+        f" mixture.classGradient({MEMBERS}, x_t, t, schedule);"
+        f" return last(kit.stepwise(kit.ddimStep(0))(kit.classifierGuidance("
+        f" mixture.denoiser(schedule), slope, schedule, {scale}), x, schedule,"
+        " schedule.times(10))); })()",
+    )
+    guided = classifier_guidance(
+        MIXTURE.denoiser(schedule), lambda x, t: member(x, t, schedule), schedule, scale
+    )
+    *_, last = sample(guided, PLACES.double(), schedule, 10, ddim_step)
+    found = torch.tensor(page["x"], dtype=torch.float64).view(-1, 2)
+    torch.testing.assert_close(found, last.x, rtol=1e-4, atol=1e-4)

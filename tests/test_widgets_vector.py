@@ -68,13 +68,15 @@ def test_the_page_computes_the_same(explorer: VectorExplorer, tmp_path: Path) ->
     explorer.scale, explorer.frame = 2.5, 9
     parts = {"means": explorer._means, "stds": explorer._stds, "weights": explorer._weights}
     start = explorer.points()
-    a_from, a_to = explorer._alpha_bar[9:11]
-    module = f"""import {{ arrowsAt, stepAll }} from "./vector.js";
-        const mixture = {json.dumps(parts)};
+    alpha_bar = [1.0, *explorer._alpha_bar]  # any time will do as 0
+    module = f"""import {{ GaussianMixture, NoiseSchedule }} from "kit";
+        import {{ arrowsAt, stepAll }} from "./vector.js";
+        const mixture = new GaussianMixture({json.dumps(parts)});
+        const schedule = new NoiseSchedule({{ alphaBar: {alpha_bar} }});
         const points = Float64Array.from({json.dumps(start.flatten().tolist())});
-        const {{ denoiser, classifier }} = arrowsAt(mixture, {a_from}, 0.6, 0.4, 1, 2.5);
+        const {{ denoiser, classifier }} = arrowsAt(mixture, schedule, 10, [0.6, 0.4], 1, 2.5);
         export default [
-            denoiser, classifier, stepAll(points, mixture, {a_from}, {a_to}, 1, 2.5)
+            [...denoiser], [...classifier], stepAll(points, mixture, schedule, 10, 11, 1, 2.5)
         ];"""
     denoiser, classifier, following_points = map(torch.tensor, javascript.run(tmp_path, module))
     wanted = explorer.arrows(torch.tensor([[0.6, 0.4]]))

@@ -4,6 +4,7 @@ export * from "./numbers.js";
 export * from "./noise.js";
 export * from "./schedules.js";
 export * from "./sampling.js";
+export * from "./exact.js";
 export * from "./elements.js";
 export * from "./models.js";
 export * from "./controls.js";

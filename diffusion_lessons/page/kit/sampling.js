@@ -189,6 +189,17 @@ export async function* ddimInvert(denoiser, x_0, schedule, times, generator) {
 
 // ------------------------------------------------------------------ guidance
 
+// The denoiser, pushed along `scale` times the gradient of log p(y | x_t): `gradient` is a function
+// (x_t, t), where Python derives log p itself.
+export const classifierGuidance = (denoiser, gradient, schedule, scale = 1) =>
+  async function guided(x_t, t) {
+    const x0Hat = await denoiser(x_t, t);
+    if (scale === 0) return x0Hat; // nobody pushes
+    const push = (scale * schedule.sigma[t] ** 2) / schedule.alpha[t];
+    const slope = await gradient(x_t, t);
+    return each(x0Hat, (i) => x0Hat[i] + push * slope[i]);
+  };
+
 // From what is believed without a label, `scale` times the way to what is believed with it.
 export const classifierFreeGuidance = (conditional, unconditional, scale = 1) =>
   async function guided(x_t, t) {

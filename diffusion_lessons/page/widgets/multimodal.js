@@ -14,6 +14,7 @@ import {
   Plot,
   select,
   slider,
+  softmax,
   stage,
 } from "kit";
 import { stepBack, twoTimes } from "./_back.js";
@@ -32,9 +33,8 @@ function bumps({ means, stds, weights }, xt, aS, aT) {
       std: 1 / Math.sqrt(precision),
     };
   });
-  const top = Math.max(...each.map(({ log }) => log));
-  const total = each.reduce((sum, { log }) => sum + Math.exp(log - top), 0);
-  return each.map(({ log, mean, std }) => ({ weight: Math.exp(log - top) / total, mean, std }));
+  const shares = softmax(each.map(({ log }) => log));
+  return each.map(({ mean, std }, k) => ({ weight: shares[k], mean, std }));
 }
 
 // q(x_s | x_t, x_0) as [mean, std]; DDPM's step has the mean guess in the place of x_0.

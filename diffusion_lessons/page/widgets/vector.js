@@ -2,14 +2,17 @@
 
 import {
   clamp,
+  ddimStep,
   decode,
   describe,
   figure,
   fill,
   fixed,
+  GaussianMixture,
   h,
   key,
   math,
+  NoiseSchedule,
   Plot,
   pointing,
   select,
@@ -20,61 +23,37 @@ import {
 
 const REACH = 3; // of the axes, as in vector.py
 
-// The score of a mixture of round Gaussians in the plane, noised until `a` of its variance is left,
-// at the point (x, y); and the score of the component `label` alone, and that component's share.
-function scores({ means, stds, weights }, a, x, y, label) {
-  const root = Math.sqrt(a);
-  const each = means.map(([mx, my], k) => {
-    const variance = a * stds[k] ** 2 + 1 - a;
-    const [dx, dy] = [root * mx - x, root * my - y];
-    const log = Math.log(weights[k] / variance) - (dx * dx + dy * dy) / (2 * variance);
-    return { log, score: [dx / variance, dy / variance] };
-  });
-  const top = Math.max(...each.map(({ log }) => log));
-  const total = each.reduce((sum, { log }) => sum + Math.exp(log - top), 0);
-  const score = [0, 0];
-  for (const one of each) {
-    const share = Math.exp(one.log - top) / total;
-    score[0] += share * one.score[0];
-    score[1] += share * one.score[1];
-  }
-  return { score, own: each[label].score, share: Math.exp(each[label].log - top) / total };
-}
-
-// The denoiser's arrow, sqrt(a) x0_hat - x_t, and the classifier's, scale (1 - a) grad log p.
-function arrowsAt(mixture, a, x, y, label, scale) {
-  const { score, own, share } = scores(mixture, a, x, y, label);
+// At points x, y, x, y, ... the denoiser's arrows, alpha x0_hat - x_t, and the classifier's,
+// scale sigma^2 grad log p(label | x_t).
+function arrowsAt(mixture, schedule, t, points, label, scale) {
+  const variance = schedule.sigma[t] ** 2;
   return {
-    denoiser: score.map((s) => (1 - a) * s),
-    classifier: score.map((s, i) => scale * (1 - a) * (own[i] - s)),
-    share,
+    denoiser: mixture.score(points, t, schedule).map((slope) => variance * slope),
+    classifier: mixture
+      .classGradient([label], points, t, schedule)
+      .map((slope) => scale * variance * slope),
   };
 }
 
-// One step of DDIM without noise, for all points x, y, x, y, ...
-function stepAll(points, mixture, from, to, label, scale) {
-  const direction = Math.sqrt((1 - to) / (1 - from));
-  const next = new Float64Array(points.length);
-  for (let i = 0; i < points.length; i += 2) {
-    const { denoiser, classifier } = arrowsAt(mixture, from, points[i], points[i + 1], label, scale);
-    for (const k of [0, 1]) {
-      const clean = points[i + k] + denoiser[k] + classifier[k]; // sqrt(from) times x0_hat
-      next[i + k] = Math.sqrt(to / from) * clean + direction * (points[i + k] - clean);
-    }
-  }
-  return next;
+// One step of DDIM without noise, for all points.
+function stepAll(points, mixture, schedule, t, s, label, scale) {
+  const { denoiser, classifier } = arrowsAt(mixture, schedule, t, points, label, scale);
+  const x0Hat = points.map((x, i) => (x + denoiser[i] + classifier[i]) / schedule.alpha[t]);
+  return ddimStep(0)(points, x0Hat, t, s, schedule).mean;
 }
 
 function render({ model, el }) {
   const times = model.get("times");
-  const alphaBar = model.get("_alpha_bar");
   const last = times.length - 1;
-  const mixture = {
+  // The schedule of the times shown alone: frame 0, noise, is its T.
+  const schedule = new NoiseSchedule({ alphaBar: [...model.get("_alpha_bar")].reverse() });
+  const timeOf = (frame) => last - frame;
+  const mixture = new GaussianMixture({
     means: model.get("_means"),
     stds: model.get("_stds"),
     weights: model.get("_weights"),
-  };
-  const start = Float64Array.from(decode(model.get("_start"), Float32Array));
+  });
+  const start = decode(model.get("_start"), Float32Array);
 
   const view = stage({
     model,
@@ -145,7 +124,8 @@ function render({ model, el }) {
     if (walk.choice !== choice) walk = { choice, frames: [start] };
     while (walk.frames.length <= frame) {
       const i = walk.frames.length;
-      walk.frames.push(stepAll(walk.frames[i - 1], mixture, alphaBar[i - 1], alphaBar[i], k, s));
+      const [from, to] = [timeOf(i - 1), timeOf(i)];
+      walk.frames.push(stepAll(walk.frames[i - 1], mixture, schedule, from, to, k, s));
     }
     return walk.frames[frame];
   }
@@ -165,7 +145,7 @@ function render({ model, el }) {
   function paint(colours) {
     const [k, s, frame, x, y] = ["label", "scale", "frame", "x", "y"].map((name) => model.get(name));
     const now = clamp(frame, 0, last);
-    const a = alphaBar[now];
+    const t = timeOf(now);
     label.sync(String(k));
     scale.sync(s);
     place[0].sync(x);
@@ -174,7 +154,7 @@ function render({ model, el }) {
 
     const limits = [-REACH, REACH];
     plot = new Plot(plane.canvas, colours, { x: limits, y: limits, square: true });
-    const root = Math.sqrt(a);
+    const root = schedule.alpha[t];
     mixture.means.forEach(([mx, my], i) => {
       const mine = i === k;
       const where = { x: root * mx, y: root * my, width: mine ? 2.5 : 1, dash: mine ? [] : [3, 4] };
@@ -184,7 +164,8 @@ function render({ model, el }) {
     });
     plot.scatter(points(now, k, s), { colour: colours.soft, radius: 1.8, alpha: 0.8 });
 
-    const { denoiser, classifier, share } = arrowsAt(mixture, a, x, y, k, s);
+    const { denoiser, classifier } = arrowsAt(mixture, schedule, t, [x, y], k, s);
+    const share = mixture.classPosterior([x, y], t, schedule)[k];
     const tip = [x + denoiser[0], y + denoiser[1]];
     const end = [tip[0] + classifier[0], tip[1] + classifier[1]];
     plot.arrow([x, y], tip, { colour: colours.signal });
