@@ -141,7 +141,7 @@ def test_batches_are_noised_points_at_all_times(
     page = in_page(
         tmp_path_factory.mktemp("batch"),
         """const x_0 = Float64Array.from(given.points.flat());
-        return noisedBatch(x_0, given.rows, linearSchedule(), uniforms(given.seed));""",
+        return noisedBatch(x_0, 0, given.rows, linearSchedule(), uniforms(given.seed));""",
         config={"dim": 2, "width": 1, "layers": 0},
         values=[],
         points=points,

@@ -673,6 +673,15 @@ CASES |= {
         {"mixture": MIXTURE, "particles": 5, "steps": 3},
         {"particles": HUGE_COUNT, "steps": [*COUNT, HUGE], "label": [*WHOLE, 3], "seed": SEED},
     ),
+    "PlaneLab": Case(
+        widgets.PlaneLab,
+        {"points": X[:, :2] / 9, "particles": 3},
+        {
+            "points": [*NO_FLOATS[5:], X, X[:, :2] * math.nan, X[:, :2] * 0 + 4],
+            "labels": [torch.tensor([7]), torch.zeros(99), "ab", 3],
+            "particles": HUGE_COUNT,
+        },
+    ),
     "LatentExplorer": Case(
         widgets.LatentExplorer,
         {"decode": lambda z: torch.zeros(len(z), 1, 8, 8), "side": 3},

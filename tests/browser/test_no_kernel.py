@@ -48,6 +48,7 @@ SHOW = """async ({ shown, models }) => {
     };
     const give = URL.createObjectURL;
     window.modules = [];
+    window.ends = []; // what to call when the views go
     URL.createObjectURL = blob => {
         blob.text().then(text => window.modules.push(text));
         return give(blob);
@@ -58,7 +59,7 @@ SHOW = """async ({ shown, models }) => {
         const widget = (await import(give(blob))).default();
         const el = document.createElement("div");
         document.querySelector("main").append(el);
-        await widget.render({ model: modelOf(id), el });
+        window.ends.push(await widget.render({ model: modelOf(id), el }));
     }
     await new Promise(r => setTimeout(r, 400));
     URL.createObjectURL = give;
@@ -153,6 +154,7 @@ def made() -> dict[str, Any]:
             "look-0",
         ),
         "VectorExplorer": (widgets.VectorExplorer(ring_mixture(3), label=1), "scale", "plane"),
+        "PlaneLab": (widgets.PlaneLab(), "frame", "plane"),
         "InterpolationExplorer": (
             widgets.InterpolationExplorer(denoiser, noise[:1], noise[1:], schedule, 3),
             "share",

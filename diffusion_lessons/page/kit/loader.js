@@ -10,15 +10,26 @@ page.addresses ??= new Map(); // of modules, by text
 page.styles ??= new Map(); // elements, by text
 page.kept ??= new WeakMap(); // what belongs to a model, by the object that a view has of it
 
-const IMPORT = /^((?:import|export|\}).* from )"(.+)";$/gm;
+const asModule = (text) => URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
 
 function addressOf(text) {
-  if (!page.addresses.has(text)) {
-    const blob = new Blob([text], { type: "text/javascript" });
-    page.addresses.set(text, URL.createObjectURL(blob));
-  }
+  if (!page.addresses.has(text)) page.addresses.set(text, asModule(text));
   return page.addresses.get(text);
 }
+
+// Makes modules of [name, text] pairs, each after those that it imports; `addresses` says where
+// modules are, by the names under which they are imported. Returns the last one's address.
+function link(files, addresses, addressOf) {
+  const imports = /^((?:import|export|\}).* from )"(.+)";$/gm;
+  let last;
+  for (const [name, text] of files) {
+    const linked = text.replace(imports, (_, start, other) => `${start}"${addresses[other] ?? other}";`);
+    last = addresses[`./${name}`] = addressOf(`${linked}\n//# sourceURL=diffusion-lessons/${name}`);
+  }
+  return last;
+}
+
+const isScript = ([name]) => name.endsWith(".js");
 
 // The kit's styles before those of any widget, which may overrule them.
 function addStyle(text, owner) {
@@ -31,23 +42,36 @@ function addStyle(text, owner) {
   document.head.insertBefore(style, next);
 }
 
-// Brings [name, text] pairs into the page, each after those that it imports; `addresses` says where
-// modules are, by the names under which they are imported. Returns the last module's address.
+// Brings scripts and styles into the page. Returns the last script's address.
 function bring(owner, files, addresses = {}) {
-  let last;
-  for (const [name, text] of files) {
-    if (name.endsWith(".css")) addStyle(text, owner);
-    else {
-      const linked = text.replace(IMPORT, (_, start, other) => `${start}"${addresses[other] ?? other}";`);
-      last = addresses[`./${name}`] = addressOf(`${linked}\n//# sourceURL=diffusion-lessons/${name}`);
-    }
-  }
-  return last;
+  for (const [name, text] of files) if (name.endsWith(".css")) addStyle(text, owner);
+  return link(files.filter(isScript), addresses, addressOf);
+}
+
+// Starts a Worker that runs `work()` of one of the widget's scripts. It makes modules of its own, for
+// on a page from a folder those of the page are closed to it. Its first message is { ready } when it
+// listens, or { error }.
+function startWorker(kit, files, name) {
+  const worker = new Worker(
+    asModule(`const asModule = ${asModule};
+      const link = ${link};
+      onmessage = async ({ data: [kit, files] }) => {
+        try {
+          const { work } = await import(link(files, { kit: link(kit, {}, asModule) }, asModule));
+          work();
+        } catch (error) {
+          postMessage({ error: String(error.message) });
+        }
+      };`),
+  );
+  const last = files.findIndex(([file]) => file === name);
+  worker.postMessage([kit.filter(isScript), files.slice(0, last + 1).filter(isScript)]);
+  return worker;
 }
 
 async function kitOf(model) {
   const kit = await model.widget_manager.get_model(model.get("_kit").replace("IPY_MODEL_", ""));
-  return bring("kit", kit.get("_files"));
+  return kit.get("_files");
 }
 
 // The view, or words in its place: a widget that cannot start says so.
@@ -63,8 +87,10 @@ async function render(context, things) {
     return;
   }
   try {
-    const { default: widget } = await import(bring("widget", model.get("_files"), { kit }));
-    return await widget.render(context);
+    const files = model.get("_files");
+    const address = bring("widget", files, { kit: bring("kit", kit) });
+    const { default: widget } = await import(address);
+    return await widget.render({ ...context, startWorker: (name) => startWorker(kit, files, name) });
   } catch (error) {
     console.error(error);
     el.textContent = `This widget cannot start here (${error.message}).`;

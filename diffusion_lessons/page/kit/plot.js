@@ -6,9 +6,18 @@ import { fit } from "./pictures.js";
 
 // A pair of axes on a canvas. Positions are in the data's units.
 export class Plot {
-  constructor(canvas, colours, { x, y, xLabel = "", yLabel = "", xTicks, yTicks, square = false }) {
+  // `square` axes have the same unit both ways; without axes, `bare`, they fill the canvas.
+  constructor(
+    canvas,
+    colours,
+    { x, y, xLabel = "", yLabel = "", xTicks, yTicks, square = false, bare = false },
+  ) {
     const { ctx, width, height } = fit(canvas);
     Object.assign(this, { ctx, colours, x, y });
+    if (bare) {
+      this.box = { left: 0, top: 0, right: width, bottom: height };
+      return;
+    }
     this.box = { left: 46, top: yLabel ? 30 : 12, right: width - 20, bottom: height - 42 };
     if (square) {
       const side = Math.min(this.box.right - this.box.left, this.box.bottom - this.box.top);

@@ -14,6 +14,7 @@ from .guidance import GuidanceExplorer as GuidanceExplorer
 from .interpolation import InterpolationExplorer as InterpolationExplorer
 from .latent import LatentExplorer as LatentExplorer
 from .multimodal import MultimodalExplorer as MultimodalExplorer
+from .plane import PlaneLab as PlaneLab
 from .posterior import PosteriorExplorer as PosteriorExplorer
 from .schedule import ScheduleExplorer as ScheduleExplorer
 from .steps import StepsExplorer as StepsExplorer

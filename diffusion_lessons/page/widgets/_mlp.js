@@ -298,20 +298,20 @@ export class Adam {
   }
 }
 
-// A batch for L_simple as Python's noise_prediction_loss makes it, of points x_0 drawn with
-// replacement: the noised points, their times in 1..T, spread evenly, and the noise to predict.
-export function noisedBatch(x_0, rows, { alpha, sigma, T }, uniform) {
-  const dim = 2;
+// A batch for L_simple as Python's noise_prediction_loss makes it, of points drawn with replacement
+// around the `centres`: the noised points, their times in 1..T, spread evenly, and their noise.
+export function noisedBatch(centres, std, rows, { alpha, sigma, T }, uniform) {
   const offset = uniform();
   const t = new Float64Array(rows);
-  const x_t = new Float64Array(rows * dim);
-  const noise = normals(rows * dim, Math.floor(uniform() * 2 ** 31));
+  const x_t = new Float64Array(2 * rows);
+  const drawn = normals(4 * rows, Math.floor(uniform() * 2 ** 31));
+  const [noise, around] = [drawn.subarray(0, 2 * rows), drawn.subarray(2 * rows)];
   for (let row = 0; row < rows; row++) {
-    t[row] = clamp(1 + Math.floor(((offset + row / rows) % 1) * T), 1, T);
-    const chosen = Math.floor((uniform() * x_0.length) / dim) * dim;
-    for (let d = 0; d < dim; d++) {
-      const i = row * dim + d;
-      x_t[i] = alpha[t[row]] * x_0[chosen + d] + sigma[t[row]] * noise[i];
+    const time = clamp(1 + Math.floor(((offset + row / rows) % 1) * T), 1, T);
+    const chosen = 2 * Math.floor((uniform() * centres.length) / 2);
+    t[row] = time;
+    for (let i = 2 * row, d = 0; d < 2; i++, d++) {
+      x_t[i] = alpha[time] * (centres[chosen + d] + std * around[i]) + sigma[time] * noise[i];
     }
   }
   return { x_t, t, noise };
