@@ -34,7 +34,7 @@ from diffusion_lessons.page.standalone import STATE, VIEW
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 LESSONS = "notebooks/"
-LABS: dict[str, type[Explorer]] = {"lab.md": widgets.DigitLab}
+LABS: dict[str, type[Explorer]] = {"lab.md": widgets.DigitLab, "plane.md": widgets.PlaneLab}
 """Pages that are one widget, and a few words."""
 MARK = ".book"  # a file in the folder of a book, which may be overwritten by the next
 KIT = "diffusion-lessons-kit"  # the id of the kit's model on every page

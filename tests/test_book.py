@@ -310,8 +310,7 @@ def test_each_widget_is_a_page_of_its_own_under_a_megabyte(book: Path, pages: di
     from diffusion_lessons.page import widgets
 
     alone = {path.stem: path for path in (book / "embed").glob("*.html")}
-    apart = {"PlaneLab"} if not (book / "plane.html").exists() else set()
-    assert {name.partition("-")[0] for name in alone} == set(widgets.__all__) - apart
+    assert {name.partition("-")[0] for name in alone} == set(widgets.__all__)
     for path in alone.values():
         assert path.stat().st_size < 1e6, path.name
     linked = {link for page in pages.values() for link in page.links if "embed/" in link}
