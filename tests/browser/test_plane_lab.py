@@ -11,7 +11,7 @@ import torch
 
 pytest.importorskip("anywidget")
 
-from test_no_kernel import READ, show
+from test_no_kernel import show
 
 from diffusion_lessons.page import widgets
 
@@ -47,7 +47,17 @@ class Lab:
 
     def is_ready(self) -> None:
         self.until(lambda: self.data("engine") == "ready")
-        self.page.wait_for_timeout(60)  # painted
+        self.settle()
+
+    def settle(self) -> None:
+        """Until what was asked for is painted, arrows too, which come a frame later."""
+        frame = "new Promise(r => requestAnimationFrame(() => setTimeout(r)))"
+        for _ in range(3):
+            self.page.evaluate(f"() => {frame}")
+
+    def read(self) -> str:
+        self.settle()
+        return str(self.canvas.evaluate("canvas => canvas.toDataURL()"))
 
     def share(self, who: str) -> float:
         return float(self.part(f"share-{who}").evaluate("e => e.dataset.share || 'nan'"))
@@ -57,7 +67,7 @@ class Lab:
 
     def points(self) -> int:
         """How many there are, by what a screen reader hears of the plane."""
-        self.page.wait_for_timeout(60)
+        self.settle()
         return int(str(self.canvas.get_attribute("aria-label")).split(" point")[0].split()[-1])
 
     def at(self, x: float, y: float) -> tuple[float, float]:
@@ -68,15 +78,15 @@ class Lab:
 
     def start(self, name: str) -> None:
         self.control("shape").select_option(name)
-        self.page.wait_for_timeout(60)
+        self.settle()
 
     def heard(self) -> str:
-        self.page.wait_for_timeout(60)
+        self.settle()
         return str(self.root.locator(".dl-unseen").inner_text())
 
     def cross(self) -> str:
         """Where the keyboard's cross is."""
-        self.page.wait_for_timeout(60)
+        self.settle()
         said = str(self.canvas.get_attribute("aria-label"))
         return said.rpartition("the cross is at ")[2].replace("\u2212", "-")
 
@@ -102,9 +112,9 @@ def test_it_is_alive_at_once_and_says_what_it_did(lab: Lab) -> None:
     assert lab.share("chance") < 0.1
     assert "memorised" in lab.part("note").inner_text()
     assert "50 calls of the exact denoiser for 300 particles" in lab.part("account").inner_text()
-    before = lab.canvas.evaluate(READ)
+    before = lab.read()
     lab.action("run").click()
-    lab.until(lambda: bool(lab.canvas.evaluate(READ) != before))
+    lab.until(lambda: lab.read() != before)
     lab.is_ready()
     assert lab.share("exact") == 1
 
@@ -112,16 +122,16 @@ def test_it_is_alive_at_once_and_says_what_it_did(lab: Lab) -> None:
 def test_the_timeline_walks_from_noise_to_the_points(lab: Lab) -> None:
     frame = lab.control("frame")
     frame.focus()
-    seen = {lab.canvas.evaluate(READ)}
+    seen = {lab.read()}
     frame.press("Home")
-    seen.add(lab.canvas.evaluate(READ))
+    seen.add(lab.read())
     assert "Noise." in lab.part("note").inner_text()
     for _ in range(20):
         frame.press("ArrowRight")
-    seen.add(lab.canvas.evaluate(READ))
+    seen.add(lab.read())
     assert "Each arrow points to where" in lab.part("note").inner_text()
     lab.control("arrows").uncheck()
-    seen.add(lab.canvas.evaluate(READ))
+    seen.add(lab.read())
     assert len(seen) == 4
 
 
@@ -131,13 +141,13 @@ def test_the_timeline_walks_from_noise_to_the_points(lab: Lab) -> None:
 )
 def test_every_setting_makes_another_walk(lab: Lab, name: str, value: str | None) -> None:
     lab.control("frame").press("PageDown")
-    before = lab.canvas.evaluate(READ)
+    before = lab.read()
     if value is None:
         lab.control(name).press("End")
     else:
         lab.control(name).select_option(value)
     lab.is_ready()
-    assert lab.canvas.evaluate(READ) != before
+    assert lab.read() != before
     assert lab.data("calls") == ("100" if name == "steps" else "50")
 
 
@@ -204,11 +214,11 @@ def test_points_are_set_by_keyboard_alone(lab: Lab, page: Any) -> None:
         for key in keys:
             page.keyboard.press(key)
     assert lab.cross() == "-0.3, 0.7"
-    before = lab.canvas.evaluate(READ)
+    before = lab.read()
     page.keyboard.press("Enter")
     assert lab.points() == 2
     assert lab.heard() == "Added at -0.3, 0.7: 2 points."
-    assert lab.canvas.evaluate(READ) != before
+    assert lab.read() != before
     page.keyboard.press("Delete")
     assert lab.points() == 1
     page.keyboard.press("Delete")
@@ -266,7 +276,7 @@ def test_a_network_learns_in_the_page_and_its_share_changes(lab: Lab) -> None:
     assert "learnt nothing yet" in lab.part("note").inner_text()
     assert lab.updates() == 0
     lab.action("train").click()
-    assert lab.action("train").inner_text() == "Stop"
+    lab.until(lambda: lab.action("train").inner_text() == "Stop")
     lab.until(lambda: lab.updates() > 50)
     assert lab.data("engine") == "busy"
     lab.until(lambda: lab.updates() > 400 and lab.share("network") > lab.share("chance"), 60)
@@ -280,7 +290,7 @@ def test_a_network_learns_in_the_page_and_its_share_changes(lab: Lab) -> None:
     assert lab.updates() == updates  # it has stopped
     said = str(lab.part("loss").get_attribute("aria-label"))
     assert float(said.rpartition(" ")[2]) < 0.6
-    assert lab.action("train").inner_text() == "Train on"
+    lab.until(lambda: lab.action("train").inner_text() == "Train on")
     lab.action("train").click()
     lab.until(lambda: lab.updates() > updates)
 
@@ -290,7 +300,7 @@ def test_other_points_mean_another_network(lab: Lab) -> None:
     lab.until(lambda: lab.updates() > 100)
     assert lab.share("exact") == 1
     lab.start("a ring")
-    lab.until(lambda: lab.updates() < 100)
+    lab.until(lambda: lab.data("networks") == "2")
     lab.until(lambda: lab.updates() > 20)  # it goes on, with a new one
     lab.action("train").click()
     lab.control("width").select_option("8")

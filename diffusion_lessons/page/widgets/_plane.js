@@ -154,7 +154,10 @@ export function work() {
       training = new Training(data.start);
       [seconds, losses] = [0, []];
     }
-    if ("running" in data) running = data.running;
+    if ("running" in data) {
+      running = data.running;
+      if (training) tell(); // what was told before may cross this wish
+    }
     if (data.walk) settings = data.walk;
     if (data.start || data.walk) wish++;
     wake?.();

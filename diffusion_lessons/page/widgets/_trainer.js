@@ -72,7 +72,8 @@ export function trainer({ startWorker, changed }) {
       if (known.failure) return;
       forget();
       Object.assign(known, { started: true, running, network: new MLP({ width: config.width }) });
-      send({ start: config, run: ++run, running });
+      known.run = ++run;
+      send({ start: config, run, running });
     },
     go(running) {
       known.running = running;

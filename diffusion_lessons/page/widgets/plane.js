@@ -107,6 +107,7 @@ function render({ model, el, startWorker }) {
     if (made) root.dataset.calls = made.calls;
     if (made) root.dataset.ms = made.ms.toFixed(1);
     root.dataset.updates = known.updates;
+    root.dataset.networks = known.run ?? 0; // so far
     view.repaint();
   }
 
@@ -235,7 +236,7 @@ function render({ model, el, startWorker }) {
   const meters = {
     exact: meter("share-exact", "result", ["exact denoiser"]),
     network: meter("share-network", "result", ["network"]),
-    chance: meter("share-chance", "noise", ["pure noise, the level of chance"]),
+    chance: meter("share-chance", "noise", ["pure noise (chance)"]),
   };
   const train = button("", press, { "data-action": "train", class: "dl-button dl-main" });
   const again = button("New network", () => (newNetwork(false), redraw()), { "data-name": "new" });
