@@ -166,9 +166,9 @@ def mode_counts(points: Tensor, means: Tensor) -> Tensor:
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
-    """|a_i - b_j| of rows [N, D] and [M, D], [N, M]; exact wherever the rows lie.
+    """The distance of each row of a [N, D] from each of b [M, D], [N, M]; exact wherever they lie.
 
-    (Torch's usual way, by |a|^2 + |b|^2 - 2 a b, loses what is small beside the squares.)
+    (Torch's usual way, by ``|a|^2 + |b|^2 - 2 a b``, loses what is small beside the squares.)
     """
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
