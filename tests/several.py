@@ -37,7 +37,7 @@ TINY = {"size": 8, "channels": 8, "blocks": 1, "attention_resolutions": (2,), "c
 def batches(batch_size: int = 8) -> Callable[[int], Any]:
     g = torch.Generator().manual_seed(5)
     images, labels = torch.randn(64, 1, 8, 8, generator=g), torch.randint(3, (64,), generator=g)
-    return shuffled(images, labels, batch_size=batch_size)
+    return shuffled(images.clamp(-1, 1), labels, batch_size=batch_size)
 
 
 def pictures(model: Any, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
@@ -59,7 +59,7 @@ def vae(steps: int) -> Iterator[TrainStep]:
     torch.manual_seed(0)
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
-        return vae_loss(model, batch[0].clamp(-1, 1), g, batch[1])
+        return vae_loss(model, batch[0], g, batch[1])
 
     model = VAE(size=8, width=16, latent=2, classes=3)
     return train(model, loss, batches(), steps=steps, compute=FLOAT32)
