@@ -75,7 +75,7 @@ class PlaneLab(kit.Explorer):
     def __init__(
         self, points: Tensor | None = None, labels: Tensor | None = None, particles: int = 300
     ) -> None:
-        checks.whole("particles", particles, 1, 1000)
+        particles = checks.whole("particles", particles, 1, 1000)
         given = SHAPES["two moons"] if points is None else _as_rows(points, labels)
         if points is None and labels is not None:
             raise ValueError("labels belong to points, and none are given")
@@ -196,7 +196,7 @@ def _as_rows(points: Any, labels: Any) -> Points:
         )
     if labels is None:
         labels = torch.zeros(len(places), dtype=torch.int64)
-    checks.rows("labels", labels, len(places), 2)
+    labels = checks.rows("labels", labels, places, 2)
     return [
         [round(x, 4), round(y, 4), int(label)]
         for (x, y), label in zip(places.tolist(), labels, strict=True)
