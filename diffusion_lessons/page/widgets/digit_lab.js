@@ -493,7 +493,7 @@ function render({ model, el }) {
           ? `${calls} network calls so far`
           : "";
     fill(status, words, words);
-    working.classList.toggle("dl-idle", words === ""); // it stays, for who listens to it
+    working.classList.toggle("dl-unseen", words === ""); // it stays, for who listens to it
     save.disabled = !lanes.some((lane) => lane.frames.length);
     fill(note, [engine, failure, calls, lanes[0]?.ms].join(), ...noteWords(engine));
   }
