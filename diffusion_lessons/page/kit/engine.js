@@ -85,6 +85,7 @@ class Hand {
   constructor(script) {
     this.asked = new Map(); // by number: what to do with the answer
     this.count = 0;
+    this.alive = true;
     this.worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
     this.worker.onmessage = ({ data: { id, result, error } }) => {
       const [resolve, reject] = this.asked.get(id);
@@ -94,6 +95,7 @@ class Hand {
     };
     this.worker.onerror = (event) => {
       event.preventDefault?.();
+      this.alive = false;
       const error = new Error(event.message || "this page may start no worker");
       for (const [, reject] of this.asked.values()) reject(error);
       this.asked.clear();
@@ -153,6 +155,12 @@ class Crew {
     this.hands.push(hand);
   }
 
+  // At least one worker that has not died.
+  async ready(model) {
+    this.hands = this.hands.filter(({ alive }) => alive);
+    if (!this.hands.length) await this.hire(model);
+  }
+
   load(name, model) {
     if (!this.networks.has(name)) {
       const loaded = this.#load(name, model);
@@ -164,7 +172,7 @@ class Crew {
   async #load(name, model) {
     const files = part(name, model); // on its way while the worker starts
     files.catch(() => {});
-    if (!this.hands.length) await this.hire(model);
+    await this.ready(model);
     const { "about.json": about, "graph.onnx": graph, weights } = await files;
     const content = { graph, weights };
     this.content.set(name, content); // a worker that is being made takes it, too
@@ -174,6 +182,7 @@ class Crew {
 
   // A network's answer to a batch. `feeds` are its inputs by name, each { type, data, dims }.
   async run(network, feeds, model) {
+    await this.ready(model);
     const rows = Object.values(feeds)[0].dims[0];
     const shared = rows > 1;
     const k = shared ? Math.min(this.pace.choose(this.hands.length), rows) : 1;
@@ -189,7 +198,9 @@ class Crew {
     if (shared) {
       this.pace.note(k, (performance.now() - begun) / rows);
       const most = Math.min(this.most, navigator.hardwareConcurrency);
-      if (this.hands.length < most && this.pace.seconds[this.hands.length]) this.hire(model).catch(() => (this.most = this.hands.length));
+      if (this.hands.length < most && this.pace.seconds[this.hands.length]) {
+        this.hire(model).catch(() => (this.most = this.hands.length));
+      }
     }
     return join(answers);
   }

@@ -77,7 +77,9 @@ export function drawingPad({ label, onChange, onEnd }) {
   Object.assign(canvas, { width: SIDE * FINE, height: SIDE * FINE });
   const [ink, hole] = [blank(), blank()];
   let below = null; // a picture's greys in -1..1
+  let cutOut = null; // a hole by pixels of the picture: 1 where it is cut
   let strokes = [];
+  let earlier = []; // what lay there before something else was laid: { below, strokes }
   let tool = "pen";
   let current = null;
   let holes = true; // whether they are shown
@@ -100,6 +102,10 @@ export function drawingPad({ label, onChange, onEnd }) {
     onInk.fillRect(0, 0, ink.width, ink.height);
     if (below) paintGreys(onInk, below);
     onHole.clearRect(0, 0, hole.width, hole.height);
+    onHole.fillStyle = "#fff";
+    cutOut?.forEach((cut, i) => {
+      if (cut) onHole.fillRect((i % SIDE) * FINE, Math.floor(i / SIDE) * FINE, FINE, FINE);
+    });
     for (const stroke of strokes) {
       if (stroke.tool === "hole") {
         onHole.strokeStyle = "#fff";
@@ -167,6 +173,7 @@ export function drawingPad({ label, onChange, onEnd }) {
     const { data } = target.getContext("2d").getImageData(0, 0, target.width, target.height);
     return Float32Array.from({ length: data.length / 4 }, (_, i) => data[4 * i + channel] / 255);
   };
+  const lastSeen = () => strokes.findLastIndex((stroke) => holes || stroke.tool !== "hole");
   const drawnOn = () => strokes.some((stroke) => stroke.tool !== "hole");
   return {
     element: canvas,
@@ -175,23 +182,24 @@ export function drawingPad({ label, onChange, onEnd }) {
       show();
     },
     setTool: (name) => (tool = name),
-    // Lay a picture below, and take everything else away.
+    // Lay a picture below, and take away what was drawn.
     lay(greys) {
-      below = greys;
-      strokes = [];
+      if (below || strokes.length) earlier.push({ below, strokes });
+      [below, strokes] = [greys, []];
       redraw();
     },
+    // Take back the last stroke that is seen, or what was laid last.
     undo() {
-      strokes.pop();
+      const last = lastSeen();
+      if (last >= 0) strokes.splice(last, 1);
+      else if (earlier.length) ({ below, strokes } = earlier.pop());
       redraw();
     },
-    canUndo: () => strokes.length > 0,
-    // Cut a hole along these points, in pixels of the picture.
-    cut(lines) {
+    canUndo: () => lastSeen() >= 0 || earlier.length > 0,
+    // Cut a hole of this shape, 1 or 0 for each pixel of the picture, and no other.
+    cut(shape) {
+      cutOut = shape;
       strokes = strokes.filter((stroke) => stroke.tool !== "hole");
-      for (const points of lines) {
-        strokes.push({ tool: "hole", points: points.map((p) => p.map((v) => v * FINE)) });
-      }
       redraw();
     },
     // What a network gets: greys in -1..1, and which pixels are known, 0 in the holes. A picture that

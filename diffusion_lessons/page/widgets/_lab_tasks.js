@@ -35,7 +35,7 @@ export const TASKS = {
     networks: () => ["digits-ddpm"],
     uses: ["picture", "t", "label", "scale", "steps", "sampler", "eta", "seed"],
     words:
-      "Your digit is noised up to time t, and the network walks back from there, six times with other noise. A small t keeps what you drew, a large one only its outline (SDEdit, arXiv 2108.01073).",
+      "Your digit is noised up to time t, and the network walks back from there, six times with other noise. A small t keeps what you drew, a larger one only its outline, and t = 1000 nothing (SDEdit, arXiv 2108.01073).",
     lanes({ t, label, scale, steps, sampler, eta, seed, picture }, [model]) {
       const labels = withLabel(label, COUNT);
       const generator = new RowGenerator(seed, upTo(COUNT));

@@ -30,7 +30,7 @@ import { COUNT, TASKS } from "./_lab_tasks.js";
 
 const SIDE = 28;
 const SIZE = SIDE * SIDE;
-const SETTINGS = ["task", "network", "label", "scale", "t", "steps", "sampler", "eta", "seed", "other"];
+const LAST_SEED = 999_999;
 const NETWORKS = [
   ["digits-ddpm", "diffusion, digits-ddpm"],
   ["digits-ddgan", "diffusion GAN, digits-ddgan"],
@@ -44,20 +44,32 @@ const SAMPLERS = [
   ["euler", "Euler, straight on"],
 ];
 const CLASSES = [["-1", "any digit"], ...Array.from({ length: 10 }, (_, k) => [String(k), String(k)])];
-// Holes that the keyboard can cut: lines of the brush, in pixels of the picture.
-const lines = (from, to, across) =>
-  Array.from({ length: Math.ceil((to - from) / 4) + 1 }, (_, i) => {
-    const place = Math.min(from + 4 * i, to);
-    return across ? [[0, place], [SIDE, place]] : [[place, 0], [place, SIDE]];
-  });
+// Holes that the keyboard can cut: which pixels of the picture.
+const shape = (inside) =>
+  Uint8Array.from({ length: SIZE }, (_, i) => inside(i % SIDE, Math.floor(i / SIDE)));
 const HOLES = [
-  ["none", "no hole", []],
-  ["upper", "upper half", lines(1, 12, true)],
-  ["lower", "lower half", lines(16, 27, true)],
-  ["left", "left half", lines(1, 12, false)],
-  ["right", "right half", lines(16, 27, false)],
-  ["middle", "the middle", lines(10, 18, true)],
+  ["none", "no hole", shape(() => 0)],
+  ["upper", "upper half", shape((x, y) => y < 14)],
+  ["lower", "lower half", shape((x, y) => y >= 14)],
+  ["left", "left half", shape((x) => x < 14)],
+  ["right", "right half", shape((x) => x >= 14)],
+  ["middle", "the middle", shape((x, y) => y >= 9 && y < 19)],
+  ["linked", "as in the link", null],
 ];
+// The settings, and which values make sense.
+const SETTING = {
+  task: (value) => Object.hasOwn(TASKS, value),
+  network: (value) => NETWORKS.some(([name]) => name === value),
+  sampler: (value) => SAMPLERS.some(([name]) => name === value),
+  label: (value) => Number.isInteger(value) && value >= -1 && value <= 9,
+  scale: (value) => value >= 0 && value <= 8,
+  t: (value) => Number.isInteger(value) && value >= 1 && value <= 1000,
+  steps: (value) => Number.isInteger(value) && value >= 1 && value <= 1000,
+  eta: (value) => value >= 0 && value <= 1,
+  seed: (value) => Number.isInteger(value) && value >= 0 && value <= LAST_SEED,
+  other: (value) => Number.isInteger(value) && value >= 0 && value <= LAST_SEED,
+};
+const SETTINGS = Object.keys(SETTING);
 
 const asGreys = (bytes) => Float32Array.from(bytes, (value) => value / 127.5 - 1);
 const asBytes = (greys) => Uint8Array.from(greys, (v) => Math.round(127.5 * (clamp(v, -1, 1) + 1)));
@@ -66,32 +78,32 @@ const asBytes = (greys) => Uint8Array.from(greys, (v) => Math.round(127.5 * (cla
 
 const LINK = "#lab?";
 
+const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+const fromHex = (text, count) =>
+  text?.length === 2 * count && /^[0-9a-f]*$/.test(text)
+    ? Uint8Array.from({ length: count }, (_, i) => Number.parseInt(text.slice(2 * i, 2 * i + 2), 16))
+    : null;
+
+// Sets what the page's address says, as far as it makes sense; returns the drawing and its hole.
 function readLink(model) {
-  if (!document.documentElement.dataset.dlEngine || !location.hash.startsWith(LINK)) return null;
+  if (!document.documentElement.dataset.dlEngine || !location.hash.startsWith(LINK)) return {};
   const given = new URLSearchParams(location.hash.slice(LINK.length));
   for (const name of SETTINGS) {
     if (!given.has(name)) continue;
     const text = given.get(name);
     const value = typeof model.get(name) === "number" ? Number(text) : text;
-    const known = { task: () => value in TASKS, network: () => NETWORKS.some(([n]) => n === value) };
-    known.sampler = () => SAMPLERS.some(([n]) => n === value);
-    if (Number.isNaN(value) || known[name]?.() === false) continue;
-    model.set(name, value);
+    if (text !== "" && SETTING[name](value)) model.set(name, value);
   }
-  return given.get("drawing");
+  const drawing = fromHex(given.get("drawing"), SIZE);
+  return { drawing: drawing && asGreys(drawing), hole: fromHex(given.get("hole"), SIZE) };
 }
 
-function linkTo(model, picture) {
+function linkTo(model, { picture, known }, cut) {
   const given = new URLSearchParams(SETTINGS.map((name) => [name, String(model.get(name))]));
-  // Sixteen greys, a letter each: enough for a digit, and short enough for a link.
-  given.set("drawing", Array.from(picture, (v) => Math.round(7.5 * (v + 1)).toString(16)).join(""));
+  given.set("drawing", hex(asBytes(picture)));
+  if (cut) given.set("hole", hex(known.map((k) => 1 - k)));
   return `${location.href.split("#")[0]}${LINK}${given}`;
 }
-
-const fromLink = (text) =>
-  /^[0-9a-f]{784}$/.test(text ?? "")
-    ? Float32Array.from(text, (digit) => Number.parseInt(digit, 16) / 7.5 - 1)
-    : null;
 
 // ------------------------------------------------------------------ the nearest training digit
 
@@ -99,6 +111,7 @@ let examples = null; // of the page: a promise of the training digits' greys
 
 async function nearest(pictures, model) {
   examples ??= part("examples", model).then(({ images }) => asGreys(images));
+  examples.catch(() => (examples = null)); // the next time it is asked for again
   const all = await examples;
   const found = new Float32Array(pictures.length);
   for (let k = 0; k < pictures.length; k += SIZE) {
@@ -130,12 +143,14 @@ function laneView(lane, several) {
     rows,
   });
   const title = h("p", { class: "dl-title dl-below", "data-part": "lane" });
-  const element = h("div", { class: several ? "dl-lane" : "" }, several ? title : null, grid.element);
+  const element = h("div", {}, several ? title : null, grid.element);
   function paint(colours, share) {
-    fill(title, [lane.calls, lane.ms].join(), h("strong", {}, lane.name), ` ${effort(lane)}`);
-    if (!lane.frames.length) return grid.clear(colours);
     const k = Math.round(share * (lane.frames.length - 1));
-    const { t, x, x0Hat } = lane.frames[k];
+    const step = lane.frames[k];
+    const words = [effort(lane), step && `t = ${step.t}`].filter(Boolean).join(", ");
+    fill(title, words, h("strong", {}, lane.name), ` ${words}`);
+    if (!step) return grid.clear(colours);
+    const { t, x, x0Hat } = step;
     grid.paint("x", [SIDE, SIDE], (i) => x[i], `${lane.name}: picture at time ${t}`);
     if (has("x0_hat")) {
       grid.paint("x0_hat", [SIDE, SIDE], (i) => x0Hat[i], `expected clean picture at time ${t}`);
@@ -156,7 +171,7 @@ const effort = ({ calls, ms, labels }) =>
 // ------------------------------------------------------------------ the widget
 
 function render({ model, el }) {
-  const drawing = readLink(model);
+  let linked = readLink(model);
   const watch = [...SETTINGS, "walk", "_drawing"];
   const view = stage({ model, el, label: "Digit lab", watch, paint });
   const { root } = view;
@@ -203,7 +218,7 @@ function render({ model, el }) {
     label: "hole",
     options: HOLES,
     onInput(name) {
-      pad.cut(HOLES.find(([each]) => each === name)[2]);
+      pad.cut(HOLES.find(([each]) => each === name)[2] ?? linked.hole);
       changed();
     },
   });
@@ -286,15 +301,18 @@ function render({ model, el }) {
   }
   const tabs = taskTabs((name) => {
     view.set({ task: name });
-    const allowed = task().samplers;
-    if (allowed && !allowed.includes(model.get("sampler"))) view.set({ sampler: "ddim" });
+    keepToAllowed();
     changed();
   });
+  function keepToAllowed() {
+    const allowed = task().samplers;
+    if (allowed && !allowed.includes(model.get("sampler"))) view.set({ sampler: "ddim" });
+  }
 
   // -------------------------------------------------------------- the work
 
   const run = button("Compute", () => compute(), { "data-action": "run", class: "dl-button dl-main" });
-  const renew = button("New noise", () => set("seed")(model.get("seed") + 1), { "data-name": "noise" });
+  const renew = button("New noise", () => set("seed")((model.get("seed") + 1) % (LAST_SEED + 1)), { "data-name": "noise" });
   const bar = h("progress", { "aria-label": "steps done", max: 1, value: 0, hidden: true });
   const status = h("span", { role: "status" });
   const working = h("div", { class: "dl-work" }, bar, status);
@@ -363,9 +381,10 @@ function render({ model, el }) {
     view.set({ _pictures: new DataView(asBytes(last).buffer) });
     view.repaint();
     for (const lane of all) {
-      const found = await nearest(lane.frames.at(-1).x, model);
+      const found = await nearest(lane.frames.at(-1).x, model).catch(() => null);
       if (!alive()) return;
       lane.nearest = found;
+      lane.alone = found === null; // the training digits did not come
       view.repaint();
     }
   }
@@ -374,6 +393,7 @@ function render({ model, el }) {
     lanes = all;
     laneViews = lanes.map((lane) => laneView(lane, lanes.length > 1));
     shown.replaceChildren(...laneViews.map(({ element }) => element));
+    shown.className = lanes.length > 1 ? "dl-lanes" : "";
     if (model.get("walk") !== 1) view.set({ walk: 1 }); // follow what is being computed
   }
 
@@ -393,6 +413,7 @@ function render({ model, el }) {
     speak: () => whenShown(),
   });
   function whenShown() {
+    if (lanes.length > 1) return `${Math.round(100 * clamp(model.get("walk"), 0, 1))} % of each`;
     const frames = lanes.reduce((a, b) => (b.frames.length > a.length ? b.frames : a), []);
     const step = frames[Math.round(clamp(model.get("walk"), 0, 1) * (frames.length - 1))];
     return step ? `t = ${step.t}` : "";
@@ -405,7 +426,7 @@ function render({ model, el }) {
   link.hidden = !document.documentElement.dataset.dlEngine;
 
   async function copyLink() {
-    const address = linkTo(model, pad.content().picture);
+    const address = linkTo(model, pad.content(), uses("hole"));
     history.replaceState(null, "", address);
     try {
       await navigator.clipboard.writeText(address);
@@ -488,7 +509,7 @@ function render({ model, el }) {
     run.textContent = engine === "idle" || engine === "none" ? "Compute" : "Compute again";
     const words =
       engine === "loading"
-        ? "The networks are on their way (some 10 MB, once a page) ..."
+        ? "The network is on its way (once a page) ..."
         : engine === "busy"
           ? `${calls} network calls so far`
           : "";
@@ -503,15 +524,19 @@ function render({ model, el }) {
       return [`The networks cannot run here: ${failure}. The pictures above are ${lanes[0]?.stored ? "stored ones" : "the last that were computed"}.`];
     }
     if (lanes[0]?.stored) {
-      return ["These six pictures were stored with the page. Press ", h("strong", {}, "Compute"), ", and the networks compute here, on your device: whatever you set from then on is computed as you set it."];
+      return ["What you see was stored with the page: a 3, noised up to t = 500 and restored in ten steps. Press ", h("strong", {}, "Compute"), ", and the networks compute here, on your device: whatever you set from then on is computed as you set it."];
     }
     if (engine !== "ready") return ["Computing, on your device ..."];
     const done = lanes.map((lane) => {
       const { name, parameters } = lane.network.about;
       const each = lane.ms / Math.max(lane.calls, 1);
-      return `${name} (${(parameters / 1e6).toFixed(1)} million weights): ${effort(lane)}, ${short(each, 2)} ms a call`;
+      const by = lanes.length > 1 ? `${lane.name}, by ${name}` : name;
+      return `${by} (${(parameters / 1e6).toFixed(1)} million weights): ${effort(lane)}, ${short(each, 2)} ms a call`;
     });
-    return [`Computed here, just now. ${done.join(". ")}.`];
+    const { t, steps } = settings();
+    const fewer = uses("t") && steps > t ? ` From t = ${t} there are only ${t} steps to take.` : "";
+    const alone = lanes.some((lane) => lane.alone) ? " The training digits did not come." : "";
+    return [`Computed here, just now. ${done.join(". ")}.${fewer}${alone}`];
   }
 
   // -------------------------------------------------------------- the beginning and the end
@@ -520,7 +545,9 @@ function render({ model, el }) {
     const [packed, stored] = await Promise.all([inflate(model.get("_presets")), inflate(model.get("_stored"))]);
     known = asGreys(packed);
     const before = decode(model.get("_drawing"), Uint8Array);
-    pad.lay(fromLink(drawing) ?? (before.length === SIZE ? asGreys(before) : greysOf(3)));
+    pad.lay(linked.drawing ?? (before.length === SIZE ? asGreys(before) : greysOf(3)));
+    cutLinked();
+    keepToAllowed();
     if (!lanes.length) {
       const x = asGreys(stored);
       const labels = Array.from({ length: COUNT }, () => null);
@@ -528,18 +555,37 @@ function render({ model, el }) {
     }
     view.repaint();
   }
+  function cutLinked() {
+    holes.input.querySelector('[value="linked"]').hidden = !linked.hole;
+    holes.sync(linked.hole ? "linked" : "none");
+    if (linked.hole) pad.cut(linked.hole);
+  }
+  // Another link, while the page is open.
+  function follow(event) {
+    if (!new URL(event.newURL).hash.startsWith(LINK)) return;
+    linked = readLink(model);
+    if (linked.drawing) pad.lay(linked.drawing);
+    cutLinked();
+    keepToAllowed();
+    changed();
+  }
+  addEventListener("hashchange", follow);
   begin();
-  view.atEnd(() => work.stop());
+  view.atEnd(() => {
+    work.stop();
+    removeEventListener("hashchange", follow);
+  });
   return view.end;
 }
 
 // A whole number with its label.
 function numberInput(name, label, onInput) {
   const id = newId();
-  const input = h("input", { type: "number", id, "data-name": name, min: 0, max: 999999, step: 1 });
+  const input = h("input", { type: "number", id, "data-name": name, min: 0, max: LAST_SEED, step: 1 });
   input.addEventListener("change", () => {
     const value = Math.round(Number(input.value));
-    if (Number.isFinite(value)) onInput(clamp(value, 0, 999999));
+    if (Number.isFinite(value)) input.value = clamp(value, 0, LAST_SEED);
+    onInput(Number(input.value));
   });
   const element = h("div", { class: "dl-select dl-whole" }, h("label", { for: id }, label), input);
   return {
@@ -575,6 +621,7 @@ function savePng(lanes) {
   const one = document.createElement("canvas");
   Object.assign(one, { width: SIDE, height: SIDE });
   lanes.forEach(({ frames, labels }, row) => {
+    if (!frames.length) return; // not yet
     const bytes = asBytes(frames.at(-1).x);
     labels.forEach((_, column) => {
       const small = one.getContext("2d").createImageData(SIDE, SIDE);

@@ -271,7 +271,7 @@ function render({ model, el, startWorker }) {
   });
   const eta = slider({
     name: "eta",
-    label: "noise per step",
+    label: "noise drawn on the way,",
     symbol: "η",
     min: 0,
     max: 1,
@@ -298,7 +298,7 @@ function render({ model, el, startWorker }) {
   const label = select({
     name: "label",
     label: "guide towards",
-    options: [["", "nobody"], ...CLASSES.map((name, k) => [k, `the ${name}`])],
+    options: [["", "neither"], ...CLASSES.map((name, k) => [k, `the ${name}`])],
     onInput: (value) => view.set({ label: value === "" ? null : Number(value) }),
   });
   const scale = slider({
@@ -579,18 +579,23 @@ function render({ model, el, startWorker }) {
     if (denoiser === "network" && known.failure) return "There is no network on this page; choose the exact denoiser.";
     if (now === 0) return `Noise. From here ${who} leads every particle: press Play.`;
     if (now < last) {
-      return `Time ${t}. Each arrow points to where ${who} believes a particle there came from; long arrows are drawn shorter.`;
+      const arrows = get("arrows") ? `Each arrow points to where ${who} believes a particle there came from; long arrows are drawn shorter.` : `Each particle goes to where ${who} believes it came from, a little at each step.`;
+      return `Time ${t}. ${arrows}`;
     }
     const own = shares[denoiser];
     if (own === null) return "The particles are on their way.";
     const common = `${percent(own)} of the particles ended inside a ring around a point; of pure noise, ${percent(shares.chance)} would.`.replaceAll("\u00a0", " ");
     if (denoiser === "exact") {
       if (get("std") > 0.04) return `${common} Each point is a small cloud now, wider than its ring.`;
+      const given = get("label") !== null ? "the points that it is guided to" : K === 1 ? "its one point" : `its ${K} points`;
       return own > 0.8
-        ? `${common} The exact denoiser gives back its ${amount(K, "point")} and nothing else: it has memorised them.`
+        ? `${common} The exact denoiser gives back ${given} and nothing else: it has memorised ${K === 1 ? "it" : "them"}.`
         : `${common} With more steps it would be nearly all.`;
     }
     if (!known.updates) return `${common} The network has learnt nothing yet: train it.`;
+    if (own - shares.chance < 0.15 * (1 - shares.chance)) {
+      return `${common} That is little more than chance: the network has not learnt much yet. Let it train on.`;
+    }
     return own > 0.8
       ? `${common} The network has learnt the points by heart.`
       : `${common} The others lie between: the network fills in what it was not shown, it generalises.`;
