@@ -1,6 +1,7 @@
 """The page's formulas (sampling.js, schedules.js, noise.js of the kit) beside Python's, in node."""
 
 import json
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import javascript
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from diffusion_lessons.math import gaussian
@@ -21,14 +24,16 @@ from diffusion_lessons.math.guidance import (
     truncated_normal,
 )
 from diffusion_lessons.math.prediction import NOISE, SCORE, VELOCITY, X0, V, convert
-from diffusion_lessons.math.randomness import RowGenerator
+from diffusion_lessons.math.randomness import RowGenerator, derived
 from diffusion_lessons.math.sampling import (
+    Step,
     ddim_invert,
     ddim_step,
     ddpm_step,
     sample,
     slerp,
     stepwise,
+    thin,
 )
 from diffusion_lessons.math.schedule import (
     NoiseSchedule,
@@ -40,6 +45,7 @@ from diffusion_lessons.math.schedule import (
     zero_terminal,
 )
 from diffusion_lessons.math.solvers import SAMPLERS, euler_step
+from diffusion_lessons.page import kit
 
 SCHEDULES = {
     "linear": linear_schedule(),
@@ -243,15 +249,36 @@ def test_noise_of_a_row_by_two_ways(tmp_path: Path) -> None:
     page = in_page(
         tmp_path,
         SCHEDULES["vp"],
-        "((g) => [g.normal(9 * 3), g.quantiles(400 * 3)])(rows(2 ** 40 + 7))",
+        "((g) => [g.normal(9 * 3), g.quantiles(400 * 3), g.quantiles(400 * 3, 0.7)])"
+        "(rows(2 ** 40 + 7))",
     )
     generator = RowGenerator(2**40 + 7, torch.arange(ROWS))
     normal = generator.normal((ROWS, 9)).float()
     quantiles = truncated_normal([ROWS, 400], float("inf"), generator)
+    cut = truncated_normal([ROWS, 400], 0.7, generator)
     torch.testing.assert_close(torch.tensor(page[0]).reshape(ROWS, 9), normal, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(
         torch.tensor(page[1]).reshape(ROWS, 400), quantiles, rtol=1e-4, atol=1e-5
     )
+    torch.testing.assert_close(torch.tensor(page[2]).reshape(ROWS, 400), cut, rtol=1e-4, atol=1e-5)
+
+
+@given(seed=st.integers(0, 2**63 - 1), use=st.integers(0, 2**40), count=st.integers(2, 60))
+@settings(max_examples=10, deadline=None)
+def test_seeds_of_their_own_and_steps_that_are_kept(seed: int, use: int, count: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        page = in_page(
+            Path(folder),
+            SCHEDULES["vp"],
+            f"""[String(kit.derived({seed}n, {use}, 1)),
+            kit.generatorFor({seed}n, {use}, 2).normal(6),
+            [2, {count}, 100].map((length) => kit.thin(length, {count}))]""",
+        )
+    assert int(page[0]) == derived(seed, use, 1)
+    wanted = kit.generator_for(seed, use).normal((2, 3)).float().flatten()
+    torch.testing.assert_close(torch.tensor(page[1]), wanted, rtol=1e-5, atol=1e-6)
+    steps = [[Step(i, START, START) for i in range(n)] for n in (2, count, 100)]
+    assert page[2] == [[step.t for step in thin(each, count)] for each in steps]
 
 
 # Mixtures, the world in which the right answer is known

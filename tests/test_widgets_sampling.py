@@ -1,17 +1,15 @@
 """The widgets whose pictures a network computes: they show what `sample` makes, and renew it."""
 
 import base64
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import javascript
 import pytest
 import torch
 import traitlets
 
 from diffusion_lessons import ddim_invert, ddim_step, linear_schedule, sample, slerp
+from diffusion_lessons.page import kit
 from diffusion_lessons.page.kit import generator_for, ring, unpack_greys
 from diffusion_lessons.page.widgets import (
     GuidanceExplorer,
@@ -81,6 +79,22 @@ def answers(explorer: StepsExplorer, monkeypatch: pytest.MonkeyPatch) -> list[di
     return sent
 
 
+@pytest.mark.parametrize(
+    ("network", "steps", "eta"), [({}, 5, 0.3), ({"name": "digits-ddpm"}, 1001, -0.1)]
+)
+def test_other_values_are_for_a_page_that_computes(
+    explorer: StepsExplorer, network: dict[str, str], steps: int, eta: float
+) -> None:
+    explorer._network = network
+    for name, value in [("steps", steps), ("eta", eta)]:
+        with pytest.raises(traitlets.TraitError, match=f"{name} must"):
+            setattr(explorer, name, value)
+    explorer._network = {"name": "digits-ddpm"}
+    explorer.steps, explorer.eta = 7, 0.25
+    *_, last = explorer.sampled(7, 0.25)
+    assert torch.equal(explorer.pictures(), last.x.clamp(-1, 1))
+
+
 def test_a_page_that_asks_gets_a_new_noise_part_by_part(
     explorer: StepsExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,12 +103,12 @@ def test_a_page_that_asks_gets_a_new_noise_part_by_part(
     assert sent == [{"kernel": True}]
     explorer.seed = 1
     assert (explorer.x_T - noise()).abs().mean() > 0.5
-    with pytest.raises(LookupError, match="not computed yet"):
-        explorer.pictures(4, 0)
     part = explorer._index(4, 0)
+    assert not explorer._has(part)
     while sent[-1].get("done") != sent[-1].get("of", -1):
         explorer._listen(explorer, {"ask": "part", "part": part, "seed": 1}, [])
     assert sent[-1] == {"part": part, "seed": 1, "done": 4, "of": 4}
+    assert explorer._part(part)["calls"] == 4
     *_, last = explorer.sampled(4, 0)
     level = 1 / 255 + 1e-6
     torch.testing.assert_close(explorer.pictures(4, 0), last.x.clamp(-1, 1), rtol=0, atol=level)
@@ -184,20 +198,6 @@ def test_each_has_a_view_a_picture_and_a_short_text(
         assert data["text/plain"] == f"{type(widget).__name__}()"
 
 
-def test_the_weights_in_the_page_are_slerps(between: InterpolationExplorer, tmp_path: Path) -> None:
-    a, b = between.ends(0)
-    angle = between._part(0)["angle"]
-    module = f"""import {{ weights }} from "./interpolation.js";
-        const along = (way) => [0, 0.3, 0.5, 1].map((share) => weights(way, share, {angle}));
-        export default [along("straight"), along("on_shell"), weights("on_shell", 0.3, 0)];"""
-    straight, shell, together = javascript.run(tmp_path, module)
-    for i, u in enumerate([0, 0.3, 0.5, 1]):
-        assert straight[i] == pytest.approx([1 - u, u])
-        mixed = shell[i][0] * a + shell[i][1] * b
-        torch.testing.assert_close(mixed, slerp(a, b, u), rtol=0, atol=1e-4)
-    assert together == pytest.approx([0.7, 0.3])
-
-
 @pytest.fixture
 def between() -> InterpolationExplorer:
     return InterpolationExplorer(denoiser, noise(), -noise().roll(1, 0), SCHEDULE, 5, positions=5)
@@ -219,15 +219,6 @@ def test_both_ways_show_what_sample_makes(between: InterpolationExplorer) -> Non
     torch.testing.assert_close(mixed[2], ends.mean(0), rtol=0, atol=1e-6)
 
 
-def test_the_straight_line_is_too_quiet_and_the_shell_is_not() -> None:
-    a, b = torch.randn(2, 1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-    widget = InterpolationExplorer(lambda x, t: x.clamp(-1, 1), a, b, SCHEDULE, 2, positions=3)
-    straight, shell = widget._part(0)["stds"]
-    assert straight[1] == pytest.approx(0.5**0.5, abs=0.05)
-    assert shell[1] == pytest.approx(1, abs=0.05)
-    assert straight[0] == shell[0] == pytest.approx(float(a.std()), abs=1e-4)
-
-
 def test_real_pictures_are_encoded_and_come_back() -> None:
     widget = InterpolationExplorer(
         denoiser, CLEAN[:1], CLEAN[1:], SCHEDULE, 40, positions=3, invert=True
@@ -237,8 +228,7 @@ def test_real_pictures_are_encoded_and_come_back() -> None:
     assert (widget.on_shell()[[0, -1]] - CLEAN).abs().max() < 0.1
     generator = generator_for(0, use=1)
     *_, top = ddim_invert(denoiser, CLEAN, SCHEDULE, 40, generator)
-    codes = unpack_greys(widget._part(0)["noises"], [2, 1, 12, 12]) * 4
-    torch.testing.assert_close(codes, top.x.clamp(-4, 4), rtol=0, atol=4 / 255 + 1e-6)
+    torch.testing.assert_close(torch.cat(widget.noises()), top.x, rtol=0, atol=1e-6)
 
 
 def test_other_digits_are_the_next_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,8 +243,9 @@ def test_other_digits_are_the_next_rows(monkeypatch: pytest.MonkeyPatch) -> None
     assert torch.equal(widget.ends(1)[0], rows[:1])  # after the last the first
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr(widget, "send", sent.append)
-    while not widget._has(1):
-        widget._listen(widget, {"ask": "part", "part": 1, "seed": 2}, [])
+    part = widget._index(1)
+    while not widget._has(part):
+        widget._listen(widget, {"ask": "part", "part": part, "seed": 2}, [])
     torch.testing.assert_close(widget.mixed(1)[:1], rows[:1], rtol=0, atol=1 / 255 + 1e-6)
 
 
@@ -263,9 +254,8 @@ def test_new_noise_is_another_noise_for_each_pair(between: InterpolationExplorer
     a, b = between.ends(0)
     assert (a - b).abs().mean() > 0.5
     assert (a - between.ends(1)[0]).abs().mean() > 0.5
-    with pytest.raises(LookupError, match="not computed yet"):
-        between.on_shell()
     between.figure()  # still draws
+    assert torch.equal(torch.cat(between.noises()), torch.cat([a, b]))
 
 
 @pytest.mark.parametrize(
@@ -299,28 +289,74 @@ def test_the_fallback_picture_has_the_three_ways(between: InterpolationExplorer)
     assert names == ["pixels mixed", "straight", "on the shell"]
 
 
-@pytest.mark.parametrize("invert", [False, True])
-def test_the_progress_bar_counts_the_calls_of_the_network(invert: bool) -> None:
-    calls = []
+class Counted:
+    """A denoiser that counts its calls."""
 
-    def counted(x_t: torch.Tensor, t: int) -> torch.Tensor:
-        calls.append(t)
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, x_t: torch.Tensor, t: int) -> torch.Tensor:
+        self.calls += 1
         return denoiser(x_t, t)
 
-    ends = CLEAN if invert else noise()
+
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("steps", [2, 6])
+def test_each_part_says_how_many_calls_it_takes(invert: bool, steps: int) -> None:
+    ends, counted = CLEAN if invert else noise(), Counted()
     explorer = InterpolationExplorer(
-        counted, ends[:1], ends[1:], SCHEDULE, 6, positions=3, invert=invert
+        counted, ends[:1], ends[1:], SCHEDULE, steps, positions=3, invert=invert
     )
-    calls.clear()
-    ticks = sum(1 for _ in explorer._compute(0))
-    assert ticks == len(calls) == explorer._calls(0)
+    for part in range(explorer._count):
+        counted.calls = 0
+        ticks = sum(1 for _ in explorer._compute(part))
+        assert ticks == counted.calls == explorer._calls(part)
 
 
-def test_the_progress_bar_moves_fifty_times_however_long_it_takes(
-    bar_moves: Callable[[], int],
-) -> None:
-    StepsExplorer(denoiser, noise(1), SCHEDULE, (250, 500), (0,))
-    assert 50 <= bar_moves() < 60
+CHECKS = 2  # calls that look at what a widget was given
+
+
+def test_when_made_only_the_chosen_pictures_are_computed() -> None:
+    counted = Counted()
+    steps = StepsExplorer(counted, noise(1), SCHEDULE, (1, 8, 12, 500), (0, 0.5, 1))
+    assert steps.steps in (8, 12)
+    assert counted.calls <= steps.steps + CHECKS
+    counted.calls = 0
+    InterpolationExplorer(counted, noise(), noise(), SCHEDULE, 7)
+    assert counted.calls <= 2 * 7 + CHECKS
+    counted.calls = 0
+    InterpolationExplorer(counted, CLEAN, CLEAN.flip(0), SCHEDULE, 7, invert=True)
+    assert counted.calls <= 2 * 7 + CHECKS
+    counted.calls = 0
+    methods = {name: lambda label, scale: counted for name in "ab"}
+    GuidanceExplorer(methods, noise(3), SCHEDULE, (0, 1, 2), range(10), 5)
+    assert counted.calls <= 5 + 2 * CHECKS
+
+
+def test_the_kernel_computes_what_else_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a page without the network: no more than it asks for."""
+    counted = Counted()
+    explorer = StepsExplorer(counted, noise(), SCHEDULE, (1, 4, 9), (0, 0.5))
+    sent = answers(explorer, monkeypatch)
+    assert [explorer._has(part) for part in range(6)] == [False, False, True, False, False, False]
+    counted.calls, part = 0, explorer._index(4, 0.5)
+    while not explorer._has(part):
+        explorer._listen(explorer, {"ask": "part", "part": part, "seed": 0}, [])
+    assert counted.calls == 4
+    assert sent[-1] == {"part": part, "seed": 0, "done": 4, "of": 4}
+
+
+def test_a_notebook_for_the_book_stores_what_its_page_cannot_compute() -> None:
+    explorer = StepsExplorer(denoiser, noise(), SCHEDULE, (1, 4, 9), (0, 0.5))
+    between = InterpolationExplorer(denoiser, noise(), noise(), SCHEDULE, 3, positions=21)
+    guided = GuidanceExplorer({"a": nothing, "b": nothing}, noise(), SCHEDULE, (0, 1), (5, 6), 3)
+    kit.store_ahead()
+    assert [explorer._has(part) for part in range(6)] == [True] * 3 + [False] * 3
+    assert [part for part in range(between._count) if between._has(part)] == [
+        *[0, *range(1, 22, 2)],  # the first pair, and every second position
+        22,  # the ends of the second
+    ]
+    assert [part for part in range(8) if guided._has(part)] == [0, 1, 4, 5]
 
 
 def towards(label: torch.Tensor, scale: float):
@@ -368,8 +404,7 @@ def test_guidance_is_renewed_part_by_part(guided: GuidanceExplorer) -> None:
     while not guided._has(part):
         guided._listen(guided, {"ask": "part", "part": part, "seed": 1}, [])
     assert sent[-1] == {"part": part, "seed": 1, "done": 5, "of": 5}
-    with pytest.raises(LookupError, match="not computed yet for the noise of seed 1"):
-        guided.pictures("pull", 0, 1)  # a scale alone is a part
+    assert not guided._has(4)  # a scale alone is a part
     *_, last = guided.sampled("pull", 0, 0.0)
     level = 1 / 255 + 1e-6
     torch.testing.assert_close(
@@ -417,6 +452,9 @@ def test_only_what_was_given_can_be_chosen(guided: GuidanceExplorer) -> None:
 
 def test_the_fallback_picture_has_a_row_for_each_scale(guided: GuidanceExplorer) -> None:
     (axes,) = guided.figure().axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["1"]  # what is computed
+    guided.store_ahead()
+    (axes,) = guided.figure().axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["0", "1", "2.5"]
     picture = axes.images[0].get_array()
     assert picture.shape == (3 * 12, 3 * 12)
@@ -455,8 +493,6 @@ def test_truncation_is_renewed_class_by_class(truncated: TruncationExplorer) -> 
     before = truncated.latents(2)
     truncated.seed = 1
     assert (truncated.latents(2) - before).abs().mean() > 0.3
-    with pytest.raises(LookupError, match="not computed yet for the noise of seed 1"):
-        truncated.pictures()
     truncated._listen(truncated, {"ask": "part", "part": 5, "seed": 1}, [])  # the last
     wanted = decode(truncated.latents(2), torch.zeros(5).long()).clamp(-1, 1)
     shown = truncated.pictures(label=0, scale=2)
@@ -485,4 +521,4 @@ def test_truncation_that_cannot_be_shown_is_refused(change: dict[str, Any], mess
 def test_the_fallback_picture_of_truncation_names_its_scale(truncated: TruncationExplorer) -> None:
     (axes,) = truncated.figure().axes
     assert axes.get_ylabel() == "threshold"
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["0.5", "1", "2"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["1"]

@@ -180,12 +180,15 @@ def test_every_widget_is_tried() -> None:
     assert {*made(), *apart} == set(widgets.__all__)
 
 
-def show(page: Any, *several: Any, kits: Sequence[Any] | None = None) -> None:
-    """Widgets in an empty page, together with their kit or with the ``kits`` named."""
+def show(
+    page: Any, *several: Any, kits: Sequence[Any] | None = None, address: str | None = None
+) -> None:
+    """Widgets in an empty page, or the one at ``address``, together with their kit or ``kits``."""
     kits = [several[0]._kit] if kits is None else kits
     states = {model.model_id: model.get_state() for model in [*several, *kits]}
-    page.goto("about:blank")
-    page.set_content("<!doctype html><html lang=en><title>widget</title><body></body></html>")
+    page.goto(address or "about:blank")
+    if address is None:
+        page.set_content("<!doctype html><html lang=en><title>widget</title><body></body></html>")
     models = json.loads(json.dumps(states, default=plain))
     page.evaluate(SHOW, {"shown": [widget.model_id for widget in several], "models": models})
 
@@ -362,6 +365,8 @@ def test_it_follows_the_theme_of_its_host(
 )
 def test_it_answers_and_offers_nothing_that_needs_a_kernel(page: Any, name: str) -> None:
     widget, trait, part = made()[name]
+    if isinstance(widget, kit.Computed):
+        widget.store_ahead()
     show(page, widget)
     canvas = page.locator(f'canvas[data-part="{part}"]')
     slider = page.locator(f'[data-name="{trait}"]')

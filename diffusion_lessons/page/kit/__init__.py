@@ -13,8 +13,10 @@ from .checking import check_points as check_points
 from .checking import check_seed as check_seed
 from .computed import Computed as Computed
 from .computed import Part as Part
+from .computed import as_noise as as_noise
 from .computed import draw_noise as draw_noise
 from .computed import generator_for as generator_for
+from .computed import store_ahead as store_ahead
 from .explorer import Explorer as Explorer
 from .explorer import Kit as Kit
 from .explorer import files as files
@@ -22,6 +24,11 @@ from .figures import draw_axes as draw_axes
 from .figures import draw_picture as draw_picture
 from .figures import new_figure as new_figure
 from .figures import ring as ring
+from .networks import Guided as Guided
+from .networks import decoder_behind as decoder_behind
+from .networks import guidance_behind as guidance_behind
+from .networks import network_behind as network_behind
+from .networks import shipped_name as shipped_name
 from .packing import as_bytes as as_bytes
 from .packing import pack as pack
 from .packing import pack_greys as pack_greys

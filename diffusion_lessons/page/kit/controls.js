@@ -3,7 +3,7 @@
 import { h, math, newId } from "./elements.js";
 
 // A native range input with its label and its value in words. `values` lists the positions of a
-// slider that is not evenly spaced. `show` writes the readout, `speak` what is read aloud.
+// slider that is not evenly spaced, or is a function that does. `show` writes the readout, `speak` what is read aloud.
 export function slider({ name, label, symbol, min, max, step = 1, values, show, speak, onInput }) {
   const id = newId();
   const input = h("input", { type: "range", id, "data-name": name });
@@ -16,21 +16,23 @@ export function slider({ name, label, symbol, min, max, step = 1, values, show, 
     input,
   );
   const write = show ?? String;
+  const listed = typeof values === "function" ? values : () => values;
   const nearest = (value) => {
+    const list = listed();
     let best = 0;
-    for (let i = 1; i < values.length; i++) {
-      if (Math.abs(values[i] - value) < Math.abs(values[best] - value)) best = i;
+    for (let i = 1; i < list.length; i++) {
+      if (Math.abs(list[i] - value) < Math.abs(list[best] - value)) best = i;
     }
     return best;
   };
   const range = (low, high) => {
-    if (values) [low, high] = [0, values.length - 1];
+    if (values) [low, high] = [0, listed().length - 1];
     Object.assign(input, { min: low, max: high, step: values ? 1 : step });
   };
   range(min, max);
   input.addEventListener("input", () => {
     const position = Number(input.value);
-    onInput(values ? values[position] : position);
+    onInput(values ? listed()[position] : position);
   });
   return {
     element,
@@ -38,6 +40,7 @@ export function slider({ name, label, symbol, min, max, step = 1, values, show, 
     range,
     // Show a value, which may be one that the slider itself cannot reach.
     sync(value, enabled = true) {
+      if (values && Number(input.max) !== listed().length - 1) range();
       const position = String(values ? nearest(value) : value);
       if (input.value !== position) input.value = position;
       input.disabled = !enabled;

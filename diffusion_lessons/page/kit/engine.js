@@ -45,10 +45,15 @@ function fromKernel(name, model) {
       if (message.error) reject(new Error(message.error));
       else resolve(message.files.map((file, i) => [file, toBytes(buffers[i])]));
     };
-    const silent = () => reject(new Error("no kernel brings it: run the widget's cell"));
+    const words = "no kernel brings it: run the widget's cell";
+    const silent = () => reject(Object.assign(new Error(words), { silent: true }));
     patience = setTimeout(silent, SILENCE);
     model.on("msg:custom", answer);
-    model.send({ ask: "engine", name });
+    try {
+      model.send({ ask: "engine", name });
+    } catch {
+      silent(); // a page without a kernel
+    }
   }).finally(() => {
     clearTimeout(patience);
     model.off("msg:custom", answer);

@@ -22,7 +22,7 @@ STYLES = ("frame.css", "words.css", "controls.css", "layout.css", "pictures.css"
 SCRIPTS = (
     *("numbers.js", "noise.js", "schedules.js", "sampling.js", "exact.js", "elements.js"),
     *("models.js", "controls.js", "timeline.js", "pictures.js", "plot.js", "pointing.js"),
-    *("stage.js", "computed.js", "engine.js", "networks.js", "kit.js"),
+    *("stage.js", "engine.js", "networks.js", "computed.js", "kit.js"),
 )
 
 

@@ -58,6 +58,11 @@ export class DiffusionModel extends Network {
     };
   }
 
+  // The denoiser that a widget was given, as `kit.network_behind` describes it.
+  described({ labels, clip }) {
+    return clip ? clipped(this.denoiser(labels)) : this.denoiser(labels);
+  }
+
   // The denoiser as drawing uses it: guided, and inside -1..1.
   guided(labels, scale = 1) {
     const free = classifierFreeGuidance(this.denoiser(labels), this.denoiser(), scale);

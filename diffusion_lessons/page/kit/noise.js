@@ -1,6 +1,8 @@
 // Noise that belongs to a seed and a row, as in diffusion_lessons.math.randomness: the same words,
 // so that the page draws the picture that the kernel draws.
 
+import { bell } from "./numbers.js";
+
 // The 64 bits of a product of two words of 32 bits: [high, low].
 function product(a, b) {
   const [aLow, aHigh, bLow, bHigh] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16];
@@ -24,7 +26,20 @@ export function philox(counter, key) {
   return [c0, c1, c2, c3];
 }
 
-const halves = (whole) => [whole >>> 0, Math.floor(whole / 4294967296) >>> 0];
+// The low and the high word of a whole number, which may be a BigInt.
+const halves = (whole) => {
+  const [bits, word] = [BigInt(whole), 0xffffffffn];
+  return [Number(bits & word), Number((bits >> 32n) & word)];
+};
+
+// A seed of its own for each use, a BigInt: the noise at the start, that of the steps, ...
+export function derived(seed, ...uses) {
+  for (const use of uses) {
+    const [low, high] = philox([...halves(use), 0, 0], halves(seed));
+    seed = (BigInt(high) << 32n) | BigInt(low);
+  }
+  return BigInt(seed) & 0x7fffffffffffffffn;
+}
 
 // The random words of one row, as numbers strictly between 0 and 1: the `draw`-th draw of a
 // RowGenerator(seed) for row `number`.
@@ -75,6 +90,15 @@ export function normalQuantile(p) {
   );
 }
 
+// The standard normal's share within `threshold` of 0, by Simpson's rule; nothing lies beyond 9.
+export function shareWithin(threshold) {
+  const pieces = 400;
+  const step = Math.min(threshold, 9) / pieces;
+  let sum = bell(0) + bell(pieces * step);
+  for (let i = 1; i < pieces; i++) sum += bell(i * step) * (i % 2 ? 4 : 2);
+  return (2 * sum * step) / 3;
+}
+
 // Random numbers of which each row of a batch has its own, as in Python: those of the seed, of the
 // row's number and of how many draws there were before.
 export class RowGenerator {
@@ -85,9 +109,12 @@ export class RowGenerator {
   normal(count) {
     return this.#drawn(count, rowNormals);
   }
-  // The same by way of the quantiles, as Python's truncated_normal draws.
-  quantiles(count) {
-    return this.#drawn(count, (...row) => rowUniforms(...row).map(normalQuantile));
+  // The same by way of the quantiles, those beyond `threshold` drawn again, as Python's
+  // truncated_normal draws.
+  quantiles(count, threshold = Infinity) {
+    const inside = shareWithin(threshold);
+    const cut = (u) => normalQuantile(0.5 + (u - 0.5) * inside);
+    return this.#drawn(count, (...row) => rowUniforms(...row).map(cut));
   }
   #drawn(count, numbersOf) {
     const width = count / this.numbers.length;
@@ -99,3 +126,7 @@ export class RowGenerator {
     return out;
   }
 }
+
+// Those of a widget for one use, as `kit.generator_for` makes them: its rows are counted from 0.
+export const generatorFor = (seed, use, rows) =>
+  new RowGenerator(derived(seed, use), Array.from({ length: rows }, (_, row) => row));

@@ -5,6 +5,8 @@
 // (x_t, t) -> x0_hat, or a promise of it; a walk is an async generator of steps { t, x, x0Hat, calls }:
 // whoever stops reading it stops the work.
 
+import { roundHalfToEven } from "./schedules.js";
+
 // A new batch of `formula(i)` for each number i of one like `x`.
 const each = (x, formula) => Float32Array.from({ length: x.length }, (_, i) => formula(i));
 // A number, or that of one place: what of a Gaussian may be either.
@@ -75,6 +77,12 @@ export function convert(answer, x_t, t, { alpha, sigma }, source, target) {
   const ofXt = (wantedA * b - a * wantedB) / both;
   const ofAnswer = (alpha[t] * wantedB - sigma[t] * wantedA) / both;
   return each(x_t, (i) => ofXt * x_t[i] + ofAnswer * answer[i]);
+}
+
+// Which of `length` steps are kept if they are `count` at most: evenly spread, first and last too.
+export function thin(length, count) {
+  if (length <= count) return Array.from({ length }, (_, i) => i);
+  return Array.from({ length: count }, (_, i) => roundHalfToEven((i * (length - 1)) / (count - 1)));
 }
 
 // ------------------------------------------------------------------ steps

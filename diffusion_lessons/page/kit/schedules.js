@@ -38,7 +38,7 @@ export class NoiseSchedule {
 }
 
 // As Python's round does.
-function roundHalfToEven(x) {
+export function roundHalfToEven(x) {
   const below = Math.floor(x);
   if (x - below !== 0.5) return Math.round(x);
   return below % 2 === 0 ? below : below + 1;

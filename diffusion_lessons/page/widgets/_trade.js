@@ -10,6 +10,7 @@ import {
   h,
   inflate,
   key,
+  nearest,
   paintNothing,
   paintPicture,
   Plot,
@@ -31,8 +32,18 @@ function onCurve(points, scale) {
 
 // `label` names the widget, `scaleLabel` its scale, `knob` what the lines of the plot are, `source`
 // what the samples have in common; `extra` may be a panel { element, paint(colours, scale) } beside
-// them.
-export function tradeView({ model, el, label: title, scaleLabel, knob, source, extra }) {
+// them. `compute(network, choice, seed)` draws in the page what it is `able(choice)` to.
+export function tradeView({
+  model,
+  el,
+  label: title,
+  scaleLabel,
+  knob,
+  source,
+  extra,
+  compute,
+  able = () => true,
+}) {
   const methods = model.get("_methods");
   const classes = model.get("_classes");
   const scales = model.get("_scales");
@@ -40,20 +51,17 @@ export function tradeView({ model, el, label: title, scaleLabel, knob, source, e
   const [count, rows, columns] = model.get("_shape");
   const across = Math.min(count, extra ? 4 : 8);
   const down = Math.ceil(count / across);
-  // Parts are counted by method, then class, then scale.
-  const place = (part) => {
-    const row = Math.floor(part / scales.length);
-    return [Math.floor(row / classes.length), row % classes.length, part % scales.length];
-  };
-  const here = () => [
-    methods.indexOf(model.get("method")),
-    classes.indexOf(model.get("label")),
-    scales.indexOf(model.get("scale")),
-  ];
-  const chosen = () => {
-    const [way, k, value] = here();
-    return (way * classes.length + k) * scales.length + value;
-  };
+  const chosen = () => ({
+    method: model.get("method"),
+    label: model.get("label"),
+    scale: model.get("scale"),
+  });
+  // A scale that lies between those given is one for the page alone.
+  const between = Array.from({ length: 101 }, (_, i) => {
+    const value = scales[0] + ((scales.at(-1) - scales[0]) * i) / 100;
+    return Number(value.toPrecision(3));
+  });
+  const anyScale = [...new Set([...scales, ...between])].sort((a, b) => a - b);
 
   const view = stage({
     model,
@@ -62,6 +70,7 @@ export function tradeView({ model, el, label: title, scaleLabel, knob, source, e
     watch: ["method", "label", "scale"],
     paint,
   });
+  let parts = null;
   const method = select({
     name: "method",
     label: knob,
@@ -77,7 +86,7 @@ export function tradeView({ model, el, label: title, scaleLabel, knob, source, e
   const scale = slider({
     name: "scale",
     label: scaleLabel,
-    values: scales,
+    values: () => (parts?.free() && able(chosen()) ? anyScale : scales),
     onInput: (value) => view.set({ scale: value }),
   });
   const samples = figure("samples", [key("result", "Samples"), `, from the same ${source} each time`]);
@@ -97,30 +106,43 @@ export function tradeView({ model, el, label: title, scaleLabel, knob, source, e
   plane.canvas.classList.add("dl-wide");
   const note = h("p", { class: "dl-note", "data-part": "note" });
 
-  const parts = computed({
+  parts = computed({
     model,
     view,
-    count: methods.length * classes.length * scales.length,
     watch: ["method", "label", "scale"],
-    // The chosen pictures first, then the other scales, then the other classes of this method.
-    distance(part) {
-      const [[way, k, value], [myWay, mine, myValue]] = [place(part), here()];
-      if (way !== myWay) return 1e6;
-      return k === mine ? Math.abs(value - myValue) : 1e3;
+    chosen,
+    // For a kernel: the other scales, then the other classes of this method, then the other methods.
+    others() {
+      const { method, label, scale } = chosen();
+      const first = (values, value) => [value, ...values.filter((other) => other !== value)];
+      return first(methods, method).flatMap((way) =>
+        first(classes, label).flatMap((k) =>
+          nearest(scales, scale).map((value) => ({ method: way, label: k, scale: value })),
+        ),
+      );
     },
-    unpack: async (part) => ({ pictures: await inflate(part.pictures) }),
+    // Parts are counted by method, then class, then scale.
+    index({ method, label, scale }) {
+      const [way, k, value] = [methods.indexOf(method), classes.indexOf(label), scales.indexOf(scale)];
+      return value < 0 ? -1 : (way * classes.length + k) * scales.length + value;
+    },
+    unpack: async (part) => {
+      const greys = await inflate(part.pictures);
+      return { at: (i) => greys[i] / 127.5 - 1 };
+    },
+    able,
+    compute,
     renewLabel: "New noise",
-    partName(k) {
-      const [way, column, value] = place(k);
-      const name = methods.length > 1 ? `, ${methods[way]}` : "";
-      return `class ${classes[column]}${name}, ${scaleLabel} ${scales[value]}`;
+    partName({ method, label, scale }) {
+      const name = methods.length > 1 ? `, ${method}` : "";
+      return `class ${label}${name}, ${scaleLabel} ${scale}`;
     },
   });
 
   const choice = methods.length > 1 ? [method.element] : [];
   view.root.append(
     h("div", { class: "dl-controls" }, ...choice, label.element, scale.element),
-    h("div", { class: "dl-row" }, parts.renew, parts.progress),
+    parts.row,
     h("div", { class: extra ? "dl-panels" : "dl-below" }, samples.element, extra?.element),
     ...(drawn ? [h("div", { class: "dl-below" }, plane.element), note] : []),
   );
@@ -131,7 +153,7 @@ export function tradeView({ model, el, label: title, scaleLabel, knob, source, e
     label.sync(String(k));
     scale.sync(value);
     const part = parts.get(chosen());
-    view.root.dataset.ready = Boolean(part);
+    view.root.dataset.ready = Boolean(part) && parts.ready(chosen());
     const what = `${count} samples of class ${k}, ${name}, ${scaleLabel} ${value}`;
     if (part) {
       const wide = across * columns;
@@ -140,7 +162,7 @@ export function tradeView({ model, el, label: title, scaleLabel, knob, source, e
         const picture = Math.floor(row / rows) * across + Math.floor(column / columns);
         if (picture >= count) return -1;
         const inside = (row % rows) * columns + (column % columns);
-        return part.pictures[picture * rows * columns + inside] / 127.5 - 1;
+        return part.at(picture * rows * columns + inside);
       });
     } else paintNothing(samples.canvas, colours);
     describe(samples.canvas, `${part ? "" : "not computed yet: "}${what}`);

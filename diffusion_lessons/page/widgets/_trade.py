@@ -4,7 +4,7 @@ What GuidanceExplorer and TruncationExplorer share; `trade.js` is its page.
 """
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,8 +25,8 @@ Curve = Sequence[tuple[float, float, float]]
 class TradeExplorer(kit.Computed):
     """Samples of one class by one of several methods, at one of several scales of its knob.
 
-    A part is a method, a class and a scale. A subclass checks its own arguments, calls
-    ``__init__`` and then `_precompute`, and says how the samples are drawn (`_drawn`).
+    A part is a method, a class and a scale. A subclass checks its own arguments, sets
+    what it draws with, calls ``__init__``, and says how the samples are drawn (`_drawn`).
     """
 
     method = traitlets.Unicode().tag(sync=True)
@@ -49,10 +49,13 @@ class TradeExplorer(kit.Computed):
         shape: Sequence[int],
         curves: Mapping[str, Curve] | None,
         seed: int,
+        **traits: Any,
     ) -> None:
         kit.check_seed(seed)
         super().__init__(
             seed=seed,
+            _first_seed=seed,
+            **traits,
             _methods=list(methods),
             _classes=list(classes),
             _scales=list(scales),
@@ -61,20 +64,39 @@ class TradeExplorer(kit.Computed):
         )
         self.method, self.label = self._methods[0], self._classes[0]
         self.scale = min(self._scales, key=lambda scale: abs(scale - 1))
+        count = len(methods) * len(classes) * len(scales)
+        self._begin(count, self._known(self.method, self.label, self.scale))
 
     @traitlets.validate("method", "label", "scale")
     def _check_chosen(self, proposal: Any) -> Any:
-        name = proposal.trait.name
+        name, value = proposal.trait.name, proposal.value
         every: dict[str, list[Any]] = {
             "method": self._methods,
             "label": self._classes,
             "scale": self._scales,
         }
         allowed = every[name]
-        if allowed and proposal.value not in allowed:
+        between = name == "scale" and self._network and allowed[0] <= value <= allowed[-1]
+        if allowed and value not in allowed and not between:
             given = ", ".join(map(str, allowed))
-            raise traitlets.TraitError(f"{name} must be one of {given}, got {proposal.value}")
-        return proposal.value
+            raise traitlets.TraitError(f"{name} must be one of {given}, got {value}")
+        return value
+
+    def _in_page(self, method: str) -> bool:
+        """Whether the page computes this method itself."""
+        return bool(self._network)
+
+    def _known(self, method: str, label: int, scale: float) -> int:
+        """The part of a choice that was given."""
+        row = self._methods.index(method) * len(self._classes) + self._classes.index(label)
+        return row * len(self._scales) + self._scales.index(scale)
+
+    def _ahead(self) -> Iterator[int]:
+        """The chosen class at all scales, for methods that the page cannot compute."""
+        for method in self._methods:
+            if not self._in_page(method):
+                for scale in self._scales:
+                    yield self._known(method, self._classes[0], scale)
 
     def _drawn(self, method: str, label: int, scale: float) -> Generator[None, None, Tensor]:
         """Yields after each call of the network, returns pictures [N, 1, H, W]."""
@@ -91,40 +113,53 @@ class TradeExplorer(kit.Computed):
     ) -> Tensor:
         """Samples, float32 [N, 1, H, W]: those shown unless others are named.
 
-        ValueError for a choice that was not given, LookupError if it is not computed yet for a new
-        noise.
+        Computed now if nobody has. ValueError for a choice that was not given.
         """
         method = self.method if method is None else method
         label = self.label if label is None else label
         scale = self.scale if scale is None else scale
-        if method not in self._methods or label not in self._classes or scale not in self._scales:
-            raise ValueError(
-                f"there are the methods {self._methods}, classes {self._classes} and scales "
-                f"{self._scales}; got {method!r}, {label} and {scale}"
-            )
-        row = self._methods.index(method) * len(self._classes) + self._classes.index(label)
-        part = self._part(row * len(self._scales) + self._scales.index(scale))
         count, rows, columns = self._shape
-        return kit.unpack_greys(part["pictures"], [count, 1, rows, columns])
+        if method in self._methods and label in self._classes:
+            if scale in self._scales:
+                part = self._part(self._known(method, label, scale))
+                return kit.unpack_greys(part["pictures"], [count, 1, rows, columns])
+            if scale == self.scale:  # which the page computed
+                return finished(self._drawn(method, label, scale)).clamp(-1, 1)
+        raise ValueError(
+            f"there are the methods {self._methods}, classes {self._classes} and scales "
+            f"{self._scales}; got {method!r}, {label} and {scale}"
+        )
 
     def figure(self) -> "Figure":
-        """Samples of the chosen class and method at every scale, a row each."""
+        """Samples of the chosen class and method, a row for each scale at which they are there."""
         count, rows, columns = min(self._shape[0], 8), *self._shape[1:]
-        height = len(self._scales)
-        grid = torch.cat([self.pictures(scale=scale)[:count, 0] for scale in self._scales])
+        known = [s for s in self._scales if self._has(self._known(self.method, self.label, s))]
+        shown = known or [self.scale]
+        height = len(shown)
+        grid = torch.cat([self.pictures(scale=scale)[:count, 0] for scale in shown])
         grid = grid.view(height, count, rows, columns).transpose(1, 2)
         figure = kit.new_figure(1.1 + 0.6 * count, 0.5 + 0.6 * height)
         axes = figure.subplots()
         picture = grid.reshape(height * rows, count * columns).numpy()
         axes.imshow(picture, cmap="gray", vmin=-1, vmax=1)
         middles = [(i + 0.5) * rows - 0.5 for i in range(height)]
-        axes.set_yticks(middles, [f"{scale:g}" for scale in self._scales])
+        axes.set_yticks(middles, [f"{scale:g}" for scale in shown])
         axes.set_xticks([])
         axes.tick_params(length=0, labelsize=9, colors=INK)
         axes.spines[:].set_visible(False)
         axes.set_ylabel(self._scale_name, color=INK, fontsize=9)
         axes.set_title(f"class {self.label}, {self.method}", fontsize=10, color=RESULT)
         return figure
+
+
+def finished(drawn: Generator[None, None, Tensor]) -> Tensor:
+    """What such a generator returns at last."""
+    while True:
+        try:
+            next(drawn)
+        except StopIteration as end:
+            pictures: Tensor = end.value
+            return pictures
 
 
 def check_rising(name: str, values: Sequence[float]) -> list[float]:

@@ -1,18 +1,16 @@
 """One class asked for more and more insistently: what guidance gives, and what it takes."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 
 import torch
+import traitlets
 from torch import Tensor
 
 from ... import checks
-from ...math.sampling import Denoiser, Step, ddim_step, sample
+from ...math.sampling import Step, ddim_step, sample
 from ...math.schedule import NoiseSchedule
 from .. import kit
 from ._trade import Curve, TradeExplorer, check_classes, check_rising
-
-Guided = Callable[[Tensor, float], Denoiser]
-"""(labels [N], scale) -> the denoiser that draws those labels"""
 
 
 class GuidanceExplorer(TradeExplorer):
@@ -24,19 +22,23 @@ class GuidanceExplorer(TradeExplorer):
     ``curves`` are measured points (scale, recall, precision) by method: they are drawn beside the
     pictures, with the chosen scale on them.
 
-    ``x_T`` is noise [N, 1, H, W], N at most 16. Everything is computed at once, with a progress
-    bar; "New noise", where there is a kernel, begins with the chosen pictures.
+    ``x_T`` is noise [N, 1, H, W], N at most 16. The first choice is computed at once. The others
+    are computed when they are wanted: by the page itself, for a method that is the package's own
+    (unguided or classifier-free) with a network that ships with it, and then at any scale in
+    between; otherwise by the kernel. "New noise" shows itself where either is there.
 
-    Synced traits: ``method``, ``label`` and ``scale`` (one of those given), ``seed`` (another one
-    is another noise). ``pictures()`` are the samples shown. Raises ValueError for values outside
-    these ranges, traitlets.TraitError for a choice that was not given.
+    Synced traits: ``method``, ``label`` and ``scale``, ``seed`` (another one is another noise).
+    ``pictures()`` are the samples shown. Raises ValueError for values outside these ranges,
+    traitlets.TraitError for a choice that was not given.
     """
 
     _files = kit.files(__file__, "_trade.js", "guidance.js")
 
+    _steps = traitlets.Int(1).tag(sync=True)
+
     def __init__(
         self,
-        methods: Mapping[str, Guided],
+        methods: Mapping[str, kit.Guided],
         x_T: Tensor,
         schedule: NoiseSchedule,
         scales: Sequence[float] = (0, 0.5, 1, 2, 4, 8),
@@ -59,8 +61,25 @@ class GuidanceExplorer(TradeExplorer):
         self.methods, self.schedule, self.steps = dict(methods), schedule, steps
         self._given = seed, noise
         shape = [len(noise), *noise.shape[2:]]
-        super().__init__(list(methods), classes, scales, shape, curves, seed)
-        self._precompute(len(methods) * len(classes) * len(scales), "methods, classes and scales")
+        behind = {
+            name: kit.guidance_behind(guided, noise, schedule) for name, guided in methods.items()
+        }
+        networks = {about["name"] for about in behind.values() if about}
+        ways = {name: about["guidance"] for name, about in behind.items() if about}
+        super().__init__(
+            list(methods),
+            classes,
+            scales,
+            shape,
+            curves,
+            seed,
+            _network={"name": networks.pop(), "ways": ways} if len(networks) == 1 else {},
+            _x_T=kit.as_noise(noise),
+            _steps=steps,
+        )
+
+    def _in_page(self, method: str) -> bool:
+        return method in self._network.get("ways", {})
 
     @staticmethod
     def _labels(count: int, label: int, like: Tensor) -> Tensor:

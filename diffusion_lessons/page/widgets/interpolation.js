@@ -3,10 +3,13 @@
 import {
   clamp,
   computed,
+  ddimInvert,
+  decode,
   describe,
   figure,
   fill,
   fixed,
+  generatorFor,
   h,
   inflate,
   key,
@@ -14,11 +17,11 @@ import {
   paintPicture,
   pictureChoice,
   Plot,
+  slerp,
   stage,
   timeline,
 } from "kit";
 
-const REACH = 4; // noise is kept as bytes that span -4..4, as in interpolation.py
 const PLACES = 11; // pictures in a strip
 
 const WAYS = [
@@ -27,15 +30,21 @@ const WAYS = [
   ["on_shell", "result", "On the shell of noise (spherical)"],
 ];
 
-// How much of each end a way takes at a share; `angle` is the one between the two noises.
-function weights(way, share, angle) {
-  if (way !== "on_shell" || angle < 1e-4) return [1 - share, share];
-  return [Math.sin((1 - share) * angle) / Math.sin(angle), Math.sin(share * angle) / Math.sin(angle)];
+const mix = (a, b, share) => a.map((value, i) => (1 - share) * value + share * b[i]);
+
+// The two ways from one noise to the other.
+const along = { straight: mix, on_shell: slerp };
+
+// The standard deviation of noise.
+function deviation(noise) {
+  const mean = noise.reduce((sum, value) => sum + value, 0) / noise.length;
+  return Math.sqrt(noise.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (noise.length - 1));
 }
 
 function render({ model, el }) {
   const positions = model.get("_positions");
-  const count = model.get("_count");
+  const old = model.get("_pairs") === undefined; // stored by version 0.2: a part is a whole pair
+  const count = old ? model.get("_count") : model.get("_pairs");
   const [rows, columns] = model.get("_shape");
   const size = rows * columns;
   const last = positions - 1;
@@ -71,20 +80,99 @@ function render({ model, el }) {
     show: (value) => fixed(shares[value], 2),
     speak: (value) => `share ${fixed(shares[value], 2)} of the second`,
   });
+  const pair = () => clamp(model.get("pair"), 0, count - 1);
+  const between = (place) => ({ pair: pair(), place });
+
+  // Content of a pair: the grey of pixel i of its two pictures, and its two noises.
+  const ofPair = (clean, noises) => {
+    const [a, b] = [noises.slice(0, size), noises.slice(size)];
+    const stds = Object.values(along).map((way) => shares.map((share) => deviation(way(a, b, share))));
+    return { clean, a, b, stds };
+  };
+  const greys = (bytes, from = 0) => (i) => bytes[from + i] / 127.5 - 1;
+  async function unpack(part, k) {
+    const place = (k % (positions + 1)) - 1;
+    if (old) {
+      const names = ["ends", "noises", "straight", "on_shell"];
+      const [ends, noises, ...both] = await Promise.all(names.map((name) => inflate(part[name])));
+      if (place < 0) return ofPair(greys(ends), Float32Array.from(noises, (n) => 4 * (n / 127.5 - 1)));
+      const [straight, on_shell] = both.map((bytes) => greys(bytes, place * size));
+      return { straight, on_shell };
+    }
+    if (place < 0) return ofPair(greys(await inflate(part.clean)), decode(part.noises, Float32Array));
+    const pictures = await inflate(part.pictures);
+    return { straight: greys(pictures), on_shell: greys(pictures, size) };
+  }
+
+  let digits = null; // with `invert`, all rows of a and then of b
+  if (model.get("_rows")) {
+    inflate(model.get("_rows")).then((bytes) => {
+      digits = bytes;
+      parts.again();
+    });
+  }
+  // What the two ends of a pair are made of: pictures to be inverted, or noises.
+  function ends(k, seed) {
+    const first = model.get("_first_seed");
+    if (model.get("_inverted")) {
+      const number = digits.length / size / 2;
+      const row = ((seed - first) * count + k) % number;
+      const picture = (at) => Array.from(digits.subarray(at * size, (at + 1) * size), (n) => n / 127.5 - 1);
+      return Float32Array.from([...picture(row), ...picture(number + row)]);
+    }
+    if (seed !== first) return generatorFor(seed, 2 + k, 2).normal(2 * size);
+    const given = decode(model.get("_x_T"), Float32Array);
+    const noise = (at) => given.subarray(at * size, (at + 1) * size);
+    return Float32Array.from([...noise(k), ...noise(count + k)]);
+  }
+
+  async function* compute(network, { pair: k, place }, seed) {
+    const { schedule } = network;
+    const denoiser = network.described(model.get("_network"));
+    const times = schedule.times(model.get("_steps"));
+    const walk = (x_T) => network.sampler()(denoiser, x_T, schedule, times);
+    const of = times.length;
+    if (place !== undefined) {
+      const { a, b } = parts.get({ pair: k });
+      const mixed = Object.values(along).map((way) => [...way(a, b, shares[place])]);
+      for await (const step of walk(Float32Array.from(mixed.flat()))) {
+        const content = { straight: (i) => step.x0Hat[i], on_shell: (i) => step.x0Hat[size + i] };
+        yield { content, done: step.calls + Number(step.t === 0), of };
+      }
+      return;
+    }
+    const both = ends(k, seed);
+    let last;
+    if (!model.get("_inverted")) {
+      for await (last of walk(both)) if (last.t) yield { content: null, done: last.calls, of };
+      yield { content: ofPair((i) => last.x[i], both), done: of, of };
+      return;
+    }
+    for await (last of ddimInvert(denoiser, both, schedule, times, generatorFor(seed, 1, 2))) {
+      yield { content: null, done: last.calls, of: of + 1 };
+    }
+    yield { content: ofPair((i) => both[i], last.x), done: of, of };
+  }
+
   const parts = computed({
     model,
     view,
-    count,
-    watch: ["pair"],
-    distance: (k) => (k === model.get("pair") ? -1 : k),
-    unpack: async (part) => {
-      const [ends, straight, on_shell, noises] = await Promise.all(
-        ["ends", "straight", "on_shell", "noises"].map((name) => inflate(part[name])),
-      );
-      return { ...part, ends, straight, on_shell, noises };
-    },
+    watch: ["pair", "share"],
+    // Between two noises nothing can be drawn before these are known.
+    chosen: ({ ready }) => (ready({ pair: pair() }) ? between(position()) : { pair: pair() }),
+    shown: ({ ready }) => [
+      ...(ready({ pair: pair() }) ? places.map(between) : []),
+      ...Array.from({ length: count }, (_, k) => ({ pair: k })),
+    ],
+    others: () => shares.map((_, place) => between(place)),
+    index: ({ pair: k, place = -1 }) => k * (positions + 1) + place + 1,
+    partOf: old ? (k) => model.get(`_part_${Math.floor(k / (positions + 1))}`) : undefined,
+    unpack,
+    able: () => !model.get("_inverted") || digits !== null,
+    compute,
     renewLabel: !model.get("_renewable") ? null : model.get("_inverted") ? "Other digits" : "New noise",
-    partName: (k) => `pair ${k + 1}`,
+    partName: ({ pair: k, place }) =>
+      place === undefined ? `pair ${k + 1}` : `pair ${k + 1}, share ${fixed(shares[place], 2)}`,
   });
 
   const ways = WAYS.map(([way, colour, words]) => {
@@ -118,6 +206,7 @@ function render({ model, el }) {
 
   view.root.append(
     h("div", { class: "dl-row dl-first" }, pairs.element, parts.renew, parts.progress),
+    parts.source,
     h("div", { class: "dl-below" }, share.element),
     h("div", { class: "dl-ways" }, ...ways.map(({ element }) => element)),
     h("div", { class: "dl-panels" }, stds.element, note),
@@ -126,21 +215,21 @@ function render({ model, el }) {
   function paint(colours) {
     const now = position();
     share.sync(now);
-    const pair = clamp(model.get("pair"), 0, count - 1);
-    pairs.sync(pair);
+    pairs.sync(pair());
     pairs.canvases.forEach((canvas, k) => {
-      const part = parts.get(k);
+      const part = parts.get({ pair: k });
       if (!part) return paintNothing(canvas, colours);
       // The two ends side by side.
       paintPicture(canvas, rows, 2 * columns, (i) => {
         const [row, column] = [Math.floor(i / (2 * columns)), i % (2 * columns)];
         const end = column < columns ? 0 : 1;
-        return part.ends[end * size + row * columns + column - end * columns] / 127.5 - 1;
+        return part.clean(end * size + row * columns + column - end * columns);
       });
     });
 
-    const part = parts.get(pair);
-    view.root.dataset.ready = Boolean(part);
+    const part = parts.get({ pair: pair() });
+    const here = parts.get(between(now));
+    view.root.dataset.ready = Boolean(part && here) && parts.ready(between(now));
     if (!part) {
       for (const canvas of [stds.canvas, ...ways.flatMap((way) => [way.noise, way.picture, way.strip])]) {
         if (!canvas) continue;
@@ -154,26 +243,26 @@ function render({ model, el }) {
     const u = shares[now];
     const words = `at share ${fixed(u, 2)}`;
     const mixed = (place) => (i) =>
-      ((1 - shares[place]) * part.ends[i] + shares[place] * part.ends[size + i]) / 127.5 - 1;
+      (1 - shares[place]) * part.clean(i) + shares[place] * part.clean(size + i);
     for (const { way, words: name, noise, picture, strip } of ways) {
-      const greys = part[way];
-      const at = way === "mixed" ? mixed : (place) => (i) => greys[place * size + i] / 127.5 - 1;
-      paintPicture(picture, rows, columns, at(now));
-      describe(picture, `${name} ${words}`);
+      const at = (place) => (way === "mixed" ? mixed(place) : parts.get(between(place))?.[way]);
+      if (at(now)) paintPicture(picture, rows, columns, at(now));
+      else paintNothing(picture, colours);
+      describe(picture, `${at(now) ? "" : "not computed yet: "}${name} ${words}`);
+      const grey = 0; // where there is no picture yet
+      const strips = places.map((place) => at(place) ?? (() => grey));
       paintPicture(strip, rows, places.length * columns, (i) => {
         const column = i % (places.length * columns);
         const row = Math.floor(i / (places.length * columns));
-        return at(places[Math.floor(column / columns)])(row * columns + (column % columns));
+        return strips[Math.floor(column / columns)](row * columns + (column % columns));
       });
-      describe(strip, `${name}, ${places.length} pictures from the first to the second`);
+      const there = places.filter(at).length;
+      describe(strip, `${name}, ${there} of ${places.length} pictures from the first to the second`);
       frameOn(strip, colours, (u * (places.length - 1)) / places.length, 1 / places.length);
       if (!noise) continue;
-      const [first, second] = weights(way, u, part.angle);
       // Noise of deviation 1 in a softer contrast, so that a quieter one looks greyer.
-      paintPicture(noise, rows, columns, (i) => {
-        const value = (k) => REACH * (part.noises[k * size + i] / 127.5 - 1);
-        return (first * value(0) + second * value(1)) / 2.5;
-      });
+      const values = along[way](part.a, part.b, u);
+      paintPicture(noise, rows, columns, (i) => values[i] / 2.5);
       describe(noise, `the noise ${words}: ${name}`);
     }
 
@@ -197,7 +286,7 @@ function render({ model, el }) {
     );
     fill(
       note,
-      [pair, now, model.get("seed")].join(),
+      [pair(), now, model.get("seed")].join(),
       "The network was trained on noise of standard deviation 1. Here the straight line has ",
       h("span", { class: "dl-number dl-noise" }, fixed(straight[now], 2)),
       ", the shell ",
@@ -218,5 +307,4 @@ function frameOn(canvas, colours, left, width) {
   ctx.strokeRect(left * across + 1.5, 1.5, width * across - 3, down - 3);
 }
 
-export { weights };
 export default { render };

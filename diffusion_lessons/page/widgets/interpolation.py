@@ -1,5 +1,6 @@
 """From one picture to another: through the pixels, or through the noise that makes them."""
 
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +16,7 @@ from ..palette import NOISE, RESULT, SIGNAL
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-REACH = 4  # noise is kept as bytes that span -4..4; see interpolation.js
+PLACES = 11  # pictures in a strip; see interpolation.js
 
 
 class InterpolationExplorer(kit.Computed):
@@ -24,12 +25,14 @@ class InterpolationExplorer(kit.Computed):
     ``a`` and ``b`` are noises [N, 1, H, W]; the first ``pairs`` of them are shown. With ``invert``
     they are pictures in -1..1, such as real digits, which `ddim_invert` turns into noise first.
     Between two noises run two ways: the straight line (1 - share) a + share b, which is too quiet
-    in the middle, and `slerp`'s, which keeps the size of noise. Each way is walked down from
-    ``positions`` evenly spread places, in ``steps`` steps, all behind a progress bar.
+    in the middle, and `slerp`'s, which keeps the size of noise. Each way can be walked down from
+    ``positions`` evenly spread places, in ``steps`` steps. The middle of the first pair is computed
+    at once, all else when it is wanted: by the page itself, for a denoiser made of a network that
+    ships with the package, otherwise by the kernel.
 
-    The denoiser sees 2 * positions pictures at once, so it may hold no labels. Where there is a
-    kernel a button brings new noise, or other digits: the next rows of ``a`` and ``b``, if there
-    are more of them than ``pairs``.
+    The denoiser sees 2 pictures at once and may hold no labels. Where there is a page that computes
+    or a kernel, a button brings new noise, or other digits: the next rows of ``a`` and ``b``, if
+    there are more of them than ``pairs``.
 
     Synced traits: ``share`` (0 is a, 1 is b), ``pair`` (0..pairs-1), ``seed`` (another one is
     another noise, or other rows). ``straight()`` and ``on_shell()`` are the pictures of the two
@@ -43,6 +46,9 @@ class InterpolationExplorer(kit.Computed):
     pair = traitlets.Int(0).tag(sync=True)
 
     _positions = traitlets.Int().tag(sync=True)
+    _pairs = traitlets.Int().tag(sync=True)
+    _steps = traitlets.Int().tag(sync=True)
+    _rows = kit.as_bytes()  # [2, rows, H, W], greys: with `invert` all of a and b
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W]
     _inverted = traitlets.Bool().tag(sync=True)
     _renewable = traitlets.Bool().tag(sync=True)
@@ -53,7 +59,7 @@ class InterpolationExplorer(kit.Computed):
         a: Tensor,
         b: Tensor,
         schedule: NoiseSchedule,
-        steps: int = 50,
+        steps: int = 30,
         positions: int = 21,
         pairs: int = 3,
         invert: bool = False,
@@ -71,24 +77,33 @@ class InterpolationExplorer(kit.Computed):
         pairs = checks.whole("pairs", pairs, 1, 12)
         kit.check_seed(seed)
         pairs = min(pairs, len(first))
-        both_ways = first[:1].expand(2 * positions, -1, -1, -1)
-        kit.check_denoiser(denoiser, kit.draw_noise(both_ways, 0, 0), schedule.T)
+        probe = kit.draw_noise(torch.cat([first[:1], second[:1]]), 0, 0)
+        kit.check_denoiser(denoiser, probe, schedule.T)
         self.denoiser, self.schedule, self.steps = denoiser, schedule, steps
         self._given = seed, first, second
+        network = kit.network_behind(denoiser, probe, schedule)
+        both = torch.stack([first, second])
         super().__init__(
             seed=seed,
+            _first_seed=seed,
+            _network={} if network.get("labels") else network,
+            _x_T=b"" if invert else kit.as_noise(both[:, :pairs]),
+            _rows=kit.pack_greys(both) if invert else b"",
             _positions=positions,
+            _pairs=pairs,
+            _steps=steps,
             _shape=list(first.shape[2:]),
             _inverted=invert,
             _renewable=not invert or len(first) > pairs,
         )
-        self._precompute(pairs, "interpolations")
+        middle = round(self.share * (positions - 1))
+        self._begin(pairs * (positions + 1), self._index(0), self._index(0, middle))
 
     @traitlets.validate("pair")
     def _check_pair(self, proposal: Any) -> int:
-        if not 0 <= proposal.value < max(self._count, 1):
+        if not 0 <= proposal.value < max(self._pairs, 1):
             raise traitlets.TraitError(
-                f"pair must lie in 0..{self._count - 1}, got {proposal.value}"
+                f"pair must lie in 0..{self._pairs - 1}, got {proposal.value}"
             )
         return int(proposal.value)
 
@@ -101,82 +116,113 @@ class InterpolationExplorer(kit.Computed):
         """What ``a`` and ``b`` are for this pair and ``seed``: noises or pictures, [1, 1, H, W]."""
         seed, a, b = self._given
         if self._inverted:
-            row = ((self.seed - seed) * self._count + pair) % len(a)
+            row = ((self.seed - seed) * self._pairs + pair) % len(a)
             return a[row : row + 1], b[row : row + 1]
         if self.seed == seed:
             return a[pair : pair + 1], b[pair : pair + 1]
         both = kit.draw_noise(torch.cat([a[:1], b[:1]]), self.seed, use=2 + pair)
         return both[:1], both[1:]
 
+    def _index(self, pair: int, position: int | None = None) -> int:
+        """The part of a pair: its two pictures and noises; or of one position between them."""
+        return pair * (self._positions + 1) + (0 if position is None else 1 + position)
+
+    def _ahead(self) -> Iterator[int]:
+        """What the strips of the first pair show, and the ends of the others."""
+        last, count = self._positions - 1, min(PLACES, self._positions)
+        for i in range(count):
+            yield self._index(0, round(i * last / (count - 1)))
+        for pair in range(self._pairs):
+            yield self._index(pair)
+
     def _calls(self, part: int) -> int:
-        return 2 * self.steps if self._inverted else self.steps
+        if self._inverted and part % (self._positions + 1) == 0:
+            return len({1, *self.schedule.times(self.steps)} - {0, self.schedule.T})
+        return self.steps
 
     def _compute(self, part: int) -> kit.Part:
-        a, b = self.ends(part)
-        clean = torch.cat([a, b])
+        pair, place = divmod(part, self._positions + 1)
+        if place == 0:
+            return (yield from self._both(pair))
+        if not self._has(self._index(pair)):
+            self._keep(self._index(pair), (yield from self._both(pair)))
+        a, b = self.noises(pair)
+        share = float(self.shares[place - 1])
+        mixed = torch.cat([(1 - share) * a + share * b, slerp(a, b, share)])
+        drawn = yield from self._drawn(mixed)
+        return {"pictures": kit.pack_greys(drawn)}
+
+    def _both(self, pair: int) -> kit.Part:
+        """The two pictures of a pair, whose pixels are mixed, and their noises."""
+        noises = clean = torch.cat(self.ends(pair))
         if self._inverted:
             generator = kit.generator_for(self.seed, use=1)
             for step in ddim_invert(self.denoiser, clean, self.schedule, self.steps, generator):
                 if 0 < step.t < self.schedule.T:  # the two ends ask the network nothing
                     yield
-            a, b = step.x[:1], step.x[1:]
-        share = self.shares.view(-1, 1, 1, 1).to(a)
-        ways = torch.cat([(1 - share) * a + share * b, slerp(a, b, share)])  # [2 P, 1, H, W]
-        for step in sample(self.denoiser, ways, self.schedule, self.steps, ddim_step):
+            noises = step.x
+        else:
+            clean = yield from self._drawn(noises)
+        return {"clean": kit.pack_greys(clean), "noises": kit.as_noise(noises)}
+
+    def _drawn(self, noises: Tensor) -> Generator[None, None, Tensor]:
+        for step in sample(self.denoiser, noises, self.schedule, self.steps, ddim_step):
             if step.t > 0:
                 yield
-        straight, on_shell = step.x.chunk(2)
-        if not self._inverted:
-            clean = on_shell[[0, -1]]
-        stds = ways.flatten(1).std(1).chunk(2)
-        cosine = (a * b).sum() / (a.norm() * b.norm())
-        return {
-            "ends": kit.pack_greys(clean),  # whose pixels are mixed
-            "straight": kit.pack_greys(straight),
-            "on_shell": kit.pack_greys(on_shell),
-            "noises": kit.pack_greys(torch.cat([a, b]) / REACH),
-            "angle": round(float(cosine.clamp(-1, 1).acos()), 6),
-            "stds": [[round(float(std), 4) for std in way] for way in stds],
-        }
+        return step.x
+
+    def noises(self, pair: int | None = None) -> tuple[Tensor, Tensor]:
+        """The two noises between which the ways run, float32 [1, 1, H, W] each."""
+        part = self._part(self._index(self.pair if pair is None else pair))
+        numbers = kit.unpack(part["noises"], "<f4").reshape(2, 1, 1, *self._shape)
+        first, second = torch.from_numpy(numbers.copy()).to(self._given[1].device)
+        return first, second
 
     def straight(self, pair: int | None = None) -> Tensor:
         """Pictures along the straight line between the noises, float32 [P, 1, H, W].
 
-        LookupError if that pair is not computed yet for a new noise; likewise in `on_shell`.
+        Computed now if nobody has; likewise in `on_shell`.
         """
-        return self._pictures("straight", pair)
+        return self._along(pair, range(self._positions))[:, 0]
 
     def on_shell(self, pair: int | None = None) -> Tensor:
         """Pictures along the great circle between the noises, float32 [P, 1, H, W]."""
-        return self._pictures("on_shell", pair)
+        return self._along(pair, range(self._positions))[:, 1]
+
+    def _along(self, pair: int | None, positions: Iterable[int]) -> Tensor:
+        """Pictures at some of the positions, of both ways: [positions, 2, 1, H, W]."""
+        pair = self.pair if pair is None else pair
+        parts = [self._part(self._index(pair, position))["pictures"] for position in positions]
+        shape = [2, 1, *self._shape]
+        return torch.stack([kit.unpack_greys(content, shape) for content in parts])
 
     def mixed(self, pair: int | None = None) -> Tensor:
         """The pixels of the two ends mixed, float32 [P, 1, H, W]."""
-        first, last = self._pictures("ends", pair)
+        part = self._part(self._index(self.pair if pair is None else pair))
+        first, last = kit.unpack_greys(part["clean"], [2, 1, *self._shape])
         share = self.shares.view(-1, 1, 1, 1)
         return (1 - share) * first + share * last
 
-    def _pictures(self, way: str, pair: int | None) -> Tensor:
-        part = self._part(self.pair if pair is None else pair)
-        return kit.unpack_greys(part[way], [-1, 1, *self._shape])
-
     def figure(self) -> "Figure":
-        """The three ways of the chosen pair, at nine places."""
+        """The three ways of the chosen pair, at those of nine places that are there."""
         figure = kit.new_figure(7.6, 2.7)
-        rows, columns = self._shape
-        places = [round(i * (self._positions - 1) / 8) for i in range(9)]
-        nothing = torch.full((self._positions, 1, rows, columns), -1.0)
-        for axes, (name, colour, way) in zip(
+        every = [round(i * (self._positions - 1) / 8) for i in range(9)]
+        places = [i for i in every if self._has(self._index(self.pair, i))]
+        if places and self._has(self._index(self.pair)):
+            walked = self._along(None, places)
+            mixed, straight, on_shell = self.mixed()[places], walked[:, 0], walked[:, 1]
+        else:
+            mixed = straight = on_shell = torch.full((1, 1, *self._shape), -1.0)
+        for axes, (name, colour, pictures) in zip(
             figure.subplots(3),
             [
-                ("pixels mixed", SIGNAL, self.mixed),
-                ("straight", NOISE, self.straight),
-                ("on the shell", RESULT, self.on_shell),
+                ("pixels mixed", SIGNAL, mixed),
+                ("straight", NOISE, straight),
+                ("on the shell", RESULT, on_shell),
             ],
             strict=True,
         ):
-            pictures = way() if self._has(self.pair) else nothing
-            strip = torch.cat([*pictures[places, 0]], dim=1).numpy()
+            strip = torch.cat([*pictures[:, 0]], dim=1).numpy()
             axes.imshow(strip, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
             axes.set_ylabel(name, color=colour, rotation=0, ha="right", va="center", fontsize=10)
             axes.set(xticks=[], yticks=[])

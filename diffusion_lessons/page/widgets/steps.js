@@ -5,53 +5,122 @@ import {
   computed,
   describe,
   fill,
+  generatorFor,
   h,
   inflate,
   key,
   math,
+  nearest,
+  niceValues,
   paintNothing,
   paintPicture,
   pictureColumns,
   short,
   slider,
   stage,
+  thin,
   timeline,
+  widgetNoise,
 } from "kit";
 
-const LEVELS = 12; // greys of a film, as in steps.py
+const rising = (a, b) => a - b;
+const LEVELS = 12; // greys of a stored film, as in steps.py
+const FRAMES = 7; // pictures of a walk, its two ends included
+
+// A stored part as content: the walk's times, and by frame the greys of x and of x0_hat, each a
+// function of the pixel.
+async function unpacked(part, start, size) {
+  const [finished, film] = await Promise.all([inflate(part.finished), inflate(part.film)]);
+  const end = part.times.length - 1;
+  const last = (i) => finished[i] / 127.5 - 1;
+  const cut = (k) => (i) => (2 * film[k * size + i]) / (LEVELS - 1) - 1;
+  const x = (k) => (k === 0 ? start : k === end ? last : cut(k - 1));
+  return { ...part, x, x0: (k) => (k === end ? last : cut(end - 1 + k)), finished: last };
+}
+
+// The same walk, computed here.
+async function* walked(network, { steps, eta }, x_T, generator, about) {
+  const { schedule } = network;
+  const times = schedule.times(steps);
+  const frames = thin(steps + 1, FRAMES);
+  const [x, x0] = [[], []]; // of the frames
+  const begun = performance.now();
+  let visited = 0;
+  const walk = network.sampler("ddim", eta);
+  for await (const step of walk(network.described(about), x_T, schedule, times, generator)) {
+    const k = frames.indexOf(visited++);
+    if (k >= 0) [x[k], x0[k]] = [step.x, step.x0Hat];
+    // Until a moment is reached, the best guess stands for it.
+    const at = (seen) => (frame) => (i) => (seen[frame] ?? step.x0Hat)[i];
+    const content = {
+      times: frames.map((frame) => times[frame]),
+      x: at(x),
+      x0: at(x0),
+      finished: (i) => step.x0Hat[i],
+      seconds: (performance.now() - begun) / 1000,
+    };
+    yield { content, done: step.calls + Number(step.t === 0), of: steps + 1 };
+  }
+}
 
 function render({ model, el }) {
   const allSteps = model.get("_all_steps");
   const allEtas = model.get("_all_etas");
   const [count, rows, columns] = model.get("_shape");
   const size = count * rows * columns;
-  const indexOf = (steps, eta) => allEtas.indexOf(eta) * allSteps.length + allSteps.indexOf(steps);
-  const chosen = () => indexOf(model.get("steps"), model.get("eta"));
+  const anySteps = [...new Set([...allSteps, ...niceValues(1, model.get("_T"), true)])].sort(rising);
+  const anyEta = [...new Set([...allEtas, ...Array.from({ length: 21 }, (_, i) => i / 20)])].sort(rising);
+  const chosen = () => ({ steps: model.get("steps"), eta: model.get("eta") });
 
   const view = stage({
     model,
     el,
     label: "Steps and eta explorer",
-    watch: ["steps", "eta", "walk", "_start"],
+    watch: ["steps", "eta", "walk"],
     paint,
   });
 
+  const x_T = widgetNoise(model, size);
+  // What a notebook of version 0.2 stored of it.
+  let coarse = null;
+  if (model.get("_start")) inflate(model.get("_start")).then((greys) => (coarse = greys));
+  const start = (i) => (coarse ? (2 * coarse[i]) / (LEVELS - 1) - 1 : x_T()[i]);
+
+  const inRow = (eta) => nearest(allSteps, model.get("steps")).map((steps) => ({ steps, eta }));
+  const parts = computed({
+    model,
+    view,
+    watch: ["steps", "eta"],
+    chosen,
+    shown: () => inRow(model.get("eta")),
+    others: () => nearest(allEtas, model.get("eta")).flatMap(inRow),
+    index({ steps, eta }) {
+      const [row, column] = [allEtas.indexOf(eta), allSteps.indexOf(steps)];
+      return row < 0 || column < 0 ? -1 : row * allSteps.length + column;
+    },
+    unpack: (part) => unpacked(part, start, size),
+    compute: (network, choice, seed) =>
+      walked(network, choice, x_T(), generatorFor(seed, 1, count), model.get("_network")),
+    renewLabel: "New noise",
+    partName: ({ steps, eta }) => `${steps} steps, η = ${eta}`,
+  });
+
   // Before the pictures of a new noise are there, a walk has only its two ends.
-  const times = () => model.get(`_part_${chosen()}`)?.times ?? [0, 0];
+  const times = () => parts.get(chosen())?.times ?? [0, 0];
   const last = () => times().length - 1;
   const frame = () => Math.round(clamp(model.get("walk"), 0, 1) * last());
 
   const counts = slider({
     name: "steps",
     label: "number of steps",
-    values: allSteps,
+    values: () => (parts.free() ? anySteps : allSteps),
     onInput: (steps) => view.set({ steps }),
   });
   const amount = slider({
     name: "eta",
     label: "noise drawn on the way,",
     symbol: "η",
-    values: allEtas,
+    values: () => (parts.free() ? anyEta : allEtas),
     onInput: (eta) => view.set({ eta }),
   });
   const time = timeline({
@@ -82,45 +151,9 @@ function render({ model, el }) {
   });
   const note = h("p", { class: "dl-note", "data-part": "note" });
 
-  const unpack = async (part) => ({
-    ...part,
-    finished: await inflate(part.finished),
-    film: await inflate(part.film),
-  });
-  const parts = computed({
-    model,
-    view,
-    count: allSteps.length * allEtas.length,
-    watch: ["steps", "eta"],
-    // First the chosen pair, then those that the sliders reach soonest.
-    distance(k) {
-      const [row, column] = [Math.floor(k / allSteps.length), k % allSteps.length];
-      return (
-        2 * Math.abs(row - allEtas.indexOf(model.get("eta"))) +
-        Math.abs(column - allSteps.indexOf(model.get("steps")))
-      );
-    },
-    unpack,
-    renewLabel: "New noise",
-    partName: (k) => `${allSteps[k % allSteps.length]} steps, η = ${allEtas[Math.floor(k / allSteps.length)]}`,
-  });
-
-  let start = null; // x_T: { value, greys }
-  function startingNoise() {
-    const value = model.get("_start");
-    if (start?.value !== value) {
-      const entry = (start = { value, greys: null });
-      inflate(value).then((greys) => {
-        entry.greys = greys;
-        view.repaint();
-      });
-    }
-    return start.greys;
-  }
-
   view.root.append(
     h("div", { class: "dl-controls" }, counts.element, amount.element),
-    h("div", { class: "dl-row" }, parts.renew, parts.progress),
+    parts.row,
     h("div", { class: "dl-below" }, time.element),
     h(
       "p",
@@ -147,34 +180,25 @@ function render({ model, el }) {
     time.sync(frame());
 
     strips.forEach(({ canvas, element }, i) => {
-      const pair = parts.get(indexOf(allSteps[i], eta));
+      const pair = parts.get({ steps: allSteps[i], eta });
       element.classList.toggle("dl-chosen", allSteps[i] === steps);
       const words = `${allSteps[i]} steps, eta ${eta}`;
-      if (pair) paintPicture(canvas, count * rows, columns, (k) => pair.finished[k] / 127.5 - 1);
+      if (pair) paintPicture(canvas, count * rows, columns, pair.finished);
       else paintNothing(canvas, colours);
       describe(canvas, `${pair ? "" : "not computed yet: "}finished pictures after ${words}`);
     });
 
     const part = parts.get(chosen());
-    const noise = startingNoise();
-    view.root.dataset.ready = Boolean(part && noise);
-    if (!part || !noise) {
+    view.root.dataset.ready = Boolean(part) && parts.ready(chosen());
+    if (!part) {
       grid.clear(colours);
       fill(note, "none", "These pictures are not computed yet for this noise.");
       return;
     }
     const now = frame();
-    const end = last();
-    const cut = (greys, k) => {
-      const values = greys.subarray(k * size, (k + 1) * size);
-      return (i) => (2 * values[i]) / (LEVELS - 1) - 1;
-    };
-    const finished = (i) => part.finished[i] / 127.5 - 1;
-    const x = now === 0 ? cut(noise, 0) : now === end ? finished : cut(part.film, now - 1);
-    const x0 = now === end ? finished : cut(part.film, end - 1 + now);
     const when = `at time ${part.times[now]} of a walk in ${steps} steps, eta ${eta}`;
-    grid.paint("x", [rows, columns], x, `x t ${when}`);
-    grid.paint("x0_hat", [rows, columns], x0, `expected clean picture ${when}`);
+    grid.paint("x", [rows, columns], part.x(now), `x t ${when}`);
+    grid.paint("x0_hat", [rows, columns], part.x0(now), `expected clean picture ${when}`);
 
     fill(
       note,

@@ -1,6 +1,5 @@
 """Fewer steps, more or less noise: what DDIM's two knobs do to the same starting noise."""
 
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,19 +25,20 @@ class StepsExplorer(kit.Computed):
     """DDIM (arXiv 2010.02502) with every number of steps and every eta, from the same noise.
 
     For each pair of ``steps`` and ``etas`` the pictures that `sample` makes from ``x_T`` with
-    `ddim_step`, at most 7 moments of the walk there, and the seconds it took. The noise drawn on
-    the way starts from the same seed each time. Below, the finished pictures for all ``steps`` at
-    the chosen eta, side by side.
+    `ddim_step`, and at most 7 moments of the walk there. The noise drawn on the way starts from the
+    same seed each time. Below, the finished pictures for all ``steps`` at the chosen eta, side by
+    side.
 
-    ``x_T`` is noise [N, 1, H, W], N at most 16; six pictures make a state of about 400 kB. The
-    denoiser sees batches of N, so it may hold N labels; ``labels`` are captions. ``steps`` and
-    ``etas`` must rise; ``etas`` are the paper's. All are computed at once, sum(steps) * len(etas)
-    network calls, with a progress bar. "New noise" shows itself where there is a kernel.
+    ``x_T`` is noise [N, 1, H, W], N at most 16. The denoiser sees batches of N, so it may hold N
+    labels; ``labels`` are captions. ``steps`` and ``etas`` must rise; ``etas`` are the paper's. One
+    pair is computed at once, that of the number of steps nearest to 10 and the first eta. The
+    others are computed when they are wanted: by the page itself, for a denoiser made of a network
+    that ships with the package (then any number of steps in 1..T and any eta in 0..1 can be
+    chosen), otherwise by the kernel. "New noise" shows itself where either is there.
 
-    Synced traits: ``steps`` and ``eta`` (one of those given), ``walk`` (0 the noise, 1 the finished
-    pictures), ``seed`` (another one is another noise). ``pictures()`` are the finished pictures.
-    Raises ValueError for values outside these ranges, traitlets.TraitError for a pair that was not
-    given.
+    Synced traits: ``steps`` and ``eta``, ``walk`` (0 the noise, 1 the finished pictures), ``seed``
+    (another one is another noise). ``pictures()`` are the finished pictures. Raises ValueError for
+    values outside these ranges, traitlets.TraitError for a pair that cannot be chosen.
     """
 
     _files = kit.files(__file__, "steps.css", "steps.js")
@@ -51,7 +51,7 @@ class StepsExplorer(kit.Computed):
     _all_steps = traitlets.List(traitlets.Int()).tag(sync=True)
     _all_etas = traitlets.List(traitlets.Float()).tag(sync=True)
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W]
-    _start = kit.as_bytes()  # x_T
+    _T = traitlets.Int(0).tag(sync=True)
 
     def __init__(
         self,
@@ -76,25 +76,34 @@ class StepsExplorer(kit.Computed):
         super().__init__(
             labels=captions,
             seed=seed,
+            _first_seed=seed,
+            _network=kit.network_behind(denoiser, noise, schedule),
+            _x_T=kit.as_noise(noise),
+            _T=schedule.T,
             _all_steps=list(steps),
             _all_etas=[float(eta) for eta in etas],
             _shape=[len(noise), *noise.shape[2:]],
         )
         self.eta = self._all_etas[0]
-        self.steps = min(self._all_steps, key=lambda count: abs(count - 20))
-        self._precompute(len(steps) * len(etas), "steps and etas")
+        self.steps = min(self._all_steps, key=lambda count: abs(count - 10))
+        self._begin(len(steps) * len(etas), self._known(self.steps, self.eta))
 
     @traitlets.validate("steps", "eta")
     def _check_chosen(self, proposal: Any) -> Any:
-        name = proposal.trait.name
-        allowed = self._all_steps if name == "steps" else self._all_etas
-        if allowed and proposal.value not in allowed:
-            given = ", ".join(map(str, allowed))
-            raise traitlets.TraitError(f"{name} must be one of {given}, got {proposal.value}")
-        return proposal.value
+        name, value = proposal.trait.name, proposal.value
+        if message := self._refused(name, value):
+            raise traitlets.TraitError(message)
+        return value
 
-    def _renew(self) -> None:
-        self._start = kit.pack_greys(self.x_T, LEVELS)
+    def _refused(self, name: str, value: float) -> str:
+        """Why there is nothing to show at this value of steps or eta, if so."""
+        allowed = self._all_steps if name == "steps" else self._all_etas
+        low, high = (1, self._T) if name == "steps" else (0, 1)
+        if not allowed or value in allowed:
+            return ""
+        if self._network:
+            return "" if low <= value <= high else f"{name} must lie in {low}..{high}, got {value}"
+        return f"{name} must be one of {', '.join(map(str, allowed))}, got {value}"
 
     @property
     def x_T(self) -> Tensor:
@@ -108,53 +117,71 @@ class StepsExplorer(kit.Computed):
         rule = partial(ddim_step, eta=eta)
         return sample(self.denoiser, self.x_T, self.schedule, steps, rule, generator)
 
+    def _pair(self, part: int) -> tuple[int, float]:
+        row, column = divmod(part, len(self._all_steps))
+        return self._all_steps[column], self._all_etas[row]
+
+    def _index(self, steps: int, eta: float) -> int | None:
+        """The part of a pair; None for one that only the page computes."""
+        if steps not in self._all_steps or eta not in self._all_etas:
+            return None
+        return self._all_etas.index(eta) * len(self._all_steps) + self._all_steps.index(steps)
+
+    def _known(self, steps: int, eta: float) -> int:
+        part = self._index(steps, eta)
+        if part is None:
+            raise ValueError(
+                f"steps must be one of {self._all_steps} and eta one of {self._all_etas}, "
+                f"got {steps} and {eta}"
+            )
+        return part
+
     def _calls(self, part: int) -> int:
-        return self._all_steps[part % len(self._all_steps)]
+        return self._pair(part)[0]
+
+    def _ahead(self) -> Iterator[int]:
+        """The finished pictures side by side; of long walks only if the page cannot make them."""
+        for steps in self._all_steps:
+            if not self._network or steps <= 20:
+                yield self._known(steps, self._all_etas[0])
 
     def _compute(self, part: int) -> kit.Part:
-        row, column = divmod(part, len(self._all_steps))
-        walk, seconds, begun = [], 0.0, time.perf_counter()
-        for step in self.sampled(self._all_steps[column], self._all_etas[row]):
+        walk = []
+        for step in self.sampled(*self._pair(part)):
             walk.append(step)
             if step.t > 0:
-                seconds += time.perf_counter() - begun
-                yield  # what happens meanwhile is not this walk's time
-                begun = time.perf_counter()
-        seconds += time.perf_counter() - begun
+                yield
         frames = thin(walk, FRAMES)
         film = [step.x for step in frames[1:-1]] + [step.x0_hat for step in frames[:-1]]
         return {
-            "seconds": round(seconds, 4),
             "times": [step.t for step in frames],
             "finished": kit.pack_greys(walk[-1].x),
             "film": kit.pack_greys(torch.stack(film), LEVELS),
         }
 
-    def _index(self, steps: int, eta: float) -> int:
-        if steps not in self._all_steps or eta not in self._all_etas:
-            raise ValueError(
-                f"steps must be one of {self._all_steps} and eta one of {self._all_etas}, "
-                f"got {steps} and {eta}"
-            )
-        return self._all_etas.index(eta) * len(self._all_steps) + self._all_steps.index(steps)
-
     def pictures(self, steps: int | None = None, eta: float | None = None) -> Tensor:
         """Finished pictures, float32 [N, 1, H, W]: of the chosen pair unless another is named.
 
-        LookupError if that pair is not computed yet for a new noise.
+        Computed now if nobody has; ValueError for a pair that cannot be chosen.
         """
-        chosen = self.steps if steps is None else steps, self.eta if eta is None else eta
-        part = self._part(self._index(*chosen))
+        steps, eta = self.steps if steps is None else steps, self.eta if eta is None else eta
+        for name, value in [("steps", steps), ("eta", eta)]:
+            if message := self._refused(name, value):
+                raise ValueError(message)
+        part = self._index(steps, eta)
+        if part is None:
+            *_, last = self.sampled(steps, eta)
+            return last.x.clamp(-1, 1)
         count, rows, columns = self._shape
-        return kit.unpack_greys(part["finished"], [count, 1, rows, columns])
+        return kit.unpack_greys(self._part(part)["finished"], [count, 1, rows, columns])
 
     def seconds(self, steps: int | None = None, eta: float | None = None) -> float:
-        """How long that walk took, when it was computed."""
+        """How long that walk, one of those given, took where it was computed."""
         chosen = self.steps if steps is None else steps, self.eta if eta is None else eta
-        return float(self._part(self._index(*chosen))["seconds"])
+        return float(self._part(self._known(*chosen))["seconds"])
 
     def figure(self) -> "Figure":
-        """Finished pictures for all steps, at the smallest and at the largest eta."""
+        """Finished pictures that are there, at the smallest and at the largest eta."""
         etas = sorted({self._all_etas[0], self._all_etas[-1]})
         count, rows, columns = min(self._shape[0], 4), *self._shape[1:]
         width = len(self._all_steps)
@@ -162,7 +189,7 @@ class StepsExplorer(kit.Computed):
         for axes, eta in zip(figure.subplots(len(etas), squeeze=False)[:, 0], etas, strict=True):
             grid = torch.full((count, rows, width, columns), -1.0)
             for i, steps in enumerate(self._all_steps):
-                if self._has(self._index(steps, eta)):
+                if self._has(self._known(steps, eta)):
                     grid[:, :, i] = self.pictures(steps, eta)[:count, 0]
             picture = grid.reshape(count * rows, width * columns).numpy()
             axes.imshow(picture, cmap="gray", vmin=-1, vmax=1)

@@ -1,17 +1,9 @@
 // TruncationExplorer in the page.
 
-import { bell, describe, figure, fill, fixed, h, key, Plot } from "kit";
+import { bell, describe, figure, fill, fixed, generatorFor, h, key, Plot, shareWithin } from "kit";
 import { tradeView } from "./_trade.js";
 
 const SHOWN = 4; // standard deviations of the latent, either way
-
-// The standard normal's share within `threshold` of 0, by Simpson's rule.
-function shareWithin(threshold) {
-  const [pieces, step] = [200, (2 * threshold) / 200];
-  let sum = bell(threshold) * 2;
-  for (let i = 1; i < pieces; i++) sum += bell(-threshold + i * step) * (i % 2 ? 4 : 2);
-  return (sum * step) / 3;
-}
 
 function render({ model, el }) {
   const words = h("p", { class: "dl-soft", "data-part": "kept" });
@@ -41,6 +33,13 @@ function render({ model, el }) {
     fill(words, kept, kept);
     describe(panel.canvas, `normal distribution cut at ${threshold}: ${kept}`);
   };
+  // The same draws under every threshold, as in truncation.py.
+  async function* compute(network, { label, scale }, seed) {
+    const count = model.get("_shape")[0];
+    const z = generatorFor(seed, 0, count).quantiles(count * network.about.latent, scale);
+    const pictures = await network.decode(z, Array(count).fill(label));
+    yield { content: { at: (i) => pictures[i] }, done: 1, of: 1 };
+  }
   return tradeView({
     model,
     el,
@@ -48,6 +47,7 @@ function render({ model, el }) {
     scaleLabel: "threshold",
     knob: "method",
     source: "draws",
+    compute,
     extra: { element: panel.element, paint },
   });
 }

@@ -23,7 +23,11 @@ class TruncationExplorer(TradeExplorer):
     measured points (threshold, recall, precision): under the name "truncation" its own, which the
     chosen threshold moves along, and others, by their names, to compare with.
 
-    Synced traits: ``label`` and ``scale`` (the threshold; one of those given), ``seed`` (another
+    The first choice is computed at once, the others when they are wanted: by the page itself if
+    ``decode`` is that of the VAE that ships with the package (then at any threshold in between),
+    otherwise by the kernel.
+
+    Synced traits: ``label`` and ``scale`` (the threshold), ``seed`` (another
     one is another draw). ``latents()`` and ``pictures()`` are what is shown. Raises ValueError for
     values outside these ranges, traitlets.TraitError for a choice that was not given.
     """
@@ -56,8 +60,15 @@ class TruncationExplorer(TradeExplorer):
                 f"decode must make grey pictures [{count}, 1, H, W] of at most 64 x 64 pixels, "
                 f"got shape {shape}"
             )
-        super().__init__(["truncation"], classes, thresholds, [count, *shape[2:]], curves, seed)
-        self._precompute(len(classes) * len(thresholds), "classes and thresholds")
+        super().__init__(
+            ["truncation"],
+            classes,
+            thresholds,
+            [count, *shape[2:]],
+            curves,
+            seed,
+            _network=kit.decoder_behind(decode),
+        )
 
     def latents(self, threshold: float | None = None) -> Tensor:
         """The numbers decoded, float32 [count, latent]: those shown unless a threshold is named."""
