@@ -105,7 +105,7 @@ function render({ model, el }) {
   }
 
   let digits = null; // with `invert`, all rows of a and then of b
-  if (model.get("_rows")) {
+  if (model.get("_inverted") && !old) {
     inflate(model.get("_rows")).then((bytes) => {
       digits = bytes;
       parts.again();
