@@ -454,9 +454,9 @@ def test_js_posterior_is_pythons_and_the_product(tmp_path: Path) -> None:
     schedule = linear_schedule()
     module = f"""import {{ linearSchedule }} from "kit";
         import {{ threeBells }} from "./posterior.js";
-        const a = linearSchedule().alphaBar;
+        const schedule = linearSchedule();
         const steps = {json.dumps([[1, 2], [100, 101], [1, 1000], [400, 700]])};
-        export default steps.map(([s, t]) => [s, t, threeBells(1.3, -0.7, a[s], a[t])]);"""
+        export default steps.map(([s, t]) => [s, t, threeBells(1.3, -0.7, s, t, schedule)]);"""
     for s, t, bells in javascript.run(tmp_path, module):
         x_t, x_0 = (torch.tensor([x], dtype=torch.float64) for x in (-0.7, 1.3))
         exact = posterior(x_t, x_0, t, s, schedule)

@@ -45,7 +45,7 @@ def exact(stepper: DDGANStepper, x_t: torch.Tensor) -> dict[str, torch.Tensor]:
     time = torch.full((2,), t)
     with torch.no_grad():
         drawn = stepper.gan.generator_net(x_t, stepper._z[[stepper.z] * 2], time, LABEL)
-        noise = stepper._noise[1]
+        noise = stepper._noise(2)
         clean = torch.stack([ring(), ring().transpose(1, 2)])
         q, p = (posterior(x_t, x_0, t, t - 1, schedule) for x_0 in (drawn, clean))
         made, true = q.mean + q.std * noise, p.mean + p.std * noise
@@ -64,7 +64,7 @@ def test_a_step_of_training(stepper: DDGANStepper, t: int, z: int, picture: int)
     stepper.t, stepper.z, stepper.picture = t, z, picture
     a = float(vp_schedule(4).alpha_bar[t])
     clean = torch.stack([ring(), ring().transpose(1, 2)])
-    wanted = exact(stepper, a**0.5 * clean + (1 - a) ** 0.5 * stepper._noise[0])
+    wanted = exact(stepper, a**0.5 * clean + (1 - a) ** 0.5 * stepper._noise(1))
     for name in ("x_t", "x0_drawn", "x_s_made", "x_s_true"):
         level = GREY if name == "x0_drawn" else COARSE
         shown = wanted[name][picture, 0].clamp(-1, 1)
@@ -78,7 +78,7 @@ def test_a_step_of_training(stepper: DDGANStepper, t: int, z: int, picture: int)
 
 
 def test_sampling_goes_on_from_the_first_latent(stepper: DDGANStepper) -> None:
-    stepper.mode, x_t = "sampling", stepper._noise[2]
+    stepper.mode, x_t = "sampling", stepper._noise(3)
     for t in (4, 3, 2, 1):
         stepper.t, stepper.z = t, 0
         first = exact(stepper, x_t)

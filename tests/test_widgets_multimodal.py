@@ -62,12 +62,13 @@ def test_a_small_step_is_a_gaussian_and_a_large_one_is_not(explorer: MultimodalE
 
 def test_the_page_computes_the_same(explorer: MultimodalExplorer, tmp_path: Path) -> None:
     explorer.t, explorer.stride, explorer.x_t = 700, 400, -0.4
-    a_s, a_t = (float(SCHEDULE.alpha_bar[time]) for time in (300, 700))
     mixture = {"means": explorer._means, "stds": explorer._stds, "weights": explorer._weights}
-    module = f"""import {{ bumps, given, meanOf, shared }} from "./multimodal.js";
-        const parts = bumps({json.dumps(mixture)}, -0.4, {a_s}, {a_t});
+    module = f"""import {{ linearSchedule }} from "kit";
+        import {{ bumps, given, meanOf, shared }} from "./multimodal.js";
+        const schedule = linearSchedule();
+        const parts = bumps({json.dumps(mixture)}, -0.4, 300, 700, schedule);
         export default [parts.map(p => [p.weight, p.mean, p.std]), meanOf(parts),
-            given(1.4, -0.4, {a_s}, {a_t}), shared([1, 0.5], [0.25, 1], 2)];"""
+            given(1.4, -0.4, 300, 700, schedule), shared([1, 0.5], [0.25, 1], 2)];"""
     parts, mean, known, area = javascript.run(tmp_path, module)
     torch.testing.assert_close(
         torch.tensor(parts).double(), torch.stack(explorer.exact(), 1), atol=1e-6, rtol=1e-6

@@ -271,3 +271,29 @@ def test_without_the_engine_the_stored_pictures_stay(page: Any, walks: Any, addr
         assert shown.source().startswith("Stored")
     finally:
         page.unroute("**/engine/*", none)
+
+
+def test_a_step_of_a_gan_with_other_noise(page: Any, address: str) -> None:
+    test = digits(train=False)
+    gan = load_pretrained("digits-ddgan")
+    steps = widgets.DDGANStepper(gan, to_unit(test.images[:2]), test.labels[:2], latents=3)
+    shown = Shown(page, "DDGAN stepper", steps, address)
+    assert shown.source().startswith("Stored: 1 network call")
+    again = shown.root.get_by_role("button", name="New noise")
+    again.click()
+    shown.computed(1)
+    steps.seed, steps.z = 1, 2
+    shown.slider("it", "z").press("End")
+    for part in ("x0_drawn", "x_t", "x_s_made", "x_s_true"):
+        coarse = 0 if part == "x0_drawn" else 255 / 23 / 2  # what is stored has few greys
+        exact = as_greys(getattr(steps, part))
+        assert (shown.greys("it", part) - exact).abs().max() <= CLOSE + coarse, part
+    assert shown.root.locator('[data-part="judged"]').inner_text() == "\N{EN DASH}"
+    shown.choose(shown.root.get_by_role("radio", name="box 7 of 8"))
+    assert "not in this page" in shown.words("it")
+    shown.slider("it", "mode").select_option("sampling")
+    shown.computed(2)  # from pure noise, by way of t = 4
+    steps.mode = "sampling"
+    for part in ("x0_drawn", "x_s_made"):
+        exact = as_greys(getattr(steps, part))
+        assert (shown.greys("it", part) - exact).abs().max() <= CLOSE + 255 / 23 / 2, part

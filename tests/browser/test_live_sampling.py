@@ -202,7 +202,9 @@ def test_pairs_are_chosen_and_renewed(notebook: Page) -> None:
     notebook.page.keyboard.press("ArrowRight")
     notebook.lab.wait_for_python("digits.pair", "1")
     notebook.widget("digits").get_by_role("button", name="Other digits").click()
-    notebook.lab.wait_for_python("(digits.seed, digits._has(0), digits._has(22))", "(1, True, True)")
+    notebook.lab.wait_for_python(
+        "(digits.seed, digits._has(0), digits._has(22))", "(1, True, True)"
+    )
     notebook.ready("digits")
     # Rows 2 and 0 come after rows 0 and 1: the second pair starts from the first row again.
     notebook.lab.python("0", "digits.share = 0.0")

@@ -82,7 +82,7 @@ function talkWith(given) {
   let work = { words: "", share: null };
   let last = null; // the answer before: { calls, ms }
 
-  const inPage = (choice) => Boolean(name) && !failed && able(choice);
+  const inPage = (choice) => Boolean(name) && !failed && able(choice, { hasKernel });
 
   // ---------------------------------------------------------------- what is said
 
@@ -272,7 +272,7 @@ function workLine() {
 // - `index(choice)` is the number of its stored part, -1 for what only the page can compute;
 // - `unpack(part, k)` makes the content of a stored part, `compute(network, choice, seed)` that of
 //   one computed here: an async generator of { content, done, of }, in network calls;
-// - `able(choice)` says whether the page's network can compute it, `free()` whether the page has one
+// - `able(choice, { hasKernel })` says whether the page's network is to compute it, `free()` whether the page has one
 //   and so knows values between the stored ones;
 // - `watch` names the traits that choose, `partName(choice)` is said meanwhile;
 // - `renewLabel` names the button for another noise, null where there can be none.

@@ -95,16 +95,20 @@ export class Gan extends Network {
     this.schedule = scheduleFrom(this.about.schedule);
   }
 
+  // x_0' of x_t and of z, one behind the other.
+  generated(x_t, z, t, labels = null) {
+    const rows = this.rowsOf(x_t);
+    const { latent, classes } = this.about;
+    const feeds = { x_t: this.pictures(x_t), t: int64(all(rows, t)) };
+    if (latent) feeds.z = float32(z, [rows, latent]);
+    if (classes) feeds.label = int64((labels ?? all(rows, null)).map((k) => k ?? classes));
+    return this.answer(feeds);
+  }
+
   // (x_t, t) -> x_0', with a fresh z at each call.
   denoiser(labels, generator) {
-    return async (x_t, t) => {
-      const rows = this.rowsOf(x_t);
-      const { latent, classes } = this.about;
-      const feeds = { x_t: this.pictures(x_t), t: int64(all(rows, t)) };
-      if (latent) feeds.z = float32(generator.normal(rows * latent), [rows, latent]);
-      if (classes) feeds.label = int64((labels ?? all(rows, null)).map((k) => k ?? classes));
-      return this.answer(feeds);
-    };
+    return (x_t, t) =>
+      this.generated(x_t, generator.normal(this.rowsOf(x_t) * this.about.latent), t, labels);
   }
 
   walk({ labels, numbers, seed = 0 }) {

@@ -1,17 +1,6 @@
-// One step back, from t to s < t: what PosteriorExplorer, MultimodalExplorer and DDGANStepper
-// share.
+// One step back, from t to s < t: what PosteriorExplorer and MultimodalExplorer share.
 
 import { niceValues, slider, timeline } from "kit";
-
-// q(x_s | x_t, x_0) is a Gaussian with mean weight0 x_0 + weightT x_t; from alpha_bar at s and at t.
-export function stepBack(aS, aT) {
-  const kept = aT / aS; // signal kept from s to t
-  return {
-    weight0: (Math.sqrt(aS) * (1 - kept)) / (1 - aT),
-    weightT: (Math.sqrt(kept) * (1 - aS)) / (1 - aT),
-    std: Math.sqrt(((1 - aS) / (1 - aT)) * (1 - kept)),
-  };
-}
 
 // The film of t and the slider of t - s; `earlier` is s, which is at least 1.
 export function twoTimes({ model, view, T, label }) {

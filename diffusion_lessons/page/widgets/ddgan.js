@@ -2,28 +2,37 @@
 
 import {
   clamp,
+  computed,
   describe,
   fill,
   fixed,
+  forward,
+  generatorFor,
   h,
   inflate,
   key,
   math,
   newId,
+  NoiseSchedule,
   paintNothing,
   paintPicture,
   pictureChoice,
   player,
+  posterior,
+  posteriorWeights,
   select,
   slider,
   stage,
 } from "kit";
-import { stepBack } from "./_back.js";
 
 const LEVELS = 24; // greys of noisy pictures, as in ddgan.py
 const percent = (share) => `${fixed(100 * share, 0)}\u00a0%`;
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+
+const OLD = {}; // one part for all that version 0.2 stored
+const UNJUDGED =
+  "The discriminator, a network, judges the two pairs in training. It is not in this page: what it says is known for what a kernel computed.";
 
 // What each box says. `at` has t, s = t - 1, T and the formulas' numbers.
 const SAY = {
@@ -34,7 +43,7 @@ const SAY = {
         ? `The start: pure noise, x_${at.T}. There are no data here.`
         : `What the step before has left, x_${at.t} (the walk took the first z there).`;
     }
-    const [a, b] = [Math.sqrt(at.alphaBar[at.t]), Math.sqrt(1 - at.alphaBar[at.t])];
+    const [a, b] = [at.schedule.alpha[at.t], at.schedule.sigma[at.t]];
     return `The forward process, a formula: x_${at.t} = ${fixed(a, 2)} x_0 + ${fixed(b, 2)} ε, time ${at.t} of ${at.T}. No network has run yet.`;
   },
   z: (at) =>
@@ -51,8 +60,8 @@ const SAY = {
         ? "At s = 0 the posterior is x_0′ itself: this is the sample."
         : "At s = 0 the posterior is x_0′ itself: the made pair is (x_0′, x_1).";
     }
-    const { weight0, weightT, std } = stepBack(at.alphaBar[s], at.alphaBar[t]);
-    const where = `x_${s}′ = ${fixed(weight0, 2)} x_0′ + ${fixed(weightT, 2)} x_${t} + ${fixed(std, 2)} ε`;
+    const { ofX0, ofXt, std } = posteriorWeights(t, s, at.schedule);
+    const where = `x_${s}′ = ${fixed(ofX0, 2)} x_0′ + ${fixed(ofXt, 2)} x_${t} + ${fixed(std, 2)} ε`;
     const then = at.sampling ? `The next step starts from it.` : `Beside x_${t} it is the made pair.`;
     return `The posterior, a formula, noises x_0′ back to s = ${s}: ${where}. ${then}`;
   },
@@ -61,17 +70,20 @@ const SAY = {
       ? "The same formula with the true x_0; at s = 0 it is x_0 itself: the true pair is (x_0, x_1)."
       : `The same formula, with the true x_0 in the place of x_0′. Beside x_${at.t} it is the true pair.`,
   judged: (at) =>
+    at.unjudged ??
     `The discriminator, a network, is shown each of the two beside x_${at.t}, and t. It takes the true pair for real with ${percent(at.real)}, the made one with ${percent(at.fake)}; when neither network can better the other, both are near 50\u00a0%. It removes no noise.`,
   losses: (at) =>
+    at.unjudged ??
     `D wants −log D(true) − log(1 − D(made)) = ${fixed(at.lossD, 2)} small; G wants −log D(made) = ${fixed(at.lossG, 2)} small, and its gradient comes back through D and through the posterior to x_0′, to G and to z's mapping.`,
 };
 
 function render({ model, el }) {
   const counts = model.get("_counts");
-  const alphaBar = model.get("_alpha_bar");
-  const latents = model.get("_latents");
+  const { t: T, z: Z, picture: N } = counts;
+  const schedule = new NoiseSchedule({ alphaBar: model.get("_alpha_bar") });
   const [rows, columns] = model.get("_shape");
   const size = rows * columns;
+  const modes = ["training", "sampling"];
   const view = stage({
     model,
     el,
@@ -79,29 +91,103 @@ function render({ model, el }) {
     watch: ["mode", "t", "z", "picture", "box"],
     paint,
   });
-  const greys = {};
-  for (const name of ["x_0", "x_t", "x0_drawn", "x_s_made", "x_s_true"]) {
-    inflate(model.get(`_${name}`)).then((bytes) => {
-      greys[name] = bytes;
-      view.repaint();
-    });
+  let clean = null; // x_0, in bytes
+  inflate(model.get("_x_0")).then((bytes) => {
+    clean = bytes;
+    parts.again();
+    view.repaint();
+  });
+  const old = Boolean(model.get("_latents")); // stored by version 0.2: all steps at once
+  const latents = () =>
+    old
+      ? Float32Array.from(model.get("_latents").flat())
+      : generatorFor(model.get("seed"), 0, Z).normal(Z * model.get("_latent"));
+  const noisePiece = { x_t: N, x0_drawn: Z * N, x_s_made: Z * N, x_s_true: N }; // pictures in each
+
+  // Content of a step: by name the value of pixel i of all its pictures, and the logits, if known.
+  async function unpack(part, k) {
+    const content = { logits: null };
+    for (const [name, count] of Object.entries(noisePiece)) {
+      const packed = old ? model.get(`_${name}`) : part[name];
+      if (!packed) continue;
+      const greys = await inflate(packed);
+      const levels = name === "x0_drawn" ? 255 : LEVELS - 1;
+      const from = old ? (name === "x_s_true" ? k % T : k) * count * size : 0;
+      content[name] = (i) => (2 * greys[from + i]) / levels - 1;
+    }
+    if (k < T) {
+      const [made, real] = old
+        ? [model.get("_logits_made")[k], model.get("_logits_true")[k]]
+        : [part.logits_made, part.logits_true];
+      content.logits = { made, real };
+    }
+    return content;
   }
-  const ready = () => Object.keys(greys).length === 5;
+
+  // The same step, computed here, but for what the discriminator says.
+  async function* compute(network, { mode, t }, seed) {
+    const { labels } = model.get("_network");
+    const width = network.about.latent;
+    const noise = (use) => generatorFor(seed, use, N).normal(N * size);
+    const z = generatorFor(seed, 0, Z).normal(Z * width);
+    const x_0 = Float32Array.from(clean, (grey) => grey / 127.5 - 1);
+    const draw = ({ mean, std }, values) =>
+      mean.map((value, i) => value + std * values[i % values.length]);
+    const back = (x_t, x0, time) => draw(posterior(x_t, x0, time, time - 1, schedule), noise(2));
+    // The first `count` latents, each for all N pictures; x_t as often.
+    const repeated = (values, count) =>
+      Float32Array.from({ length: count * values.length }, (_, i) => values[i % values.length]);
+    function drawn(x_t, time, count) {
+      const latentOf = (i) => z[Math.floor(i / (N * width)) * width + (i % width)];
+      const every = Float32Array.from({ length: count * N * width }, (_, i) => latentOf(i));
+      const label = labels && Array.from({ length: count * N }, (_, i) => labels[i % N]);
+      return network.generated(repeated(x_t, count), every, time, label);
+    }
+    const training = mode === "training";
+    const of = training ? 1 : T - t + 1;
+    let x_t = training ? draw(forward(x_0, 0, t, schedule), noise(1)) : noise(3);
+    for (let time = T; !training && time > t; time--) {
+      x_t = back(x_t, await drawn(x_t, time, 1), time);
+      yield { content: null, done: T - time + 1, of };
+    }
+    const x0Drawn = await drawn(x_t, t, Z);
+    const numbers = {
+      x_t,
+      x0_drawn: x0Drawn,
+      x_s_made: back(repeated(x_t, Z), x0Drawn, t),
+      x_s_true: back(x_t, x_0, t),
+    };
+    const content = { logits: null };
+    for (const [name, values] of Object.entries(numbers)) content[name] = (i) => values[i];
+    yield { content, done: of, of };
+  }
+
+  const chosen = () => ({ mode: model.get("mode"), t: clamp(model.get("t"), 1, T) });
+  const parts = computed({
+    model,
+    view,
+    watch: ["mode", "t"],
+    chosen,
+    others: () =>
+      modes.flatMap((mode) => Array.from({ length: T }, (_, s) => ({ mode, t: s + 1 }))),
+    index: ({ mode, t }) => modes.indexOf(mode) * T + t - 1,
+    partOf: old ? () => OLD : undefined,
+    unpack,
+    // A kernel has the discriminator too.
+    able: ({ mode }, { hasKernel }) => clean !== null && (mode === "sampling" || !hasKernel),
+    compute,
+    renewLabel: "New noise",
+    partName: ({ mode, t }) => `the step of ${mode} at t = ${t}`,
+  });
+  const step = () => (clean ? parts.get(chosen()) : null);
 
   // A picture [H, W] as a function of the pixel, for the state at hand (or another z).
   function picture(name, z = model.get("z")) {
-    const { t: T, z: Z, picture: N } = counts;
-    const walk = (model.get("mode") === "sampling" ? T : 0) + model.get("t") - 1;
     const k = clamp(model.get("picture"), 0, N - 1);
-    const from = {
-      x_0: k,
-      x_t: walk * N + k,
-      x0_drawn: (walk * Z + z) * N + k,
-      x_s_made: (walk * Z + z) * N + k,
-      x_s_true: (model.get("t") - 1) * N + k,
-    }[name];
-    const levels = name === "x_0" || name === "x0_drawn" ? 255 : LEVELS - 1;
-    return (i) => (greys[name][from * size + i] * 2) / levels - 1;
+    if (name === "x_0") return (i) => clean[k * size + i] / 127.5 - 1;
+    const from = (name === "x0_drawn" || name === "x_s_made" ? z * N + k : k) * size;
+    const values = step()[name];
+    return (i) => values(from + i);
   }
 
   const mode = select({
@@ -191,29 +277,34 @@ function render({ model, el }) {
   view.root.append(
     h("div", { class: "dl-controls" }, mode.element, time.element, latent.element),
     h("div", { class: "dl-row" }, walk.element, which.element),
+    parts.row,
     flow,
     note,
     h("div", { class: "dl-draws" }, others, draws.element),
   );
 
   function numbersAt(t, z, k) {
-    const logit = { true: model.get("_logits_true")[t - 1][k], made: model.get("_logits_made")[t - 1][z][k] };
+    const here = step();
+    const logits = here?.logits;
+    const real = logits ? logits.real[k] : NaN;
+    const made = logits ? logits.made[z][k] : NaN;
     let far = 0;
-    if (ready()) {
-      const [clean, drawn] = [picture("x_0"), picture("x0_drawn")];
-      for (let i = 0; i < size; i++) far += (clean(i) - drawn(i)) ** 2;
+    if (here) {
+      const [true_, drawn] = [picture("x_0"), picture("x0_drawn")];
+      for (let i = 0; i < size; i++) far += (true_(i) - drawn(i)) ** 2;
     }
     return {
       t,
       s: t - 1,
-      T: counts.t,
-      alphaBar,
-      latent: latents[0].length,
+      T,
+      schedule,
+      latent: latents().length / Z,
       far: Math.sqrt(far / size),
-      real: sigmoid(logit.true),
-      fake: sigmoid(logit.made),
-      lossD: softplus(-logit.true) + softplus(logit.made),
-      lossG: softplus(-logit.made),
+      real: sigmoid(real),
+      fake: sigmoid(made),
+      lossD: softplus(-real) + softplus(made),
+      lossG: softplus(-made),
+      unjudged: logits ? null : UNJUDGED,
     };
   }
 
@@ -227,10 +318,12 @@ function render({ model, el }) {
     latent.sync(z);
     which.sync(k);
     draws.sync(z);
-    view.root.dataset.ready = ready();
+    const ready = Boolean(step());
+    view.root.dataset.ready = ready;
     const at = { ...numbersAt(t, z, k), sampling };
+    const zs = latents();
     const mine = shown();
-    const chosen = clamp(model.get("box"), 0, mine.length - 1);
+    const chosenBox = clamp(model.get("box"), 0, mine.length - 1);
     const symbolOf = (box) => box.symbol.replace("_t", `_${t}`).replace("_s", `_${t - 1}`);
     // Texts first, then pictures: a canvas asks for its size, and the page is laid out anew for it
     // after each new text.
@@ -239,36 +332,38 @@ function render({ model, el }) {
       const symbol = symbolOf(box);
       box.label.hidden = place < 0;
       box.arrow.hidden = place < 1;
-      box.input.checked = place === chosen;
+      box.input.checked = place === chosenBox;
       fill(box.caption, symbol, math(symbol));
       const text = SAY[box.part](at);
       box.input.setAttribute("aria-label", `box ${place + 1} of ${mine.length}: ${plain(text)}`);
-      if (place === chosen) fill(note, text, ...sentence(text));
+      if (place === chosenBox) fill(note, text, ...sentence(text));
       if (box.part === "judged") {
         const line = (colour, word, share) => h("span", { class: `dl-${colour}` }, `${word} ${percent(share)}`);
-        fill(box.body, `${at.real} ${at.fake}`, line("signal", "true", at.real), line("result", "made", at.fake));
+        if (at.unjudged) fill(box.body, "none", "–");
+        else fill(box.body, `${at.real} ${at.fake}`, line("signal", "true", at.real), line("result", "made", at.fake));
       } else if (box.part === "losses") {
         const line = (word, value) => h("span", {}, math(word), ` ${fixed(value, 2)}`);
-        fill(box.body, `${at.lossD} ${at.lossG}`, line("D", at.lossD), line("G", at.lossG));
+        if (at.unjudged) fill(box.body, "none", "–");
+        else fill(box.body, `${at.lossD} ${at.lossG}`, line("D", at.lossD), line("G", at.lossG));
       }
     }
     fill(others, `${t}`, "The same ", math(`x_${t}`), ", other latents: other ", key("result", "digits drawn"));
     for (const box of boxes.filter(({ body }) => body.tagName === "CANVAS")) {
       if (box.part === "z") {
         const side = Math.ceil(Math.sqrt(at.latent));
-        paintPicture(box.body, side, side, (i) => (i < at.latent ? latents[z][i] / 3 : 0));
+        paintPicture(box.body, side, side, (i) => (i < at.latent ? zs[z * at.latent + i] / 3 : 0));
         describe(box.body, `latent ${z + 1}, ${at.latent} numbers`);
-      } else if (ready()) {
+      } else if (ready) {
         paintPicture(box.body, rows, columns, picture(box.part));
         describe(box.body, `${symbolOf(box)}, time ${t}, picture ${k + 1}`);
       } else paintNothing(box.body, colours);
     }
-    if (!ready()) return;
+    if (!ready) return draws.canvases.forEach((canvas) => paintNothing(canvas, colours));
     draws.canvases.forEach((canvas, other) =>
       paintPicture(canvas, rows, columns, picture("x0_drawn", other)),
     );
     which.canvases.forEach((canvas, n) =>
-      paintPicture(canvas, rows, columns, (i) => greys.x_0[n * size + i] / 127.5 - 1),
+      paintPicture(canvas, rows, columns, (i) => clean[n * size + i] / 127.5 - 1),
     );
   }
 

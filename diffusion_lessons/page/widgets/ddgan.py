@@ -1,5 +1,6 @@
 """One step of a denoising diffusion GAN, box by box: a step of its training, a step of sampling."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ... import checks
 from ...math.gaussian import forward, posterior
+from ...networks.gan import Gan
 from .. import kit
 from ..palette import NOISE, RESULT, SIGNAL
 
@@ -32,12 +34,12 @@ class Pair(Protocol):
     T: int
 
 
-class DDGANStepper(kit.Explorer):
+class DDGANStepper(kit.Computed):
     """What one step of a denoising diffusion GAN computes, every tensor of it in a box.
 
     ``gan`` is a `Gan` for grey pictures whose generator takes a z. ``images`` are at most 6 clean
-    pictures [N, 1, H, W] in -1..1, ``label`` their classes [N] if the networks are to be told. All
-    is computed at once, for each t and for each of ``latents`` draws of z, with the same noise:
+    pictures [N, 1, H, W] in -1..1, ``label`` their classes [N] if the networks are to be told. For
+    each t and for each of ``latents`` draws of z, with the same noise:
 
     - a step of training: x_0 is noised to x_t; the generator draws x_0' of it; the posterior goes
       back to s = t - 1 with x_0' (the made pair) and with x_0 (the true one); the discriminator
@@ -45,13 +47,18 @@ class DDGANStepper(kit.Explorer):
     - a step of sampling: x_t, from pure noise on by the steps before (with the first z each), and
       from there the same boxes without the data.
 
+    The step shown first is computed at once. The others, and those of new noise, are computed when
+    they are wanted: by the page itself for the Gan that ships with the package, but for what the
+    discriminator says, otherwise by the kernel.
+
     Synced traits: ``mode`` ("training" or "sampling"), ``t`` (1..T), ``z`` (which latent),
-    ``picture``, ``box`` (which one is explained). ``x_t``, ``x0_drawn``, ``x_s_made``, ``x_s_true``
+    ``picture``, ``box`` (which one is explained), ``seed`` (another one is other noise and other
+    latents). ``x_t``, ``x0_drawn``, ``x_s_made``, ``x_s_true``
     (float32 [H, W]), ``judged`` and ``losses`` are what is shown. Raises ValueError for what does
     not fit, traitlets.TraitError for a choice that is not there.
     """
 
-    _files = kit.files(__file__, "ddgan.css", "_back.js", "ddgan.js")
+    _files = kit.files(__file__, "ddgan.css", "ddgan.js")
 
     mode = traitlets.Enum(MODES, "training").tag(sync=True)
     t = traitlets.Int(1, min=1).tag(sync=True)
@@ -63,13 +70,7 @@ class DDGANStepper(kit.Explorer):
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W]
     _alpha_bar = traitlets.List(traitlets.Float()).tag(sync=True)  # 0..T
     _x_0 = kit.as_bytes()  # [N, H, W], greys
-    _x_t = kit.as_bytes()  # [modes, T, N, H, W], greys
-    _x0_drawn = kit.as_bytes()  # [modes, T, latents, N, H, W], greys
-    _x_s_made = kit.as_bytes()  # the same
-    _x_s_true = kit.as_bytes()  # [T, N, H, W], greys
-    _latents: Any = traitlets.List().tag(sync=True)  # [latents][latent]
-    _logits_made: Any = traitlets.List().tag(sync=True)  # [T][latents][N]
-    _logits_true: Any = traitlets.List().tag(sync=True)  # [T][N]
+    _latent = traitlets.Int().tag(sync=True)  # numbers in a z
 
     def __init__(
         self,
@@ -88,75 +89,94 @@ class DDGANStepper(kit.Explorer):
             raise ValueError(f"label must be [{len(x_0)}], got {list(label.shape)}")
         checks.whole("the T of gan", gan.T, 1, 8)
         self.gan, self.schedule, self.label = gan, gan.schedule, label
-        g = torch.Generator().manual_seed(seed)
-        self._z = torch.randn(latents, gan.generator_net.latent, generator=g)
-        # Of the way in, of the step back, of the sampler's start.
-        self._noise = [torch.randn(x_0.shape, generator=g) for _ in range(3)]
-        with torch.no_grad():
-            trained, sampled = self._training(x_0), self._sampling()
-
-        def joined(name: str) -> Tensor:
-            return torch.stack(
-                [torch.stack([step[name] for step in steps]) for steps in (trained, sampled)]
-            )
-
+        name = kit.shipped_name(gan) if isinstance(gan, Gan) else None
+        labels = None if label is None else label.tolist()
+        self._clean = x_0
         super().__init__(
+            seed=seed,
+            _first_seed=seed,
+            _network={"name": name, "labels": labels} if name else {},
             _counts={"t": gan.T, "z": latents, "picture": len(x_0)},
             _shape=list(x_0.shape[2:]),
             _alpha_bar=[float(a) for a in self.schedule.alpha_bar],
             _x_0=kit.pack_greys(x_0),
-            _x_t=kit.pack_greys(joined("x_t"), LEVELS),
-            _x0_drawn=kit.pack_greys(joined("x0_drawn")),
-            _x_s_made=kit.pack_greys(joined("x_s_made"), LEVELS),
-            _x_s_true=kit.pack_greys(torch.stack([s["x_s_true"] for s in trained]), LEVELS),
-            _latents=[[round(v, 3) for v in row] for row in self._z.tolist()],
-            _logits_made=torch.stack([step["logits_made"] for step in trained]).tolist(),
-            _logits_true=torch.stack([step["logits_true"] for step in trained]).tolist(),
+            _latent=gan.generator_net.latent,
         )
         self.t = max(1, gan.T - 1)
+        self._begin(len(MODES) * gan.T, self._index())
 
-    def _drawn(self, x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
-        """x_0' and x_s' of x_t [N, 1, H, W], for every z: [latents, N, 1, H, W] each."""
-        time = torch.full((len(x_t),), t)
-        drawn = [
-            self.gan.generator_net(x_t, z.expand(len(x_t), -1), time, self.label) for z in self._z
-        ]
-        x_s = [self._back(x_t, x_0, t) for x_0 in drawn]
-        return torch.stack(drawn), torch.stack(x_s)
+    def _index(self) -> int:
+        """The part of the step shown."""
+        return MODES.index(self.mode) * self._counts["t"] + self.t - 1
+
+    def _ahead(self) -> Iterable[int]:
+        """All steps; if the page has the generator, those that a discriminator judges."""
+        return range(self._counts["t"] if self._network else self._count)
+
+    def _calls(self, part: int) -> int:
+        mode, s = divmod(part, self._counts["t"])
+        return 1 if MODES[mode] == "training" else self._counts["t"] - s
+
+    def _compute(self, part: int) -> kit.Part:
+        mode, s = divmod(part, self._counts["t"])
+        t = s + 1
+        if MODES[mode] == "training":
+            q = forward(self._clean, 0, t, self.schedule)
+            x_t = q.mean + q.std * self._noise(1)
+        else:
+            x_t = self._noise(3)
+            for earlier in range(self._counts["t"], t, -1):
+                drawn = self._drawn(x_t, earlier, self._z[:1])
+                yield
+                x_t = self._back(x_t, drawn[0], earlier)
+        drawn = self._drawn(x_t, t, self._z)
+        yield
+        x_s = torch.stack([self._back(x_t, x_0, t) for x_0 in drawn])
+        content = {
+            "x_t": kit.pack_greys(x_t, LEVELS),
+            "x0_drawn": kit.pack_greys(drawn),
+            "x_s_made": kit.pack_greys(x_s, LEVELS),
+        }
+        if MODES[mode] == "training":
+            content |= self._judged_pairs(x_t, x_s, t)
+        return content
+
+    @torch.no_grad()
+    def _judged_pairs(self, x_t: Tensor, x_s_made: Tensor, t: int) -> dict[str, Any]:
+        """The true x_s, and what the discriminator says to it and to those that were made."""
+        x_s_true = self._back(x_t, self._clean, t)
+        seen = (x_t, torch.full((len(x_t),), t), self.label)
+        judge = self.gan.discriminator
+        return {
+            "x_s_true": kit.pack_greys(x_s_true, LEVELS),
+            "logits_made": torch.stack([judge(x_s, *seen) for x_s in x_s_made]).tolist(),
+            "logits_true": judge(x_s_true, *seen).tolist(),
+        }
+
+    @property
+    def _z(self) -> Tensor:
+        """The latents, [latents, latent]."""
+        generator = kit.generator_for(self.seed, use=0)
+        return generator.normal((self._counts["z"], self._latent)).float()
+
+    def _noise(self, use: int) -> Tensor:
+        """Of the way in (1), of the step back (2), of the sampler's start (3)."""
+        return kit.draw_noise(self._clean, self.seed, use)
+
+    @torch.no_grad()
+    def _drawn(self, x_t: Tensor, t: int, z: Tensor) -> Tensor:
+        """x_0' of x_t [N, 1, H, W] for each z, at once: [z, N, 1, H, W]."""
+        many, count = len(z), len(x_t)
+        label = None if self.label is None else self.label.repeat(many)
+        times = torch.full((many * count,), t)
+        x = x_t.repeat(many, 1, 1, 1)
+        drawn = self.gan.generator_net(x, z.repeat_interleave(count, 0), times, label)
+        return drawn.view(many, *x_t.shape)
 
     def _back(self, x_t: Tensor, x_0: Tensor, t: int) -> Tensor:
         """One step back, with the widget's own noise."""
         q = posterior(x_t, x_0, t, t - 1, self.schedule)
-        return q.mean + q.std * self._noise[1]
-
-    def _training(self, x_0: Tensor) -> list[dict[str, Tensor]]:
-        steps = []
-        for t in range(1, self.schedule.T + 1):
-            q = forward(x_0, 0, t, self.schedule)
-            x_t = q.mean + q.std * self._noise[0]
-            x0_drawn, x_s_made = self._drawn(x_t, t)
-            x_s_true = self._back(x_t, x_0, t)
-            seen = (x_t, torch.full((len(x_t),), t), self.label)
-            judge = self.gan.discriminator
-            steps.append(
-                {
-                    "x_t": x_t,
-                    "x0_drawn": x0_drawn,
-                    "x_s_made": x_s_made,
-                    "x_s_true": x_s_true,
-                    "logits_made": torch.stack([judge(x_s, *seen) for x_s in x_s_made]),
-                    "logits_true": judge(x_s_true, *seen),
-                }
-            )
-        return steps
-
-    def _sampling(self) -> list[dict[str, Tensor]]:
-        x_t, steps = self._noise[2], []
-        for t in range(self.schedule.T, 0, -1):
-            x0_drawn, x_s_made = self._drawn(x_t, t)
-            steps.append({"x_t": x_t, "x0_drawn": x0_drawn, "x_s_made": x_s_made})
-            x_t = x_s_made[0]
-        return steps[::-1]
+        return q.mean + q.std * self._noise(2)
 
     @traitlets.validate("t", "z", "picture")
     def _check_chosen(self, proposal: Any) -> int:
@@ -177,12 +197,13 @@ class DDGANStepper(kit.Explorer):
     def _keep_box(self, change: Any) -> None:
         self.box = min(self.box, len(BOXES[self.mode]) - 1)
 
-    def _shown(self, content: bytes, each_z: bool, levels: int = 256) -> Tensor:
+    def _shown(self, name: str, each_z: bool, levels: int = 256) -> Tensor:
+        part = self._part(self._index())
         count = [self._counts["z"]] if each_z else []
-        shape = [2, self._counts["t"], *count, self._counts["picture"], *self._shape]
-        every = kit.unpack_greys(content, shape, levels)
-        step = every[MODES.index(self.mode), self.t - 1]
-        return (step[self.z] if each_z else step)[self.picture]
+        every = kit.unpack_greys(
+            part[name], [*count, self._counts["picture"], *self._shape], levels
+        )
+        return (every[self.z] if each_z else every)[self.picture]
 
     @property
     def x_0(self) -> Tensor:
@@ -192,28 +213,27 @@ class DDGANStepper(kit.Explorer):
     @property
     def x_t(self) -> Tensor:
         """The noisy picture, in 24 greys from -1 to 1."""
-        return self._shown(self._x_t, False, LEVELS)
+        return self._shown("x_t", False, LEVELS)
 
     @property
     def x0_drawn(self) -> Tensor:
         """x_0', what the generator draws."""
-        return self._shown(self._x0_drawn, True)
+        return self._shown("x0_drawn", True)
 
     @property
     def x_s_made(self) -> Tensor:
         """x_s', noised back from x_0', in 24 greys from -1 to 1."""
-        return self._shown(self._x_s_made, True, LEVELS)
+        return self._shown("x_s_made", True, LEVELS)
 
     @property
     def x_s_true(self) -> Tensor:
-        """x_s, noised back from x_0, in 24 greys from -1 to 1."""
-        shape = [self._counts["t"], self._counts["picture"], *self._shape]
-        return kit.unpack_greys(self._x_s_true, shape, LEVELS)[self.t - 1, self.picture]
+        """x_s, noised back from x_0, in 24 greys from -1 to 1; there is one in training alone."""
+        return self._shown("x_s_true", False, LEVELS)
 
     def _logits(self) -> tuple[Tensor, Tensor]:
-        """What the discriminator says to the true pair and to the made one."""
-        true = self._logits_true[self.t - 1][self.picture]
-        made = self._logits_made[self.t - 1][self.z][self.picture]
+        """What the discriminator says to the true pair and to the made one, in training."""
+        part = self._part(self.t - 1)
+        true, made = part["logits_true"][self.picture], part["logits_made"][self.z][self.picture]
         return torch.tensor(true), torch.tensor(made)
 
     @property

@@ -2,6 +2,7 @@
 
 import {
   bell,
+  between,
   clamp,
   decode,
   describe,
@@ -11,20 +12,23 @@ import {
   h,
   key,
   math,
+  NoiseSchedule,
   Plot,
+  posteriorWeights,
   select,
   slider,
   softmax,
   stage,
 } from "kit";
-import { stepBack, twoTimes } from "./_back.js";
+import { twoTimes } from "./_back.js";
 
-// The bumps of q(x_s | x_t) for a mixture on a line, from alpha_bar at s and at t.
-function bumps({ means, stds, weights }, xt, aS, aT) {
-  const [r, b] = [Math.sqrt(aT / aS), 1 - aT / aS]; // x_t = r x_s + sqrt(b) noise
+// The bumps of q(x_s | x_t) for a mixture on a line.
+function bumps({ means, stds, weights }, xt, s, t, schedule) {
+  const { alpha: r, sigma } = between(s, t, schedule); // x_t = r x_s + sigma noise
+  const b = sigma ** 2;
   const each = means.map((mean, k) => {
-    const middle = Math.sqrt(aS) * mean;
-    const v = aS * stds[k] ** 2 + 1 - aS;
+    const middle = schedule.alpha[s] * mean;
+    const v = (schedule.alpha[s] * stds[k]) ** 2 + schedule.sigma[s] ** 2;
     const seen = r * r * v + b;
     const precision = 1 / v + (r * r) / b;
     return {
@@ -38,9 +42,9 @@ function bumps({ means, stds, weights }, xt, aS, aT) {
 }
 
 // q(x_s | x_t, x_0) as [mean, std]; DDPM's step has the mean guess in the place of x_0.
-function given(x0, xt, aS, aT) {
-  const { weight0, weightT, std } = stepBack(aS, aT);
-  return [weight0 * x0 + weightT * xt, std];
+function given(x0, xt, s, t, schedule) {
+  const { ofX0, ofXt, std } = posteriorWeights(t, s, schedule);
+  return [ofX0 * x0 + ofXt * xt, std];
 }
 
 // The mean of x_s is the same for the true curve and for DDPM's step.
@@ -57,8 +61,8 @@ const EDGE = 3.5; // of the axis, as SPAN in multimodal.py
 const GRID = Float64Array.from({ length: 2401 }, (_, i) => -6 + i / 200);
 
 function render({ model, el }) {
-  const alphaBar = decode(model.get("_alpha_bar"), Float64Array);
-  const T = alphaBar.length - 1;
+  const schedule = new NoiseSchedule({ alphaBar: decode(model.get("_alpha_bar"), Float64Array) });
+  const { T } = schedule;
   const mixture = {
     means: model.get("_means"),
     stds: model.get("_stds"),
@@ -105,15 +109,14 @@ function render({ model, el }) {
   function paint(colours) {
     const [t, xt, component] = [clamp(model.get("t"), 2, T), model.get("x_t"), model.get("component")];
     const s = earlier();
-    const [aS, aT] = [alphaBar[s], alphaBar[t]];
     time.sync(t);
     stride.sync(model.get("stride"));
     noisy.sync(xt);
     clean.sync(String(component));
-    const parts = bumps(mixture, xt, aS, aT);
-    const [, width] = given(0, xt, aS, aT);
+    const parts = bumps(mixture, xt, s, t, schedule);
+    const [, width] = given(0, xt, s, t, schedule);
     const middle = meanOf(parts);
-    const known = given(mixture.means[component], xt, aS, aT);
+    const known = given(mixture.means[component], xt, s, t, schedule);
     const density = (x) => parts.reduce((sum, { weight, mean, std }) => sum + weight * bell(x, mean, std), 0);
     const share = shared(GRID.map(density), GRID.map((x) => bell(x, middle, width)), GRID[1] - GRID[0]);
 

@@ -2,6 +2,7 @@
 
 import {
   bell,
+  between,
   clamp,
   decode,
   describe,
@@ -11,22 +12,24 @@ import {
   h,
   key,
   math,
+  NoiseSchedule,
   Plot,
+  posteriorWeights,
   slider,
   stage,
 } from "kit";
-import { stepBack, twoTimes } from "./_back.js";
+import { twoTimes } from "./_back.js";
 
-// Prior, likelihood and posterior of x_s as bells [mean, std], from alpha_bar at s and at t.
-function threeBells(x0, xt, aS, aT) {
-  const aTs = aT / aS;
-  const { weight0, weightT, std } = stepBack(aS, aT);
+// Prior, likelihood and posterior of x_s as bells [mean, std].
+function threeBells(x0, xt, s, t, schedule) {
+  const { alpha, sigma } = between(s, t, schedule);
+  const { ofX0, ofXt, std } = posteriorWeights(t, s, schedule);
   return {
-    prior: [Math.sqrt(aS) * x0, Math.sqrt(1 - aS)],
-    likelihood: [xt / Math.sqrt(aTs), Math.sqrt((1 - aTs) / aTs)],
-    posterior: [weight0 * x0 + weightT * xt, std],
-    weight0,
-    weightT,
+    prior: [schedule.alpha[s] * x0, schedule.sigma[s]],
+    likelihood: [xt / alpha, sigma / alpha],
+    posterior: [ofX0 * x0 + ofXt * xt, std],
+    ofX0,
+    ofXt,
   };
 }
 
@@ -34,8 +37,8 @@ const SPAN = [-4, 4];
 const BELLS = { prior: ["signal", [8, 4]], likelihood: ["noise", [2, 3]], posterior: ["result", []] };
 
 function render({ model, el }) {
-  const alphaBar = decode(model.get("_alpha_bar"), Float64Array);
-  const T = alphaBar.length - 1;
+  const schedule = new NoiseSchedule({ alphaBar: decode(model.get("_alpha_bar"), Float64Array) });
+  const { T } = schedule;
   const view = stage({
     model,
     el,
@@ -79,7 +82,7 @@ function render({ model, el }) {
     const [x0, xt] = [model.get("x_0"), model.get("x_t")];
     const t = clamp(model.get("t"), 2, T);
     const s = earlier();
-    const bells = threeBells(x0, xt, alphaBar[s], alphaBar[t]);
+    const bells = threeBells(x0, xt, s, t, schedule);
     const [mean, std] = bells.posterior;
     clean.sync(x0);
     noisy.sync(xt);
@@ -142,9 +145,9 @@ function render({ model, el }) {
       result,
       [x0, xt, t, s].join(),
       math("μ̃"),
-      ` = ${fixed(bells.weight0)} · `,
+      ` = ${fixed(bells.ofX0)} · `,
       h("span", { class: "dl-signal" }, math("x_0")),
-      ` + ${fixed(bells.weightT)} · `,
+      ` + ${fixed(bells.ofXt)} · `,
       h("span", { class: "dl-noise" }, math("x_t")),
       " = ",
       h("span", { class: "dl-number dl-result" }, fixed(mean)),
