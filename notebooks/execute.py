@@ -15,12 +15,15 @@ import nbformat
 from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
+# After the last cell: who only reads the notebook has no kernel to ask.
+STORE = "from diffusion_lessons.page import kit\n\nkit.store_ahead()"
 
 
 def execute(source: Path) -> Path:
     """Run one notebook in a fresh kernel and write it beside its source; returns the .ipynb."""
     notebook = jupytext.read(source)
     notebook.metadata["jupytext"]["formats"] = "ipynb,md:myst"
+    notebook.cells.append(nbformat.v4.new_code_cell(STORE))
     NotebookClient(
         notebook,
         timeout=900,
@@ -28,6 +31,7 @@ def execute(source: Path) -> Path:
         record_timing=False,
         resources={"metadata": {"path": str(HERE)}},
     ).execute()
+    notebook.cells.pop()
     for i, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{i}"  # the same at every run, so that changes stay readable
         if cell.cell_type == "code":

@@ -28,6 +28,7 @@ pytest.importorskip("anywidget")
 import ipywidgets.embed
 
 from diffusion_lessons.math.sampling import thin
+from diffusion_lessons.networks.checkpoints import load_pretrained
 from diffusion_lessons.page import kit, palette, widgets
 from diffusion_lessons.page.kit import Kit
 from diffusion_lessons.page.widgets import (
@@ -448,6 +449,22 @@ def test_js_schedule_survives_running_out_of_signal(tmp_path: Path) -> None:
         const { alphaBar, beta, logSnr } = linearSchedule(4000, 0.9, 0.99);
         export default [alphaBar[4000], beta[4000], logSnr[4000] === -Infinity];"""
     assert javascript.run(tmp_path, module) == [0, 1, True]
+
+
+def test_a_film_knows_whether_its_page_can_walk_anew() -> None:
+    schedule, model = linear_schedule(), load_pretrained("digits-ddpm")
+    denoiser, x_T = model.denoiser(clip=1), torch.randn(1, 1, 28, 28)
+    steps = list(sample(denoiser, x_T, schedule, 3))
+    film = TrajectoryPlayer(steps, denoiser=denoiser, schedule=schedule)
+    assert film._network == {"name": "digits-ddpm", "labels": None, "clip": True}
+    assert film._walked == [step.t for step in steps]
+    other = TrajectoryPlayer(steps, denoiser=lambda x, t: x / 2, schedule=schedule)
+    assert (other._network, other._walked) == ({}, [])
+    for wrong in (steps[1:], [*steps, *steps]):
+        with pytest.raises(ValueError, match="must be a walk of pictures from 1000 to 0"):
+            TrajectoryPlayer(wrong, denoiser=denoiser, schedule=schedule)
+    with pytest.raises(ValueError, match="must be given together"):
+        TrajectoryPlayer(steps, denoiser=denoiser)
 
 
 def test_js_posterior_is_pythons_and_the_product(tmp_path: Path) -> None:

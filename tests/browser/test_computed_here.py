@@ -15,11 +15,11 @@ from test_no_kernel import show
 pytest.importorskip("anywidget")
 
 from diffusion_lessons.data import digits, to_unit
-from diffusion_lessons.math.sampling import from_noise_model
+from diffusion_lessons.math.sampling import from_noise_model, sample
 from diffusion_lessons.math.schedule import linear_schedule
 from diffusion_lessons.networks.checkpoints import load_pretrained
 from diffusion_lessons.networks.drawing import GUIDANCES
-from diffusion_lessons.page import engine, widgets
+from diffusion_lessons.page import engine, kit, widgets
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -297,3 +297,21 @@ def test_a_step_of_a_gan_with_other_noise(page: Any, address: str) -> None:
     for part in ("x0_drawn", "x_s_made"):
         exact = as_greys(getattr(steps, part))
         assert (shown.greys("it", part) - exact).abs().max() <= CLOSE + 255 / 23 / 2, part
+
+
+def test_a_film_of_other_noise(page: Any, address: str, model: Any) -> None:
+    denoiser = from_noise_model(partial(model, label=LABELS), SCHEDULE, clip=1)
+    steps = list(sample(denoiser, noise(), SCHEDULE, 12, generator=kit.generator_for(0, 1)))
+    film = widgets.TrajectoryPlayer(steps, frames=8, denoiser=denoiser, schedule=SCHEDULE)
+    shown = Shown(page, "Sampling player", film, address)
+    shown.root.get_by_role("button", name="New noise").click()
+    shown.computed(12)
+    x_T = kit.draw_noise(noise(), 1, 0)
+    again = list(sample(denoiser, x_T, SCHEDULE, 12, generator=kit.generator_for(1, 1)))
+    by_time = {step.t: step for step in again}
+    slider = shown.slider("it", "frame")
+    for frame, key in [(0, "Home"), (1, "ArrowRight"), (7, "End")]:
+        slider.press(key)
+        step = by_time[film.times[frame]]
+        for part, exact in [("x", step.x), ("x0_hat", step.x0_hat)]:
+            assert (shown.digits(part, 2) - as_greys(exact)).abs().max() <= CLOSE, (frame, part)

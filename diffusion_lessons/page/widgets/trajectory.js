@@ -2,9 +2,11 @@
 
 import {
   clamp,
+  computed,
   decode,
   describe,
   figure,
+  generatorFor,
   h,
   inflate,
   key,
@@ -34,7 +36,7 @@ function render({ model, el }) {
   const [count, rows, columns] = shape;
   const size = shape.reduce((product, n) => product * n, 1); // numbers in one frame
   const falls = times.every((time, i) => i === 0 || time < times[i - 1]);
-  let film = null;
+  const able = Boolean(model.get("_network")?.name);
 
   const view = stage({ model, el, label: "Sampling player", watch: ["frame", "t"], paint });
   const current = () => clamp(model.get("frame"), 0, last);
@@ -80,33 +82,64 @@ function render({ model, el }) {
     );
   }
 
+  // A film: by frame the numbers of x and of x0_hat. Of points the axes follow them.
   let limit = 3;
-  inflate(model.get("_film")).then((bytes) => {
-    if (pictures) {
-      film = { x: bytes.subarray(0, bytes.length / 2), x0: bytes.subarray(bytes.length / 2) };
-    } else {
-      const scale = model.get("_scale");
-      const values = Float32Array.from(decode(bytes, Int16Array), (n) => n * scale);
-      film = { x: values.subarray(0, values.length / 2), x0: values.subarray(values.length / 2) };
-      // x0_hat may fly off at high noise; the axes follow the points themselves.
-      limit = film.x.reduce((most, value) => Math.max(most, Math.abs(value)), 2);
-      limit = Math.ceil(limit);
+  async function unpack() {
+    const bytes = await inflate(model.get("_film"));
+    const half = (values, k) => values.subarray((k * values.length) / 2, ((k + 1) * values.length) / 2);
+    const cut = (values) => (frame) => values.subarray(frame * size, (frame + 1) * size);
+    const film = (values) => ({ x: cut(half(values, 0)), x0: cut(half(values, 1)), all: half(values, 0) });
+    if (pictures) return film(Float32Array.from(bytes, (n) => n / 127.5 - 1));
+    const scale = model.get("_scale");
+    const values = Float32Array.from(decode(bytes, Int16Array), (n) => n * scale);
+    // x0_hat may fly off at high noise; the axes follow the points themselves.
+    limit = Math.ceil(half(values, 0).reduce((most, value) => Math.max(most, Math.abs(value)), 2));
+    return film(values);
+  }
+
+  // The same walk from other noise; its frames are those of the film that was given.
+  async function* compute(network, choice, seed) {
+    const visited = model.get("_walked");
+    const noise = network.noise(generatorFor(seed, 0, count), count);
+    const denoiser = network.described(model.get("_network"));
+    const walk = network.sampler("ddpm")(denoiser, noise, network.schedule, visited, generatorFor(seed, 1, count));
+    const [x, x0] = [[], []];
+    for await (const step of walk) {
+      const frame = times.indexOf(step.t);
+      if (frame >= 0) [x[frame], x0[frame]] = [step.x, step.x0Hat];
+      const content = { x: (k) => x[k] ?? step.x, x0: (k) => x0[k] ?? step.x0Hat };
+      yield { content, done: step.calls + Number(step.t === 0), of: visited.length };
     }
-    view.repaint();
+  }
+
+  const stored = { seed: model.get("seed") === undefined ? undefined : 0 }; // of version 0.2 or later
+  const parts = computed({
+    model,
+    view,
+    watch: [],
+    chosen: () => ({ film: true }),
+    index: () => 0,
+    partOf: () => stored,
+    unpack,
+    able: () => able,
+    compute,
+    renewLabel: able ? "New noise" : null,
+    partName: () => "another walk",
   });
+  if (able) view.root.append(parts.row);
 
   function paint(colours) {
     const frame = current();
     time.sync(frame);
-    if (!film) return;
-    const cut = (values, k) => values.subarray(k * size, (k + 1) * size);
-    const [x, x0] = [cut(film.x, frame), cut(film.x0, frame)];
+    const film = parts.get({ film: true });
+    view.root.dataset.ready = Boolean(film) && parts.ready({ film: true });
+    if (!film) return grid?.clear(colours);
+    const [x, x0] = [film.x(frame), film.x0(frame)];
     const when = `at time ${times[frame]}`;
-    view.root.dataset.ready = "true";
     if (pictures) {
-      grid.paint("x", [rows, columns], (i) => x[i] / 127.5 - 1, `x t ${when}`);
+      grid.paint("x", [rows, columns], (i) => x[i], `x t ${when}`);
       const expected = `expected clean picture ${when}`;
-      grid.paint("x0_hat", [rows, columns], (i) => x0[i] / 127.5 - 1, expected);
+      grid.paint("x0_hat", [rows, columns], (i) => x0[i], expected);
       return;
     }
     const options = { x: [-limit, limit], y: [-limit, limit], xLabel: "first coordinate", square: true };
@@ -117,7 +150,7 @@ function render({ model, el }) {
       ctx.beginPath();
       for (let i = 0; i < size; i += step) {
         for (let k = 0; k <= frame; k++) {
-          const [px, py] = [left.X(film.x[k * size + i]), left.Y(film.x[k * size + i + 1])];
+          const [px, py] = [left.X(film.all[k * size + i]), left.Y(film.all[k * size + i + 1])];
           if (k) ctx.lineTo(px, py);
           else ctx.moveTo(px, py);
         }

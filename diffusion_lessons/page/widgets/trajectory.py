@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ... import checks
 from ...data import to_bytes
-from ...math.sampling import Step, thin
+from ...math.sampling import Denoiser, Step, thin
+from ...math.schedule import NoiseSchedule
 from .. import kit
 from ..palette import RESULT, SIGNAL
 
@@ -36,9 +37,14 @@ class TrajectoryPlayer(kit.Explorer):
     With ``autoplay`` the film plays slowly by itself, over and over, while it is on the screen. It
     can be paused, and who asked their system for less motion finds it standing at its end.
 
+    With the ``denoiser`` and the ``schedule`` of a walk from noise to pictures, "New noise" walks
+    anew at the same times by DDPM's step, if the page itself can: the denoiser must be made of a
+    network that ships with the package.
+
     Synced traits: ``frame`` (0 is the first), ``t`` (setting it jumps to the frame nearest in
-    time, of several to the nearest to the one shown). ``times`` are the frames' times. Raises
-    ValueError for steps that are empty, differ in shape, or are too heavy for 8 frames.
+    time, of several to the nearest to the one shown), ``seed`` (0 is the film given). ``times`` are
+    the frames' times. Raises ValueError for steps that are empty, differ in shape, or are too heavy
+    for 8 frames, and for a denoiser of steps that are no such walk.
     """
 
     _files = kit.files(__file__, "trajectory.js")
@@ -49,6 +55,10 @@ class TrajectoryPlayer(kit.Explorer):
     labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
     autoplay = traitlets.Bool(False).tag(sync=True)
 
+    seed = traitlets.Int(0, min=0).tag(sync=True)
+
+    _network = traitlets.Dict().tag(sync=True)  # what the page needs to walk anew
+    _walked = traitlets.List(traitlets.Int()).tag(sync=True)  # all times of the walk
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [B, H, W] or [M, 2]
     _scale = traitlets.Float(1.0).tag(sync=True)  # of points: value / integer
     _film = kit.as_bytes()  # zlib of all x, then all x0_hat
@@ -59,6 +69,8 @@ class TrajectoryPlayer(kit.Explorer):
         labels: Sequence[object] | Tensor | None = None,
         frames: int = 40,
         autoplay: bool = False,
+        denoiser: Denoiser | None = None,
+        schedule: NoiseSchedule | None = None,
     ) -> None:
         every = list(steps)
         _check_steps(every)
@@ -67,9 +79,22 @@ class TrajectoryPlayer(kit.Explorer):
         pictures = len(shape) == 4
         captions = kit.check_labels(labels, shape[0] if pictures else 0)
         kept, film, scale = _fit(every, frames)
+        walked = [step.t for step in every]
+        network = {}
+        if denoiser is not None and schedule is not None:
+            if not pictures or sorted({*walked, 0, schedule.T}, reverse=True) != walked:
+                raise ValueError(
+                    f"with a denoiser, steps must be a walk of pictures from {schedule.T} to 0"
+                )
+            kit.check_denoiser(denoiser, every[0].x, schedule.T)
+            network = kit.network_behind(denoiser, every[0].x, schedule)
+        elif denoiser is not None or schedule is not None:
+            raise ValueError("denoiser and schedule must be given together")
         super().__init__(
             labels=captions,
             autoplay=autoplay,
+            _network=network,
+            _walked=walked if network else [],
             _shape=[shape[0], *shape[2:]] if pictures else shape,
             _scale=scale,
             _film=film,
