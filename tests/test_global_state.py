@@ -342,6 +342,13 @@ def test_what_is_handed_out_is_the_callers_own(name: str):
     assert known(get()) == before
 
 
+@pytest.mark.parametrize("name", ["judge", "noisy_classifier", "load_pretrained"])
+def test_a_network_that_is_asked_for_in_inference_mode_can_be_trained(name: str):
+    with torch.inference_mode():
+        network = HANDED_OUT[name]()
+    assert not any(x.is_inference() for x in [*network.parameters(), *network.buffers()])
+
+
 def test_drawing_leaves_the_modes_of_a_networks_parts_alone():
     """A part that was frozen in eval mode stays frozen."""
     with torch.random.fork_rng():
