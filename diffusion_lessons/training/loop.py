@@ -201,8 +201,8 @@ class Turn(NamedTuple):
     compute: Compute
 
 
+# Of something that an update changes: which part it belongs to, and its place there.
 Name = tuple[Any, ...]
-"""Of something that an update changes: which part it belongs to, and its place there"""
 
 Update = Callable[[nn.Module, Optimizers, Any, torch.Generator, Turn], Tensor]
 """(network, optimisers, batch, generator, turn) -> the loss, after the weights were changed"""
