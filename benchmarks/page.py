@@ -29,7 +29,10 @@ WATCH = """() => {
         const begun = performance.now();
         delete window.since.ready;
         root.querySelector('[data-action="run"]').click();
-        while (!window.since.ready) await new Promise(r => setTimeout(r, 2));
+        while (!window.since.ready) {
+            if (window.since.none) throw new Error(root.innerText);
+            await new Promise(r => setTimeout(r, 2));
+        }
         return { begun, ...window.since };
     };
 }"""

@@ -561,7 +561,7 @@ function render({ model, el }) {
     if (linked.hole) pad.cut(linked.hole);
   }
   // Another link, while the page is open.
-  function follow(event) {
+  function onHash(event) {
     if (!new URL(event.newURL).hash.startsWith(LINK)) return;
     linked = readLink(model);
     if (linked.drawing) pad.lay(linked.drawing);
@@ -569,11 +569,11 @@ function render({ model, el }) {
     keepToAllowed();
     changed();
   }
-  addEventListener("hashchange", follow);
+  addEventListener("hashchange", onHash);
   begin();
   view.atEnd(() => {
     work.stop();
-    removeEventListener("hashchange", follow);
+    removeEventListener("hashchange", onHash);
   });
   return view.end;
 }
