@@ -314,6 +314,7 @@ def test_a_sampler_that_cannot_fill_in_is_left(lab: Lab, address: str) -> None:
     filling.task("Restore")
     filling.control("sampler").select_option("dpm++")
     filling.task("Fill in")
+    filling.page.wait_for_timeout(100)
     assert filling.control("sampler").input_value() == "ddim"
 
 

@@ -12,18 +12,26 @@ pytest.importorskip("anywidget")
 
 from diffusion_lessons.page import kit
 
-NOISE = dict(kit.Kit.shared()._files)["noise.js"]
+FILES = dict(kit.Kit.shared()._files)
 
-RUN = """async ({ text, name, rows }) => {
-    const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-    const module = await import(address);
+RUN = """async ({ numbers, noise, name, rows }) => {
+    const address = text => URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+    const module = await import(address(noise.replace("./numbers.js", address(numbers))));
     return rows.map(row => [...module[name](...row)]);
 }"""
 
 
 def in_the_page(page: Page, name: str, rows: list[list[object]]) -> list[list[float]]:
     page.goto("about:blank")
-    results: list[list[float]] = page.evaluate(RUN, {"text": NOISE, "name": name, "rows": rows})
+    results: list[list[float]] = page.evaluate(
+        RUN,
+        {
+            "numbers": FILES["numbers.js"],
+            "noise": FILES["noise.js"],
+            "name": name,
+            "rows": rows,
+        },
+    )
     return results
 
 

@@ -516,7 +516,8 @@ function render({ model, el }) {
     fill(status, words, words);
     working.classList.toggle("dl-unseen", words === ""); // it stays, for who listens to it
     save.disabled = !lanes.some((lane) => lane.frames.length);
-    fill(note, [engine, failure, calls, lanes[0]?.ms].join(), ...noteWords(engine));
+    const alone = lanes.some((lane) => lane.alone);
+    fill(note, [engine, failure, calls, lanes[0]?.ms, alone].join(), ...noteWords(engine));
   }
 
   function noteWords(engine) {
