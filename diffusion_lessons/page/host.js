@@ -12,7 +12,10 @@
     for (const script of document.querySelectorAll(`script[type="${STATE}"]`)) {
       for (const [id, { state, buffers }] of Object.entries(JSON.parse(script.textContent).state)) {
         stored[id] = state;
-        for (const { path, data } of buffers ?? []) state[path[0]] = data; // as base64
+        for (const { path, data } of buffers ?? []) {
+          const holder = path.slice(0, -1).reduce((part, key) => part[key], state);
+          holder[path.at(-1)] = data; // as base64
+        }
       }
     }
   }

@@ -262,13 +262,6 @@ def test_the_posterior_is_equation_7(watched: Any, site: str) -> None:
     assert colour == [0x00, 0x7A, 0x5A]
 
 
-def of_today(widget: Any) -> Any:
-    """A widget whose notebook was executed since the page computes; the others lie elsewhere."""
-    if "_network" not in widget._trait_values:
-        pytest.skip("this notebook stores all its pictures: python notebooks/execute.py")
-    return widget
-
-
 def test_steps_and_eta_show_the_digits_that_were_stored(watched: Any, site: str) -> None:
     page = opened(watched, site, "notebooks/03_ddim")
     widget = stored("notebooks/03_ddim")[0]
@@ -289,7 +282,7 @@ def test_steps_and_eta_show_the_digits_that_were_stored(watched: Any, site: str)
 @pytest.mark.parametrize("name", ["digits", "noises"])
 def test_interpolation_shows_that_place_of_each_way(watched: Any, site: str, name: str) -> None:
     page = opened(watched, site, "notebooks/03_ddim")
-    widget = of_today(stored("notebooks/03_ddim")[PAGES["notebooks/03_ddim"].index(name)])
+    widget = stored("notebooks/03_ddim")[PAGES["notebooks/03_ddim"].index(name)]
     page.ready(name)
     slider = page.slider(name, "share")
     slider.focus()
@@ -449,7 +442,7 @@ def test_the_true_step_and_ddpms_share_what_the_formulas_say(watched: Any, site:
 
 def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: str) -> None:
     page = opened(watched, site, "notebooks/06_ddgan")
-    widget, group = of_today(stored("notebooks/06_ddgan")[1]), page.widget("stepper")
+    widget, group = stored("notebooks/06_ddgan")[1], page.widget("stepper")
     page.ready("stepper")
     before = page.read("stepper", "x_t")
     page.slider("stepper", "t").focus()
