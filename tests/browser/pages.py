@@ -1,10 +1,33 @@
 """Widgets in a page, live or published: how the tests reach their parts and read their pixels."""
 
+import functools
+import http.server
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A server of plain files that keeps no log."""
+
+    def log_message(self, *words: Any) -> None:
+        pass
+
+
+@contextmanager
+def served(folder: Path, handler: type[Quiet] = Quiet) -> Iterator[str]:
+    """A folder on loopback: its address, without a slash at the end."""
+    made = functools.partial(handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), made) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
 
 READ = "canvas => canvas.toDataURL()"
 # The grey in the middle of each of the picture's own pixels.

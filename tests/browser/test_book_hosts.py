@@ -1,26 +1,21 @@
 """The book where its widgets cannot start, and on paper: pictures and words in their place."""
 
-import functools
-import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import Quiet, served
 
 PAGE = "notebooks/01_forward.html"
 LINE = "A stored picture, since the widget has not started: "
 SELF = "default-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self'"
 
 
-class Host(http.server.SimpleHTTPRequestHandler):
+class Host(Quiet):
     """A server with a policy, which may say less about addresses than a page expects."""
 
     policy = ""
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
 
     def end_headers(self) -> None:
         if Host.policy:
@@ -34,11 +29,8 @@ class Host(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def site(book: Path) -> Iterator[str]:
-    handler = functools.partial(Host, directory=str(book))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(book, Host) as address:
+        yield address
     Host.policy = ""
 
 

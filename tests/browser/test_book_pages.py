@@ -4,12 +4,9 @@ Screenshots of every page, light, dark and phone-wide, are left in book/_build/s
 """
 
 import base64
-import functools
-import http.server
 import math
 import re
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ from typing import Any
 import nbformat
 import pytest
 import torch
-from pages import Widgets, check_names
+from pages import Widgets, check_names, served
 
 from diffusion_lessons import digits, to_unit
 from diffusion_lessons.data import to_bytes
@@ -71,22 +68,14 @@ SAID = """() => [...document.querySelectorAll(".dl-widget canvas[role=img]")]
     .every(canvas => canvas.getAttribute("aria-label"))"""
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
-
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture(scope="module")
 def site(book: Path) -> Iterator[str]:
     """The book on loopback, served as plain files."""
-    handler = functools.partial(Quiet, directory=str(book))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(book) as address:
+        yield address
 
 
 def names(book: Path) -> list[str]:

@@ -1,15 +1,12 @@
 """Network widgets on a page without a kernel: what was not stored, the page computes itself."""
 
-import functools
-import http.server
-import threading
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from pages import Widgets
+from pages import Widgets, served
 from test_no_kernel import show
 
 pytest.importorskip("anywidget")
@@ -28,11 +25,6 @@ LABELS = torch.tensor([2, 7])
 CLOSE = 255 * 1e-2 / 2 + 1  # pictures equal to 1e-2, in greys, and their rounding
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *words: Any) -> None:
-        """Nobody reads it."""
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An empty page that has the engine's parts beside it, as the book has."""
@@ -46,11 +38,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "utf-8",
     )
     (folder / "favicon.ico").write_bytes(b"")
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/index.html"
-        server.shutdown()
+    with served(folder) as address:
+        yield f"{address}/index.html"
 
 
 @pytest.fixture(scope="module")

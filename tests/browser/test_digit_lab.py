@@ -1,8 +1,5 @@
 """The digit lab alone in a page: drawn in, dragged, computed, linked to, and where nothing runs."""
 
-import functools
-import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import torch
+from pages import Quiet, served
 
 pytest.importorskip("anywidget")
 
@@ -40,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
+class Handler(Quiet):
     """With a policy where the address asks for one."""
 
     def end_headers(self) -> None:
@@ -49,17 +47,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.send_header("Content-Security-Policy", policy)
         super().end_headers()
 
-    def log_message(self, *words: Any) -> None:
-        """Nobody reads it."""
-
 
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
-    handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(folder, Handler) as address:
+        yield address
 
 
 class Lab:

@@ -1,13 +1,11 @@
 """What half an hour of answers has made stays: after a reload, in another page, on paper."""
 
-import functools
-import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import served
 from test_book_hosts import Host
 
 PAGE = "notebooks/08_final_test"
@@ -15,11 +13,8 @@ PAGE = "notebooks/08_final_test"
 
 @pytest.fixture(scope="module")
 def site(book: Path) -> Iterator[str]:
-    handler = functools.partial(Host, directory=str(book))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(book, Host) as address:
+        yield address
 
 
 @pytest.fixture

@@ -5,26 +5,19 @@ puppeteer-core: the environment variable PUPPETEER names the folder in which it 
 Without them the test is skipped; on CI it fails instead.
 """
 
-import functools
-import http.server
 import json
 import os
 import shutil
 import subprocess
-import threading
 from pathlib import Path
-from typing import Any
+
+from pages import served
 
 from conftest import unavailable
 from diffusion_lessons.page.widgets import DigitLab
 
 SCRIPT = Path(__file__).with_name("firefox.mjs")
 ENTRY = "node_modules/puppeteer-core/lib/esm/puppeteer/puppeteer-core.js"
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *words: Any) -> None:
-        """Nobody reads it."""
 
 
 def test_every_page_is_alive_and_the_lab_computes(book: Path) -> None:
@@ -34,10 +27,7 @@ def test_every_page_is_alive_and_the_lab_computes(book: Path) -> None:
     for what, there in [("Firefox", firefox), ("node", node), ("PUPPETEER", puppeteer.exists())]:
         if not there:
             unavailable(f"no {what} found")
-    handler = functools.partial(Quiet, directory=str(book))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
+    with served(book) as address:
         pages = [
             path.relative_to(book)
             for path in sorted(book.rglob("*.html"))
@@ -56,7 +46,6 @@ def test_every_page_is_alive_and_the_lab_computes(book: Path) -> None:
             timeout=280,
             check=False,
         )
-        server.shutdown()
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["problems"] == []
