@@ -156,3 +156,22 @@ def test_two_views_of_a_film_play_it_once(page: Any) -> None:
     frames = page.evaluate("window.seen.slice(0, 8)")
     assert frames == sorted(frames)  # two players would pull it to and fro
     assert page.get_by_role("button", name="Pause").count() == 1
+
+
+def test_a_key_counts_from_the_frame_where_the_film_is(page: Any) -> None:
+    noise = torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    steps = list(sample(denoiser, noise, linear_schedule(), 50))
+    show(page, widgets.TrajectoryPlayer(steps), 1)
+    slider = page.get_by_role("slider")
+    slider.focus()
+    assert slider.input_value() == "0"
+    before_the_repaint = slider.evaluate(
+        """slider => {
+            model.set("frame", 30);
+            slider.dispatchEvent(new KeyboardEvent("keydown", { key: "Home", bubbles: true }));
+            return slider.value;
+        }"""
+    )
+    assert before_the_repaint == "30"
+    page.keyboard.press("Home")
+    assert page.evaluate("model.get('frame')") == 0

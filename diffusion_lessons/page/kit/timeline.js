@@ -110,11 +110,16 @@ export function timeline({ view, name, min = 0, seconds, auto, get, set, ...rest
     auto,
     stand: view.ofModel(`player of ${name}`, () => ({})),
   });
-  // Who takes the thumb ends what plays before it has moved: else it would be pulled out of the hand,
-  // and a key that changes nothing (Home at the start) would not be heard.
-  time.input.addEventListener("pointerdown", play.stop);
+  // Who takes the thumb ends what plays before it has moved: else it would be pulled out of the hand.
+  // The slider shows at once where the film is, and not with the next repaint: else a key would count
+  // from a frame before, and Home at the start would be no change that the browser tells of.
+  const take = () => {
+    play.stop();
+    time.sync(get());
+  };
+  time.input.addEventListener("pointerdown", take);
   time.input.addEventListener("keydown", (event) => {
-    if (/^(Arrow|Page|Home|End)/.test(event.key)) play.stop();
+    if (/^(Arrow|Page|Home|End)/.test(event.key)) take();
   });
   view.atEnd(play.end);
   const element = h("div", { class: "dl-time" }, play.element, time.element);

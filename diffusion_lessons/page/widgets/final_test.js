@@ -335,9 +335,12 @@ function render({ model, el }) {
     const lacking = Object.keys(before).filter((id) => !(id in own));
     if (lacking.length) view.set({ item: Object.keys(own).length ? model.get("item") : item, answers: { ...before, ...own } });
   }
-  // Another page with the same test has gone on, or has begun anew.
+  // Another page with the same test has gone on, or has begun anew. What it wrote without another
+  // answer (where it stands) is no news: two pages that took it for some would write for ever.
   const onStorage = (event) => {
-    if (event.key === memory?.key && event.newValue) view.set({ answers: memory.read().answers });
+    if (event.key !== memory?.key || !event.newValue) return;
+    const there = memory.read().answers;
+    if (JSON.stringify(there) !== JSON.stringify(answers())) view.set({ answers: there });
   };
   window.addEventListener("storage", onStorage);
   for (const trait of ["item", "answers"]) model.on(`change:${trait}`, keep);
