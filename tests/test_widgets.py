@@ -29,7 +29,7 @@ import ipywidgets.embed
 
 from diffusion_lessons.math.sampling import thin
 from diffusion_lessons.networks.checkpoints import load_pretrained
-from diffusion_lessons.page import kit, palette, widgets
+from diffusion_lessons.page import kit, widgets
 from diffusion_lessons.page.kit import Kit
 from diffusion_lessons.page.widgets import (
     ForwardExplorer,
@@ -180,12 +180,6 @@ def test_style_is_kept_to_the_widgets() -> None:
                 # Its host may be named before it; a size or the medium may be asked for around it.
                 stays = r"(\[[\w-]+\] )?\.dl-widget|@container|@media"
                 assert re.match(stays, selector.strip()), selector
-
-
-def test_python_and_css_agree_on_the_colours() -> None:
-    frame = dict(Kit._files.default())["frame.css"]
-    for colour in (palette.SIGNAL, palette.NOISE, palette.RESULT, palette.LINE, palette.SOFT):
-        assert colour in frame
 
 
 def test_a_notebook_carries_the_kit_once() -> None:

@@ -17,7 +17,7 @@ from ..data import to_bytes
 from ..files import aside, expanded, outlet
 from ..math.sampling import Step, thin
 from ..networks.unet import UNet
-from .palette import NOISE, RESULT, SIGNAL
+from .palette import RESULT, SIGNAL, SOFT
 
 
 def tile(images: Tensor, columns: int | None = None) -> np.ndarray:
@@ -117,7 +117,7 @@ def show_unet(model: UNet) -> Figure:
     figure, ax = plt.subplots(figsize=(10, 3.6))
     for i, stage in enumerate(stages):
         _, channels, side, _ = stage.output.shape
-        colour = NOISE if stage.kind == "middle" else SIGNAL
+        colour = SOFT if stage.kind == "middle" else SIGNAL
         ax.add_patch(Rectangle((i - 0.35, -side / 2), 0.7, side, color=colour, alpha=0.75))
         words = f"{channels}\n{side}x{side}"
         ax.text(i, -side / 2 - 0.5, words, ha="center", va="top", fontsize=9)

@@ -16,7 +16,7 @@ from ...math.schedule import linear_schedule
 from ...networks.checkpoints import load_pretrained
 from ...networks.compute import fast
 from ...networks.drawing import noisy_classifier
-from ...page.palette import NOISE, RESULT
+from ...page.palette import INK, RESULT
 from .item import LESSONS, Item, picture, show_digits
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def two_rows(right: Tensor, wrong: Tensor, axes: "Axes") -> None:
 def two_curves(right: Tensor, wrong: Tensor, axes: "Axes") -> None:
     t = range(0, 1001, 20)
     axes.plot(t, right, "--", color=RESULT, label="right")
-    axes.plot(t, wrong, color=NOISE, label="this code")
+    axes.plot(t, wrong, color=INK, label="this code")
     axes.set(xlabel="t", ylabel="deviation of $x_t$", ylim=(0.6, 1.15))
     axes.legend(fontsize=8)
 

@@ -17,7 +17,7 @@ from ...measuring.tables import shipped_table
 from ...networks.cards import pretrained_path, read_card
 from ...networks.checkpoints import load_pretrained
 from ...networks.compute import fast
-from ...page.palette import NOISE, RESULT, SIGNAL
+from ...page.palette import CLASS, RESULT, SIGNAL
 from .item import LESSONS, Drawing, Item, picture, show_digits
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def accuracy_against_noise(generator: Generator) -> list[Drawing]:
     t = torch.tensor([float(time) for time in measured["accuracy_at"]])
     accuracy = torch.tensor(list(measured["accuracy_at"].values()))
     axes: dict[str, Any] = {"x": "t", "y": "right answers", "ylim": (0, 1.05)}
-    return [lines((t, ys, NOISE), **axes) for ys in (accuracy, accuracy.flip(0), 1 - t / 1100)]
+    return [lines((t, ys, CLASS), **axes) for ys in (accuracy, accuracy.flip(0), 1 - t / 1100)]
 
 
 def large_step_back(generator: Generator) -> list[Drawing]:

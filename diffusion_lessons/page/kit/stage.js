@@ -3,7 +3,14 @@
 import { h } from "./elements.js";
 import { ofModel } from "./models.js";
 
-const COLOURS = ["paper", "ink", "soft", "line", "signal", "noise", "result"];
+// What frame.css names: without a meaning, with one, of the ten classes, and on pictures, which are
+// black in either theme.
+const COLOURS = [
+  ...["paper", "ink", "soft", "line"],
+  ...["signal", "noise", "result", "data", "class"],
+  ...Array.from({ length: 10 }, (_, k) => `class-${k}`),
+  ...["signal-on-black", "noise-on-black", "result-on-black"],
+];
 
 // A published page has nobody to tell.
 function save(model) {

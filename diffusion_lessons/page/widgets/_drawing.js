@@ -98,20 +98,20 @@ export function drawingPad({ label, onChange, onEnd }) {
     content = null;
     const [onInk, onHole] = [ink.getContext("2d"), hole.getContext("2d")];
     onInk.globalCompositeOperation = "source-over";
-    onInk.fillStyle = "#000";
+    onInk.fillStyle = "black";
     onInk.fillRect(0, 0, ink.width, ink.height);
     if (below) paintGreys(onInk, below);
     onHole.clearRect(0, 0, hole.width, hole.height);
-    onHole.fillStyle = "#fff";
+    onHole.fillStyle = "white";
     cutOut?.forEach((cut, i) => {
       if (cut) onHole.fillRect((i % SIDE) * FINE, Math.floor(i / SIDE) * FINE, FINE, FINE);
     });
     for (const stroke of strokes) {
       if (stroke.tool === "hole") {
-        onHole.strokeStyle = "#fff";
+        onHole.strokeStyle = "white";
         trace(hole, stroke, HOLE);
       } else {
-        onInk.strokeStyle = stroke.tool === "pen" ? "#fff" : "#000";
+        onInk.strokeStyle = stroke.tool === "pen" ? "white" : "black";
         trace(ink, stroke, stroke.tool === "pen" ? PEN : 2 * PEN);
       }
     }
@@ -228,7 +228,7 @@ function tinted(source, colour) {
   const ctx = canvas.getContext("2d");
   ctx.drawImage(source, 0, 0);
   ctx.globalCompositeOperation = "source-in";
-  ctx.fillStyle = colour.trim() || "#be4c00";
+  ctx.fillStyle = colour;
   ctx.fillRect(0, 0, canvas.width, canvas.height);
   return canvas;
 }

@@ -97,7 +97,7 @@ function render({ model, el }) {
       onInput: (value) => view.set({ [name]: value }),
     }),
   );
-  const noisy = figure("x_t", [key("noise", "the pixel"), " in ", math("x_t"), ": click or drag"]);
+  const noisy = figure("x_t", [key("signal", "the pixel"), " in ", math("x_t"), ": click or drag"]);
   const panels = stages.map(({ size }, i) =>
     figure(`look-${i}`, [key("result", "where it looks"), ` at ${size[0]} × ${size[1]}`], {
       below: h("p", { class: "dl-soft", "data-part": `spread-${i}` }),
@@ -141,7 +141,7 @@ function render({ model, el }) {
       return;
     }
     pass.paintPicture(noisy.canvas, "x_t");
-    mark(noisy.canvas, [rows, columns], row, column, colours.noise);
+    mark(noisy.canvas, [rows, columns], row, column, colours["signal-on-black"]);
     describe(noisy.canvas, `noisy picture at time ${model.get("t")}, pixel in row ${row}, column ${column} marked`);
     stages.forEach((one, i) => {
       const { size, places } = one;
@@ -153,15 +153,15 @@ function render({ model, el }) {
       const ctx = canvas.getContext("2d");
       const [high, wide] = [canvas.clientHeight / size[0], canvas.clientWidth / size[1]];
       ctx.globalAlpha = 0.72;
-      ctx.fillStyle = "#000";
+      ctx.fillStyle = "black";
       ctx.fillRect(0, 0, canvas.clientWidth, canvas.clientHeight);
-      ctx.fillStyle = "#3ccb9c"; // on black in either theme
+      ctx.fillStyle = colours["result-on-black"];
       weights.forEach((weight, j) => {
         ctx.globalAlpha = (0.95 * weight) / top;
         ctx.fillRect((j % size[1]) * wide, Math.floor(j / size[1]) * high, wide + 0.5, high + 0.5);
       });
       ctx.globalAlpha = 1;
-      mark(canvas, size, r, c, "#f5a14b");
+      mark(canvas, size, r, c, colours["signal-on-black"]);
       let near = 0;
       for (let y = Math.max(r - 1, 0); y <= Math.min(r + 1, size[0] - 1); y++) {
         for (let x = Math.max(c - 1, 0); x <= Math.min(c + 1, size[1] - 1); x++) {

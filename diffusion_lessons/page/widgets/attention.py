@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...math.schedule import NoiseSchedule, linear_schedule
 from .. import kit
-from ..palette import NOISE, RESULT
+from ..palette import RESULT, SIGNAL
 from ._network import NetworkExplorer, Traced
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ class AttentionExplorer(NetworkExplorer):
         """The noisy picture with the pixel marked, and where it looks at each resolution."""
         figure = kit.new_figure(2.2 * (1 + len(self._stages)), 2.4)
         axes = figure.subplots(1, 1 + len(self._stages))
-        kit.draw_picture(axes[0], self.x_t, f"$x_t$, t = {self.t}", NOISE)
-        axes[0].plot(self.column, self.row, "s", mec=NOISE, mfc="none", mew=2)
+        kit.draw_picture(axes[0], self.x_t, f"$x_t$, t = {self.t}", SIGNAL)
+        axes[0].plot(self.column, self.row, "s", mec=SIGNAL, mfc="none", mew=2)
         for i, (ax, stage) in enumerate(zip(axes[1:], self._stages, strict=True)):
             weights = self.weights(i)
             title = f"{stage['size'][0]} x {stage['size'][1]}"

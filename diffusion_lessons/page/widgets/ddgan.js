@@ -226,12 +226,12 @@ function render({ model, el }) {
   // The boxes, all of them; a step of sampling shows four.
   const name = newId();
   const boxes = [
-    ["x_0", "x_0", "from the data", "signal"],
-    ["x_t", "x_t", "noised", "noise"],
+    ["x_0", "x_0", "from the data", "data"],
+    ["x_t", "x_t", "noised", "ink"],
     ["z", "z", "drawn afresh", "noise"],
     ["x0_drawn", "x_0′", "G draws", "result"],
     ["x_s_made", "x_s′", "noised back", "result"],
-    ["x_s_true", "x_s", "noised back", "signal"],
+    ["x_s_true", "x_s", "noised back", "data"],
     ["judged", "D", "how real?", null],
     ["losses", "−log", "the losses", null],
   ].map(([part, symbol, words, colour]) => {
@@ -340,7 +340,7 @@ function render({ model, el }) {
       if (box.part === "judged") {
         const line = (colour, word, share) => h("span", { class: `dl-${colour}` }, `${word} ${percent(share)}`);
         if (at.unjudged) fill(box.body, "none", "–");
-        else fill(box.body, `${at.real} ${at.fake}`, line("signal", "true", at.real), line("result", "made", at.fake));
+        else fill(box.body, `${at.real} ${at.fake}`, line("data", "true", at.real), line("result", "made", at.fake));
       } else if (box.part === "losses") {
         const line = (word, value) => h("span", {}, math(word), ` ${fixed(value, 2)}`);
         if (at.unjudged) fill(box.body, "none", "–");

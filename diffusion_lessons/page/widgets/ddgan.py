@@ -12,7 +12,7 @@ from ... import checks
 from ...math.gaussian import forward, posterior
 from ...networks.gan import Gan
 from .. import kit
-from ..palette import NOISE, RESULT, SIGNAL
+from ..palette import DATA, INK, RESULT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -252,15 +252,15 @@ class DDGANStepper(kit.Computed):
         """The pictures of the step, side by side."""
         s = self.t - 1
         pictures = [
-            (self.x_t, f"$x_{self.t}$", NOISE),
+            (self.x_t, f"$x_{self.t}$", INK),
             (self.x0_drawn, "$x_0'$, drawn", RESULT),
             (self.x_s_made, f"$x_{s}'$, made", RESULT),
         ]
         if self.mode == "training":
             true, made = self.judged
             pictures[2] = (self.x_s_made, f"$x_{s}'$: {made:.0%} real", RESULT)
-            pictures = [(self.x_0, "$x_0$", SIGNAL), *pictures]
-            pictures.append((self.x_s_true, f"$x_{s}$: {true:.0%} real", SIGNAL))
+            pictures = [(self.x_0, "$x_0$", DATA), *pictures]
+            pictures.append((self.x_s_true, f"$x_{s}$: {true:.0%} real", DATA))
         figure = kit.new_figure(1.5 * len(pictures), 1.8)
         axes = figure.subplots(1, len(pictures))
         for ax, (picture, title, colour) in zip(axes, pictures, strict=True):

@@ -142,7 +142,7 @@ function render({ model, el }) {
   function showVerdict(place, right, ...words) {
     place.hidden = false;
     place.replaceChildren(
-      h("strong", { class: right ? "dl-result" : "dl-noise" }, right ? "Right. " : "Not yet. "),
+      h("strong", { class: right ? "dl-result" : "dl-ink" }, right ? "Right. " : "Not yet. "),
       ...words,
     );
   }
@@ -194,7 +194,7 @@ function render({ model, el }) {
           const good = Number(choice.value) === i;
           const { reason, lesson } = item.pairs[i];
           comment.replaceChildren(
-            h("strong", { class: good ? "dl-result" : "dl-noise" }, good ? "Right: " : "Not yet. "),
+            h("strong", { class: good ? "dl-result" : "dl-ink" }, good ? "Right: " : "Not yet. "),
             ...(good ? sentence(reason) : ["Look it up in ", lessonLink(lesson), "."]),
           );
         });

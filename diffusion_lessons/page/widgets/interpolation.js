@@ -25,8 +25,8 @@ import {
 const PLACES = 11; // pictures in a strip
 
 const WAYS = [
-  ["mixed", "signal", "Pixels mixed"],
-  ["straight", "noise", "Straight line between the noises"],
+  ["mixed", "data", "Pixels mixed"],
+  ["straight", "ink", "Straight line between the noises"],
   ["on_shell", "result", "On the shell of noise (spherical)"],
 ];
 
@@ -198,7 +198,7 @@ function render({ model, el }) {
   });
   const stds = figure("stds", [
     "Deviation of the noise: ",
-    key("noise", "straight line", "dl-dashed"),
+    key("ink", "straight line", "dl-dashed"),
     ", ",
     key("result", "shell", "dl-solid"),
   ]);
@@ -275,9 +275,9 @@ function render({ model, el }) {
     });
     const [straight, shell] = part.stds;
     plot.vertical(u, colours.soft);
-    plot.line(shares, straight, { colour: colours.noise, dash: [8, 4] });
+    plot.line(shares, straight, { colour: colours.ink, dash: [8, 4] });
     plot.line(shares, shell, { colour: colours.result });
-    plot.dot(u, straight[now], colours.noise);
+    plot.dot(u, straight[now], colours.ink);
     plot.dot(u, shell[now], colours.result);
     describe(
       stds.canvas,
@@ -288,7 +288,7 @@ function render({ model, el }) {
       note,
       [pair(), now, model.get("seed")].join(),
       "The network was trained on noise of standard deviation 1. Here the straight line has ",
-      h("span", { class: "dl-number dl-noise" }, fixed(straight[now], 2)),
+      h("span", { class: "dl-number dl-ink" }, fixed(straight[now], 2)),
       ", the shell ",
       h("span", { class: "dl-number dl-result" }, fixed(shell[now], 2)),
       ".",

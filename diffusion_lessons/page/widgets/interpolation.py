@@ -11,7 +11,7 @@ from ... import checks
 from ...math.sampling import Denoiser, ddim_invert, ddim_step, sample, slerp
 from ...math.schedule import NoiseSchedule
 from .. import kit
-from ..palette import NOISE, RESULT, SIGNAL
+from ..palette import DATA, INK, RESULT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -216,8 +216,8 @@ class InterpolationExplorer(kit.Computed):
         for axes, (name, colour, pictures) in zip(
             figure.subplots(3),
             [
-                ("pixels mixed", SIGNAL, mixed),
-                ("straight", NOISE, straight),
+                ("pixels mixed", DATA, mixed),
+                ("straight", INK, straight),
                 ("on the shell", RESULT, on_shell),
             ],
             strict=True,

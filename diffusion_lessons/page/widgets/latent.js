@@ -92,7 +92,7 @@ function render({ model, el }) {
     const { ctx, width, height } = fit(plane.canvas);
     ctx.drawImage(whole, 0, 0, width, height);
     const [wide, high] = [width / side, height / side];
-    ctx.strokeStyle = "#f5a14b"; // on black, in either theme
+    ctx.strokeStyle = colours["noise-on-black"];
     ctx.lineWidth = 2.5;
     ctx.strokeRect(across * wide, (side - 1 - up) * high, wide, high);
     const from = (up * side + across) * size;

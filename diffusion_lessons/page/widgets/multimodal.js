@@ -94,7 +94,7 @@ function render({ model, el }) {
   });
   const chart = figure("curves", [
     ...["Where ", math("x_s"), " was: ", key("result", "truly"), " ", math("q(x_s | x_t)"), "; "],
-    ...[key("noise", "as DDPM draws it", "dl-dashed"), "; "],
+    ...[key("ink", "as DDPM draws it", "dl-dashed"), "; "],
     ...[key("signal", "if the clean value is known", "dl-dotted"), " ", math("q(x_s | x_t, x_0)")],
   ]);
   chart.canvas.classList.add("dl-wide");
@@ -141,7 +141,7 @@ function render({ model, el }) {
     });
     plot.line(xs, curves.signal, { colour: colours.signal, dash: [2, 3], width: 2 });
     plot.line(xs, curves.result, { colour: colours.result, width: 3, area: 0.18 });
-    plot.line(xs, curves.noise, { colour: colours.noise, dash: [8, 4], width: 2.5 });
+    plot.line(xs, curves.noise, { colour: colours.ink, dash: [8, 4], width: 2.5 });
     plot.dot(xt, 0, colours.ink);
     plot.write("x_t", plot.X(xt), plot.Y(0) - 11, { align: "center", colour: colours.ink, halo: true });
     const percent = `${Math.round(100 * share)}\u00a0%`;

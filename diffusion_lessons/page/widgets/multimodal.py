@@ -12,7 +12,7 @@ from ...math.gaussian import Gaussian
 from ...math.sampling import ddpm_step
 from ...math.schedule import NoiseSchedule, linear_schedule
 from .. import kit
-from ..palette import NOISE, RESULT, SIGNAL
+from ..palette import INK, RESULT, SIGNAL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,7 +131,7 @@ class MultimodalExplorer(kit.Explorer):
         kit.draw_axes(axes, f"$x_{{{self.s}}}$", title)
         axes.fill_between(x, true, color=RESULT, alpha=0.25, lw=0)
         axes.plot(x, true, color=RESULT, label="$q(x_s | x_t)$")
-        axes.plot(x, gauss, "--", color=NOISE, label="DDPM's step")
+        axes.plot(x, gauss, "--", color=INK, label="DDPM's step")
         axes.plot(self.x_t, 0, "o", color=SIGNAL)
         axes.legend(frameon=False, fontsize=9)
         return figure

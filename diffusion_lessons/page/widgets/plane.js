@@ -514,7 +514,7 @@ function render({ model, el, startWorker }) {
     ctx.beginPath();
     ctx.arc(plot.X(x), plot.Y(y), plot.X(NEAR) - plot.X(0), 0, 2 * Math.PI);
     ctx.lineWidth = found ? 2 : 1;
-    ctx.strokeStyle = ctx.fillStyle = found ? colours.result : colours.signal;
+    ctx.strokeStyle = ctx.fillStyle = found ? colours.result : colours.data;
     ctx.globalAlpha = 0.35;
     if (found) ctx.fill();
     ctx.globalAlpha = 1;
@@ -526,8 +526,8 @@ function render({ model, el, startWorker }) {
       for (const [dx, dy] of [[0, -r], [r, 0], [0, r], [-r, 0]]) ctx.lineTo(plot.X(x) + dx, plot.Y(y) + dy);
       ctx.closePath();
     }
-    ctx.fillStyle = k === 0 ? colours.signal : colours.paper;
-    ctx.strokeStyle = colours.signal;
+    ctx.fillStyle = k === 0 ? colours.data : colours.paper;
+    ctx.strokeStyle = colours.data;
     ctx.lineWidth = 1.6;
     ctx.fill();
     ctx.stroke();

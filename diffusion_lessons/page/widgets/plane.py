@@ -15,7 +15,7 @@ from ...math.randomness import RowGenerator
 from ...math.sampling import Denoiser, Step, ddim_step, ddpm_step, sample
 from ...math.schedule import linear_schedule, quadratic
 from .. import kit
-from ..palette import LINE, NOISE, RESULT, SIGNAL, SOFT
+from ..palette import DATA, LINE, NOISE, RESULT, SOFT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -166,11 +166,11 @@ class PlaneLab(kit.Explorer):
         else:
             title = "no points yet"
         kit.draw_axes(axes, "", title)
-        for label, marker, inside in [(0, "o", SIGNAL), (1, "D", "white")]:
+        for label, marker, inside in [(0, "o", DATA), (1, "D", "white")]:
             rows = [row[:2] for row in self.points if row[2] == label]
             if rows:
                 across, up = zip(*rows, strict=True)
-                axes.scatter(across, up, s=22, marker=marker, facecolor=inside, edgecolor=SIGNAL)
+                axes.scatter(across, up, s=22, marker=marker, facecolor=inside, edgecolor=DATA)
         axes.grid(color=LINE)
         axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
         return figure

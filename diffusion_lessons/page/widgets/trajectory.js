@@ -157,7 +157,7 @@ function render({ model, el }) {
       }
       ctx.globalAlpha = 0.22;
       ctx.lineWidth = 1;
-      ctx.strokeStyle = colours.noise;
+      ctx.strokeStyle = colours.soft;
       ctx.stroke();
     });
     left.scatter(x, { colour: colours.result, radius: 1.9, alpha: 0.85 });

@@ -22,7 +22,7 @@ const WAY = {
   up: "on the way up",
   output: "the answer",
 };
-const FACE = { input: "signal", down: "signal", middle: "noise", up: "signal", output: "result" };
+const FACE = { input: "signal", down: "signal", middle: "soft", up: "signal", output: "result" };
 
 function sayStage({ kind, channels, size, resamples, skip, heads, shown }) {
   const place = `${channels} ${channels === 1 ? "channel" : "channels"} of ${size[0]} × ${size[1]}`;
@@ -107,7 +107,7 @@ function render({ model, el }) {
     h("div", { class: "dl-stages", role: "radiogroup", "aria-label": "stage of the network" }, ...columns),
   );
 
-  const noisy = figure("x_t", [key("noise", "in"), ": ", math("x_t")], { kind: "picture" });
+  const noisy = figure("x_t", [key("ink", "in"), ": ", math("x_t")], { kind: "picture" });
   const guess = figure("x0_hat", [key("result", "out"), ", as a picture: ", math("x̂_0")], {
     kind: "picture",
   });

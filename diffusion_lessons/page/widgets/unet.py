@@ -10,13 +10,13 @@ from torch import Tensor
 from ... import checks
 from ...math.schedule import NoiseSchedule, linear_schedule
 from .. import kit
-from ..palette import NOISE, RESULT, SIGNAL
+from ..palette import INK, RESULT, SIGNAL, SOFT
 from ._network import NetworkExplorer, Traced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = {"input": SIGNAL, "down": SIGNAL, "middle": NOISE, "up": SIGNAL, "output": RESULT}
+COLOURS = {"input": SIGNAL, "down": SIGNAL, "middle": SOFT, "up": SIGNAL, "output": RESULT}
 
 
 class UNetExplorer(NetworkExplorer):
@@ -100,7 +100,7 @@ class UNetExplorer(NetworkExplorer):
         maps, stage = self.feature_maps(), self._stages[self.stage]
         figure = kit.new_figure(1.1 * (len(maps[:6]) + 2), 1.6)
         axes = figure.subplots(1, len(maps[:6]) + 2)
-        kit.draw_picture(axes[0], self.x_t, f"$x_t$, t = {self.t}", NOISE)
+        kit.draw_picture(axes[0], self.x_t, f"$x_t$, t = {self.t}", INK)
         kit.draw_picture(axes[-1], self.x0_hat, r"$\hat x_0$", RESULT)
         for channel, ax, picture in zip(stage["shown"], axes[1:-1], maps, strict=False):
             colour = COLOURS[stage["kind"]]

@@ -104,7 +104,7 @@ function render({ model, el }) {
     ", ",
     math("s"),
     " times the ",
-    key("noise", "classifier's"),
+    key("class", "classifier's"),
     ", and their ",
     key("result", "sum"),
   ]);
@@ -158,7 +158,7 @@ function render({ model, el }) {
     mixture.means.forEach(([mx, my], i) => {
       const mine = i === k;
       const where = { x: root * mx, y: root * my, width: mine ? 2.5 : 1, dash: mine ? [] : [3, 4] };
-      const colour = mine ? colours.noise : colours.soft;
+      const colour = mine ? colours.class : colours.soft;
       plot.circle(2 * root * mixture.stds[i], colour, where);
       plot.write(String(i), plot.X(root * mx), plot.Y(root * my) + 4, { align: "center", colour, halo: true });
     });
@@ -169,7 +169,7 @@ function render({ model, el }) {
     const tip = [x + denoiser[0], y + denoiser[1]];
     const end = [tip[0] + classifier[0], tip[1] + classifier[1]];
     plot.arrow([x, y], tip, { colour: colours.signal });
-    plot.arrow(tip, end, { colour: colours.noise });
+    plot.arrow(tip, end, { colour: colours.class });
     plot.arrow([x, y], end, { colour: colours.result, width: 4 });
     plot.dot(x, y, colours.ink, 5);
     const about = `At the point the classifier gives class ${k} the probability ${fixed(share, 2)}`;

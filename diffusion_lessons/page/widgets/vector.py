@@ -11,7 +11,7 @@ from ...math.exact import GaussianMixture
 from ...math.sampling import ddim_step
 from ...math.schedule import NoiseSchedule, linear_schedule
 from .. import kit
-from ..palette import NOISE, RESULT, SIGNAL, SOFT
+from ..palette import CLASS, RESULT, SIGNAL, SOFT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -143,7 +143,7 @@ class VectorExplorer(kit.Explorer):
         denoiser, classifier = self.arrows()
         for arrow, colour in [
             (denoiser, SIGNAL),
-            (classifier, NOISE),
+            (classifier, CLASS),
             (denoiser + classifier, RESULT),
         ]:
             axes.quiver(*here[0], *arrow[0], color=colour, angles="xy", scale_units="xy", scale=1)
