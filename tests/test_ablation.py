@@ -7,7 +7,15 @@ import torch
 
 from diffusion_lessons import DiffusionModel, cli, load_pretrained
 from diffusion_lessons.files import read_json_lines
-from diffusion_lessons.measuring.ablation import BASE, VARIANTS, ablate, ablate_gan, held_out_loss
+from diffusion_lessons.measuring import ablation
+from diffusion_lessons.measuring.ablation import (
+    BASE,
+    VARIANTS,
+    ablate,
+    ablate_gan,
+    ablate_prediction,
+    held_out_loss,
+)
 from diffusion_lessons.measuring.tables import shipped_table
 from diffusion_lessons.networks import cards
 from diffusion_lessons.networks.unet import UNet
@@ -112,3 +120,16 @@ def test_the_gan_is_ablated_the_same_way(tmp_path: Path, capsys: pytest.CaptureF
     arguments = ["ablate", "ddgan", "--out", str(out), "--samples", "20", "--variants", "T = 1"]
     assert cli.main(arguments) == 2
     assert "was measured with steps 1, not 1200" in capsys.readouterr().err
+
+
+def test_so_is_what_a_network_predicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ablation, "SMALL", ablation.SMALL | {"channels": 8})
+    out = tmp_path / "prediction.jsonl"
+    variants = ["noise", "v", "x0, weighed, cosine"]
+    rows = list(ablate_prediction(out, (1,), 2, 20, 2, variants))
+    assert [row["variant"] for row in rows] == variants
+    assert len({row["frechet_distance"] for row in rows}) == 3  # each learns something else
+    assert len({row["parameters"] for row in rows}) == 1
+    assert not list(ablate_prediction(out, (1,), 2, 20, 2, variants))
+    with pytest.raises(ValueError, match="variants must be of"):
+        next(ablate_prediction(out, variants=["wings"]))

@@ -189,3 +189,23 @@ def test_the_perfect_network_of_each_kind_has_the_smallest_loss():
             worse = loss(lambda x_t, t, f=perfect, s=shift: f(x_t, t, shift=s))
             assert worse - best == pytest.approx(shift**2, rel=0.5)
         assert math.isfinite(best)
+
+
+@pytest.mark.parametrize("schedule", [linear_schedule(), cosine_schedule()], ids=str)
+def test_x0_weighed_by_the_signal_to_noise_ratio_is_learnt_as_noise_is(schedule):
+    """|noise - noise_hat|^2 = alpha^2 / sigma^2 |x_0 - x0_hat|^2: one loss in two words."""
+    x_0, _ = MIXTURE.sample(500, torch.Generator().manual_seed(0))
+
+    def network(x_t, t):
+        return x_t * 0.3 + 0.01 * t[:, None] / 1000  # some guess of x_0
+
+    def as_noise(x_t, t):
+        return NOISE.from_x0(network(x_t, t), x_t, t, schedule)
+
+    def loss(network, kind, **options):
+        generator = torch.Generator().manual_seed(1)
+        return prediction_loss(network, x_0, schedule, kind, generator, **options)
+
+    torch.testing.assert_close(loss(network, X0, weight=lambda snr: snr), loss(as_noise, NOISE))
+    assert loss(network, X0, weight=torch.zeros_like) == 0
+    torch.testing.assert_close(loss(network, X0, weight=torch.ones_like), loss(network, X0))

@@ -1,28 +1,48 @@
 """``ablate`` and ``trilemma``."""
 
 import argparse
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..files import expanded
 from ..math.solvers import SAMPLERS
-from ..measuring.ablation import GAN_VARIANTS, VARIANTS, ablate, ablate_gan
+from ..measuring.ablation import (
+    GAN_VARIANTS,
+    PREDICTION_VARIANTS,
+    VARIANTS,
+    ablate,
+    ablate_gan,
+    ablate_prediction,
+)
+from ..measuring.tables import Row
 from ..measuring.trilemma import METHODS, solver_methods, trilemma
 from ..networks.compute import Compute
 from .options import Commands, add_compute, compute_of, positive, tell
+
+ABLATIONS: dict[str, Callable[..., Iterator[Row]]] = {
+    "unet": ablate,
+    "ddgan": ablate_gan,
+    "prediction": ablate_prediction,
+}
 
 
 def add_commands(commands: Commands) -> None:
     """The two commands and their options."""
     ablation = commands.add_parser("ablate", help="a network with each part changed, measured")
     ablation.add_argument(
-        "of", nargs="?", choices=["unet", "ddgan"], default="unet", help="default: unet"
+        "of", nargs="?", choices=list(ABLATIONS), default="unet", help="default: unet"
     )
-    ablation.add_argument("--out", type=Path, help="default: runs/ablation[-ddgan].jsonl")
+    ablation.add_argument("--out", type=Path, help="default: runs/ablation[-OF].jsonl")
     ablation.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2; ddgan: 0")
-    ablation.add_argument("--steps", type=positive, help="updates; default: 1000; ddgan: 1200")
+    ablation.add_argument(
+        "--steps", type=positive, help="updates; default: 1000; ddgan: 1200; prediction: 700"
+    )
     ablation.add_argument("--samples", type=positive, help="default: 2000; ddgan: 5000")
     ablation.add_argument(
-        "--variants", choices=[*VARIANTS, *GAN_VARIANTS], nargs="+", help="default: all"
+        "--variants",
+        choices=[*VARIANTS, *GAN_VARIANTS, *PREDICTION_VARIANTS],
+        nargs="+",
+        help="default: all",
     )
     ablation.set_defaults(run=run_ablate)
 
@@ -47,13 +67,13 @@ def add_commands(commands: Commands) -> None:
 
 def run_ablate(options: argparse.Namespace) -> None:
     """Train and measure a network with each part changed."""
-    gan = options.of == "ddgan"
-    out = options.out or Path("runs") / ("ablation-ddgan.jsonl" if gan else "ablation.jsonl")
+    which = "" if options.of == "unet" else f"-{options.of}"
+    out = options.out or Path("runs") / f"ablation{which}.jsonl"
     names = ("seeds", "steps", "samples", "variants")
     wanted = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.format or options.threads:  # else as the table began
         wanted["compute"] = compute_of(options)
-    for row in (ablate_gan if gan else ablate)(out, **wanted):
+    for row in ABLATIONS[options.of](out, **wanted):
         loss = f"loss {row['test_loss']:.5f}, " if "test_loss" in row else ""
         print(
             f"{row['variant']}, seed {row['seed']}: {loss}"

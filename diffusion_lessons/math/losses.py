@@ -1,5 +1,6 @@
 """Losses: what a network is trained to make small, one function a loss."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from .gaussian import Gaussian, forward, kl_divergence
 from .prediction import NOISE, Prediction
 from .randomness import rand, randn_like, spread
 from .schedule import NoiseSchedule
+
+Weight = Callable[[Tensor], Tensor]
+"""Signal-to-noise ratio (alpha / sigma)^2 -> how much a squared error at that ratio counts."""
 
 
 def noise_prediction_loss(
@@ -37,11 +41,14 @@ def prediction_loss(
     generator: torch.Generator | None = None,
     label: Tensor | None = None,
     drop_label: float = 0.1,
+    weight: Weight | None = None,
 ) -> Tensor:
     """The same for a network that predicts something else: mean squared error of the prediction.
 
     In x_0 the error at each time then weighs `Prediction.loss_weight`: the signal-to-noise ratio
-    for noise, 1 for x_0, and for v one more than the ratio (arXiv 2202.00512, section 4).
+    for noise, 1 for x_0, and for v one more than the ratio (arXiv 2202.00512, section 4). With a
+    ``weight`` it counts as many times more: ``lambda snr: snr.clamp(max=5)`` for x_0 is Min-SNR-5
+    (arXiv 2303.09556, section 3.4).
     """
     checks.examples(x_0=x_0)
     drop_label = checks.share("drop_label", drop_label)
@@ -51,11 +58,16 @@ def prediction_loss(
     x_t = q.mean + q.std * noise
     target = prediction.target(x_0, noise, t, schedule)
     if label is None:
-        return (model(x_t, t) - target).square().mean()
-    label = checks.rows("label", label, x_0)
-    drop = rand((len(x_0),), generator, x_0.device) < drop_label
-    label = label.masked_fill(drop, int(model.classes))
-    return (model(x_t, t, label) - target).square().mean()
+        answer = model(x_t, t)
+    else:
+        label = checks.rows("label", label, x_0)
+        drop = rand((len(x_0),), generator, x_0.device) < drop_label
+        answer = model(x_t, t, label.masked_fill(drop, int(model.classes)))
+    error = (answer - target).square()
+    if weight is not None:
+        alpha, sigma = schedule.at(t, x_0)
+        error = error * weight((alpha / sigma) ** 2).to(error.dtype)
+    return error.mean()
 
 
 def vae_loss(

@@ -1,6 +1,7 @@
-"""Two papers' ablations in our size: the same training with one part changed, measured.
+"""Ablations in our size: the same training with one part changed, measured.
 
-ADM's of the U-Net (`ablate`), and DDGAN's of its latent and its number of steps (`ablate_gan`).
+ADM's of the U-Net (`ablate`), DDGAN's of its latent and its number of steps (`ablate_gan`), and
+what lesson 02's network learns in its minute if it predicts something else (`ablate_prediction`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,9 +13,11 @@ from torch import nn
 
 from .. import checks
 from ..data import digits, to_unit
+from ..math.losses import Weight
+from ..math.prediction import PREDICTIONS
 from ..math.randomness import BY_ROW, seeded
 from ..math.sampling import final
-from ..math.schedule import linear_schedule
+from ..math.schedule import SCHEDULES, linear_schedule
 from ..networks.cards import machine
 from ..networks.compute import Compute, chosen
 from ..networks.diffusion import DiffusionModel
@@ -57,6 +60,23 @@ GAN_VARIANTS: dict[str, dict[str, Any]] = {
     "T = 8": {"T": 8},
 }
 """What each variant changes of `digits_ddgan`; T = 1 is a plain GAN."""
+
+SMALL: dict[str, Any] = {"channels": 16, "blocks": 1, "attention_resolutions": []}
+"""The U-Net of lesson 02's minute."""
+
+WEIGHTS: dict[str, Weight | None] = {"none": None, "snr 0.3 to 5": lambda snr: snr.clamp(0.3, 5)}
+"""How much a squared error counts by its signal-to-noise ratio. The second is Min-SNR-5 (arXiv
+2303.09556) that never falls below 0.3, so that what is decided in deep noise is learnt, too."""
+
+PREDICTION_VARIANTS: dict[str, dict[str, str]] = {
+    "noise": {"prediction": "noise", "schedule": "linear", "weight": "none"},
+    "noise, cosine": {"prediction": "noise", "schedule": "cosine", "weight": "none"},
+    "v": {"prediction": "v", "schedule": "linear", "weight": "none"},
+    "x0": {"prediction": "x0", "schedule": "linear", "weight": "none"},
+    "x0, weighed": {"prediction": "x0", "schedule": "linear", "weight": "snr 0.3 to 5"},
+    "x0, weighed, cosine": {"prediction": "x0", "schedule": "cosine", "weight": "snr 0.3 to 5"},
+}
+"""What each variant predicts, under which schedule, with which of `WEIGHTS`."""
 
 BATCH = 64
 KEPT = ("class_accuracy", "frechet_distance", "precision", "recall", "density", "coverage", "floor")
@@ -119,6 +139,40 @@ def ablate_gan(
 
     def measured(model: Any, compute: Compute) -> dict[str, Any]:
         return evaluate(model, count=samples, progress=False, compute=compute)
+
+    yield from _rows(Table(out, head, _settings), seeds, variants, run, measured, compute)
+
+
+def ablate_prediction(
+    out: Path | str,
+    seeds: Sequence[int] = (0, 1, 2),
+    steps: int = 700,
+    samples: int = 2000,
+    sampling_steps: int = 10,
+    variants: Sequence[str] = tuple(PREDICTION_VARIANTS),
+    compute: Compute | None = None,
+) -> Iterator[Row]:
+    """The same for lesson 02's small network, which predicts noise, v or x_0.
+
+    All have as many updates, about those of a minute on two cores, the same weights to begin with,
+    and the same noise.
+    """
+    seeds, steps, samples = _checked(variants, PREDICTION_VARIANTS, seeds, steps, samples)
+    sampling_steps = checks.whole("sampling_steps", sampling_steps, 1, linear_schedule().T)
+    head = {"base": SMALL, "batch_size": BATCH, "steps": steps}
+    head |= {"samples": samples, "sampling_steps": sampling_steps, "random_numbers": BY_ROW}
+    settings = DrawSettings(sampling_steps)
+
+    def run(variant: str, seed: int, compute: Compute) -> Iterator[TrainStep]:
+        about = PREDICTION_VARIANTS[variant]
+        schedule, prediction = SCHEDULES[about["schedule"]](), PREDICTIONS[about["prediction"]]
+        with first_weights(seed):
+            model = DiffusionModel(UNet(**SMALL), schedule, prediction)
+        options = TrainOptions(steps, seed=seed, ema=0.99, compute=compute)
+        return train_on_digits(model, options, BATCH, WEIGHTS[about["weight"]])
+
+    def measured(model: Any, compute: Compute) -> dict[str, Any]:
+        return evaluate(model, settings, samples, progress=False, compute=compute)
 
     yield from _rows(Table(out, head, _settings), seeds, variants, run, measured, compute)
 

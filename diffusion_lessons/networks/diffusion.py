@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import checks
-from ..math.losses import prediction_loss
+from ..math.losses import Weight, prediction_loss
 from ..math.prediction import NOISE, PREDICTIONS, Prediction
 from ..math.randomness import RowGenerator
 from ..math.sampling import Denoiser, Sampler, ddim_step, final, sample, stepwise
@@ -103,6 +103,7 @@ class DiffusionModel(nn.Module):
         generator: torch.Generator | None = None,
         label: Tensor | None = None,
         drop_label: float = 0.1,
+        weight: Weight | None = None,
     ) -> Tensor:
         """`prediction_loss` of clean x_0 [B, ...]: what to make small in training.
 
@@ -112,7 +113,7 @@ class DiffusionModel(nn.Module):
         if x_0.ndim == 4:  # a batch of pictures; a compiled network may not know its shape
             checks.in_unit("x_0", x_0)
         kind = self.prediction
-        return prediction_loss(self, x_0, self.schedule, kind, generator, label, drop_label)
+        return prediction_loss(self, x_0, self.schedule, kind, generator, label, drop_label, weight)
 
     def with_network(self, network: nn.Module) -> Self:
         """The same model around another network of its kind, say a faster one."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .. import checks
 from ..data import cifar10, digits, moons, to_unit
 from ..math.gaussian import forward
-from ..math.losses import random_times, vae_loss
+from ..math.losses import Weight, random_times, vae_loss
 from ..math.prediction import PREDICTIONS
 from ..math.randomness import own_numbers, rand
 from ..math.schedule import SCHEDULES
@@ -79,13 +79,16 @@ def digits_adm(
 
 
 def train_on_digits(
-    model: DiffusionModel, options: TrainOptions, batch_size: int = 64
+    model: DiffusionModel,
+    options: TrainOptions,
+    batch_size: int = 64,
+    weight: Weight | None = None,
 ) -> Iterator[TrainStep]:
-    """Teach a model the MNIST digits and their classes, by its own loss."""
+    """Teach a model the MNIST digits and their classes, by its own loss, weighed if asked."""
 
     def loss(model: Any, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
         images, labels = batch
-        return model.loss(to_unit(images), g, labels)
+        return model.loss(to_unit(images), g, labels, weight=weight)
 
     return train_with(model, loss, _digit_batches(options, batch_size), options.usual(ema=0.99))
 
