@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 NETWORKS = ("digits-ddpm", "digits-ddgan", "digits-vae")
 """The networks that a page can run."""
 
-PARTS = ("runtime", "examples", *NETWORKS)
+PARTS = ("runtime", "webgpu", "examples", *NETWORKS)
 """All that can be asked for."""
 
 EXAMPLES = 200
@@ -35,13 +35,16 @@ def part(name: str) -> dict[str, bytes]:
     """The files of one part by name, each compressed with gzip. KeyError for an unknown part.
 
     - ``runtime``: the scripts and the WebAssembly that run graphs;
+    - ``webgpu``: the same for a graphics processor, which WebGPU and JSPI lead to;
     - ``examples``: 2,000 training digits, bytes [N, 28, 28], and their labels, bytes [N];
     - a network's name: what it is (JSON), its graph and its weights (safetensors).
     """
     if name not in PARTS:
         raise KeyError(name)
-    if name == "runtime":
-        vendor = {path.stem: path.read_bytes() for path in (HERE / "vendor").glob("*.gz")}
+    if name in ("runtime", "webgpu"):
+        packed = (HERE / "vendor").glob("*.gz")
+        files = [path for path in packed if ("jspi" in path.name) == (name == "webgpu")]
+        vendor = {path.stem: path.read_bytes() for path in files}
         return vendor | {"worker.js": _packed((HERE / "worker.js").read_bytes())}
     if name == "examples":
         images, labels = _examples()

@@ -15,10 +15,10 @@ const actions = {
     ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(loader) };
     ort.env.logLevel = "error";
   },
-  // A graph, and the weights that it asks for.
-  async load({ network, graph, weights }) {
+  // A graph, and the weights that it asks for; to run on "wasm" or "webgpu".
+  async load({ network, graph, weights, on }) {
     const externalData = weights ? [{ path: "weights", data: weights }] : [];
-    const options = { executionProviders: ["wasm"], externalData };
+    const options = { executionProviders: [on], externalData };
     sessions.set(network, await ort.InferenceSession.create(graph, options));
   },
   async run({ network, feeds }) {

@@ -63,7 +63,7 @@ function talkWith(given) {
   const name = model.get("_network")?.name; // of the network that the page has, if it has it
   const partOf = given.partOf ?? ((k) => model.get(`_part_${k}`));
   const store = storeOf({ model, partOf, unpack, changed: repaint });
-  const made = new Map(); // in the page, by noise and choice: { content, whole, calls, ms }
+  const made = new Map(); // in the page, by noise and choice: { content, whole, calls, ms, where }
   const keyOf = (choice) => JSON.stringify([seed(), choice]);
   const missing = (choice) => !made.get(keyOf(choice))?.whole && !store.has(index(choice));
   const ready = (choice) => !missing(choice);
@@ -96,7 +96,7 @@ function talkWith(given) {
     const choice = chosen();
     const here = made.get(keyOf(choice));
     const part = index(choice);
-    if (here?.whole) return `Computed here by ${name}: ${counted(here.calls)}, ${here.ms} ms.`;
+    if (here?.whole) return `Computed here by ${name}${here.where}: ${counted(here.calls)}, ${here.ms} ms.`;
     if (store.has(part)) {
       const { calls, seconds } = partOf(part);
       const where = fromKernel.get(part) === seed() ? "Computed by the kernel" : "Stored";
@@ -136,7 +136,7 @@ function talkWith(given) {
         const calls = network.calls - before;
         const ms = Math.round(performance.now() - begun);
         const whole = done === of;
-        keep(job.key, { content, whole, calls, ms });
+        keep(job.key, { content, whole, calls, ms, where: network.where });
         if (whole) last = { calls, ms };
         report(words(), done / of);
         repaint();

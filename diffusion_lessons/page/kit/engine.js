@@ -7,6 +7,7 @@ import { toBytes } from "./numbers.js";
 
 const SILENCE = 15_000; // milliseconds after which a kernel that does not answer is given up
 const MOST_WORKERS = 4;
+const TRIED_AT = 3; // the batch of a network after which the graphics processor is tried
 
 // ------------------------------------------------------------------ its parts
 
@@ -87,7 +88,8 @@ const asText = (bytes) => new TextDecoder().decode(bytes);
 // ------------------------------------------------------------------ its workers
 
 class Hand {
-  constructor(script) {
+  constructor(script, on) {
+    this.on = on; // what its networks run on
     this.asked = new Map(); // by number: what to do with the answer
     this.count = 0;
     this.alive = true;
@@ -112,6 +114,34 @@ class Hand {
       this.worker.postMessage({ id: this.count, action, ...given }, transfer);
     });
   }
+  load(network, content) {
+    return this.do("load", { network, ...content, on: this.on });
+  }
+  // The answer to some rows of a batch, all unless said otherwise.
+  run(network, feeds, from = 0, to = Object.values(feeds)[0].dims[0]) {
+    const part = Object.entries(feeds).map(([name, feed]) => [name, cut(feed, from, to)]);
+    const transfer = part.map(([, { data }]) => data.buffer);
+    return this.do("run", { network, feeds: Object.fromEntries(part) }, transfer);
+  }
+}
+
+// A worker whose networks run on the processor ("wasm") or on the graphics processor ("webgpu").
+async function newHand(on, model) {
+  const [name, suffix, kind] = on === "webgpu" ? ["webgpu", "jspi.", "jspi"] : ["runtime", "", "wasm"];
+  const runtime = await part(name, model);
+  const hand = new Hand(`${asText(runtime[`ort.${kind}.min.js`])}\n${asText(runtime["worker.js"])}`, on);
+  const file = (ending) => runtime[`ort-wasm-simd-threaded.${suffix}${ending}`];
+  const loader = new Blob([file("mjs")], { type: "text/javascript" });
+  await hand.do("start", { wasm: file("wasm"), loader });
+  return hand;
+}
+
+// Whether the machine has a graphics processor that this browser lends to pages, and can wait for
+// (JSPI). One that is played by software is none.
+async function hasGraphics() {
+  if (!("Suspending" in WebAssembly)) return false;
+  const adapter = await navigator.gpu?.requestAdapter();
+  return Boolean(adapter) && !adapter.info.isFallbackAdapter;
 }
 
 // How many workers to share a batch among: the number that was fastest here. Each is tried, the
@@ -143,6 +173,9 @@ class Crew {
     this.pace = new Pace();
     this.hiring = null;
     this.most = MOST_WORKERS;
+    this.batches = new Map(); // by name: how many a network has answered
+    this.graphics = null; // a promise of the worker for the graphics processor, or of null
+    this.faster = new Map(); // by name: that worker, where it has been faster
   }
 
   // One more worker, with all networks that are there; one at a time.
@@ -151,12 +184,8 @@ class Crew {
     return this.hiring;
   }
   async #hire(model) {
-    const runtime = await part("runtime", model);
-    const script = `${asText(runtime["ort.wasm.min.js"])}\n${asText(runtime["worker.js"])}`;
-    const hand = new Hand(script);
-    const loader = new Blob([runtime["ort-wasm-simd-threaded.mjs"]], { type: "text/javascript" });
-    await hand.do("start", { wasm: runtime["ort-wasm-simd-threaded.wasm"], loader });
-    for (const [network, content] of this.content) await hand.do("load", { network, ...content });
+    const hand = await newHand("wasm", model);
+    for (const [network, content] of this.content) await hand.load(network, content);
     this.hands.push(hand);
   }
 
@@ -181,12 +210,20 @@ class Crew {
     const { "about.json": about, "graph.onnx": graph, weights } = await files;
     const content = { graph, weights };
     this.content.set(name, content); // a worker that is being made takes it, too
-    await Promise.all(this.hands.map((hand) => hand.do("load", { network: name, ...content })));
+    await Promise.all(this.hands.map((hand) => hand.load(name, content)));
     return JSON.parse(asText(about));
   }
 
   // A network's answer to a batch. `feeds` are its inputs by name, each { type, data, dims }.
   async run(network, feeds, model) {
+    const graphics = this.faster.get(network);
+    if (graphics?.alive) {
+      try {
+        return await graphics.run(network, feeds);
+      } catch {
+        this.faster.delete(network); // taken away by the system, say
+      }
+    }
     await this.ready(model);
     const rows = Object.values(feeds)[0].dims[0];
     const shared = rows > 1;
@@ -194,20 +231,37 @@ class Crew {
     const cuts = Array.from({ length: k + 1 }, (_, i) => Math.round((i * rows) / k));
     const begun = performance.now();
     const answers = await Promise.all(
-      Array.from({ length: k }, (_, i) => {
-        const part = Object.entries(feeds).map(([name, feed]) => [name, cut(feed, cuts[i], cuts[i + 1])]);
-        const transfer = part.map(([, { data }]) => data.buffer);
-        return this.hands[i].do("run", { network, feeds: Object.fromEntries(part) }, transfer);
-      }),
+      Array.from({ length: k }, (_, i) => this.hands[i].run(network, feeds, cuts[i], cuts[i + 1])),
     );
+    const answer = join(answers);
     if (shared) {
-      this.pace.note(k, (performance.now() - begun) / rows);
+      const took = performance.now() - begun;
+      this.pace.note(k, took / rows);
+      const batches = (this.batches.get(network) ?? 0) + 1;
+      this.batches.set(network, batches);
+      if (batches === TRIED_AT) this.#tryGraphics(network, feeds, answer, took, model).catch(console.warn);
       const most = Math.min(this.most, navigator.hardwareConcurrency);
       if (this.hands.length < most && this.pace.seconds[this.hands.length]) {
         this.hire(model).catch(() => (this.most = this.hands.length));
       }
     }
-    return join(answers);
+    return answer;
+  }
+
+  // The same batch on the graphics processor, in the background and once: it answers from then on if
+  // it gave the same numbers sooner.
+  async #tryGraphics(network, feeds, answer, took, model) {
+    this.graphics ??= hasGraphics().then((there) => (there ? newHand("webgpu", model) : null));
+    const hand = await this.graphics;
+    if (!hand) return;
+    await hand.load(network, this.content.get(network));
+    await hand.run(network, feeds); // its programs are made at the first
+    const begun = performance.now();
+    const other = await hand.run(network, feeds);
+    const sooner = performance.now() - begun < took;
+    if (sooner && answer.every((value, i) => Math.abs(value - other[i]) < 1e-3)) {
+      this.faster.set(network, hand);
+    }
   }
 }
 
@@ -225,10 +279,12 @@ function join(pieces) {
 
 const crew = new Crew(); // the page's
 
-// What is known of a network, and its answers: (feeds) -> Float32Array. `model` is the widget's.
+// What is known of a network, its answers: (feeds) -> Float32Array, and whether they now come from
+// the graphics processor. `model` is the widget's.
 export async function loadNetwork(name, model) {
   const about = await crew.load(name, model);
-  return { about, run: (feeds) => crew.run(name, feeds, model) };
+  const run = (feeds) => crew.run(name, feeds, model);
+  return { about, run, onGraphics: () => crew.faster.has(name) };
 }
 
 // ------------------------------------------------------------------ the newest wish

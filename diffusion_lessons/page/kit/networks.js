@@ -23,11 +23,16 @@ const float32 = (data, dims) => ({ type: "float32", data, dims });
 const all = (rows, value) => Array.from({ length: rows }, () => value);
 
 class Network {
-  constructor({ about, run }) {
+  constructor({ about, run, onGraphics }) {
     this.about = about;
     this.run = run;
+    this.onGraphics = onGraphics;
     this.calls = 0;
     this.size = about.shape.reduce((product, n) => product * n, 1); // numbers in one picture
+  }
+  // Where it computes, to be put behind its name: said only where it is not as everywhere.
+  get where() {
+    return this.onGraphics() ? " on the graphics processor" : "";
   }
   rowsOf(x) {
     return x.length / this.size;

@@ -532,7 +532,7 @@ function render({ model, el }) {
       const { name, parameters } = lane.network.about;
       const each = lane.ms / Math.max(lane.calls, 1);
       const by = lanes.length > 1 ? `${lane.name}, by ${name}` : name;
-      return `${by} (${(parameters / 1e6).toFixed(1)} million weights): ${effort(lane)}, ${short(each, 2)} ms a call`;
+      return `${by} (${(parameters / 1e6).toFixed(1)} million weights)${lane.network.where}: ${effort(lane)}, ${short(each, 2)} ms a call`;
     });
     const { t, steps } = settings();
     const fewer = uses("t") && steps > t ? ` From t = ${t} there are only ${t} steps to take.` : "";
