@@ -8,7 +8,8 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from diffusion_lessons.page.viz import picture_outlet, save_grid
+from diffusion_lessons.networks.unet import UNet
+from diffusion_lessons.page.viz import picture_outlet, save_grid, show_unet
 
 PICTURES = torch.linspace(-1, 1, 6 * 28 * 28).view(6, 1, 28, 28)
 
@@ -61,3 +62,16 @@ def test_a_look_at_a_name_opens_no_figure(tmp_path: Path) -> None:
     picture_outlet(tmp_path / "a.png", 6, (1, 28, 28))
     save_grid(tmp_path / "a.png", PICTURES)
     assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("heads", [1, 4])
+def test_a_drawn_unet_shows_its_heads_and_how_it_resizes(heads: int, residual: bool) -> None:
+    model = UNet(channels=16, blocks=1, heads=heads, residual_resampling=residual)
+    (axes,) = show_unet(model).axes
+    boxes = axes.patches[:11]
+    assert len(axes.lines) == 4 * heads  # one box on the way down, one in the middle, two up
+    light = [i for i, box in enumerate(boxes) if box.get_facecolor()[3] < 0.5]
+    dashed = [i for i, box in enumerate(boxes) if box.get_linestyle() == "--"]
+    assert light == [2, 8]
+    assert dashed == ([0] if residual else [0, 2, 8])

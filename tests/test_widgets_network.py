@@ -181,10 +181,18 @@ def test_only_what_there_is_can_be_chosen(unet: UNetExplorer, attention: Attenti
 def test_the_fallback_pictures_say_what_they_show(
     unet: UNetExplorer, attention: AttentionExplorer
 ) -> None:
+    def rows() -> list[str]:
+        titles = [axes.get_title("left") for axes in unet.figure().axes]
+        return [title for title in titles if title]
+
+    down, middle, up = "box 4, on the way down", "box 6, in the middle", "box 11, on the way up"
+    assert rows() == [down, middle, "box 7, on the way up"]
+    unet.stage = 1
+    assert rows() == ["box 2, on the way down", middle, up]
     unet.stage = 0
-    titles = [axes.get_title() for axes in unet.figure().axes]
-    assert len(titles) == 3 + 2
-    assert titles[0] == "$x_t$, t = 500"
-    assert titles[1].startswith("input, ")
+    assert rows() == ["box 1, the way in", down, middle, up]
+    axes = unet.figure().axes
+    assert "$x_t$, t = 500" in [one.get_title() for one in axes]
+    assert sum(bool(one.images) for one in axes) == 4 * 3 + 2  # maps, x_t and x0_hat
     titles = [axes.get_title() for axes in attention.figure().axes]
     assert titles == ["$x_t$, t = 500", "14 x 14", "7 x 7"]

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
@@ -16,7 +17,7 @@ from .. import checks
 from ..data import to_bytes
 from ..files import aside, expanded, outlet
 from ..math.sampling import Step, thin
-from ..networks.unet import UNet
+from ..networks.unet import ResBlock, UNet
 from .palette import RESULT, SIGNAL, SOFT
 
 
@@ -109,20 +110,27 @@ def show_points(clouds: dict[str, Tensor], limit: float = 3.0, size: float = 2.5
 def show_unet(model: UNet) -> Figure:
     """A U-Net as boxes in the order of use: labelled with channels and resolution.
 
-    Arcs are the skip connections; a dot marks a stage with attention. Shapes are read off a real
-    pass through the network.
+    Arcs are the skip connections; a stage with attention has a dot for each head. A box that only
+    changes the resolution is drawn light, one that is no residual block dashed. Shapes are read off
+    a real pass through the network.
     """
     x_t = torch.zeros(1, model.in_channels, model.size, model.size)
     *stages, _ = model.trace(x_t, torch.ones(1).long())
+    parts = [*model.down, *model.middle, *model.up]
+    plain = [True, *(not isinstance(part.block, ResBlock) for part in parts)]
     figure, ax = plt.subplots(figsize=(10, 3.6))
     for i, stage in enumerate(stages):
         _, channels, side, _ = stage.output.shape
         colour = SOFT if stage.kind == "middle" else SIGNAL
-        ax.add_patch(Rectangle((i - 0.35, -side / 2), 0.7, side, color=colour, alpha=0.75))
+        face = to_rgba(colour, 0.2 if stage.resamples else 0.75)
+        line = "--" if plain[i] else "-"
+        ax.add_patch(Rectangle((i - 0.35, -side / 2), 0.7, side, fc=face, ec=colour, ls=line))
         words = f"{channels}\n{side}x{side}"
         ax.text(i, -side / 2 - 0.5, words, ha="center", va="top", fontsize=9)
         if stage.queries is not None:
-            ax.plot(i, 0, "o", color="white", ms=6)
+            heads = stage.queries.shape[1]
+            for k in range(heads):
+                ax.plot(i, 1.2 * (k - (heads - 1) / 2), "o", color="white", ms=4)
         if stage.skip is not None:
             top = stages[stage.skip].output.shape[2] / 2
             arc = {"arrowstyle": "->", "connectionstyle": "arc3,rad=-0.25", "color": RESULT}

@@ -22,7 +22,7 @@ const WAY = {
   up: "on the way up",
   output: "the answer",
 };
-const FACE = { input: "signal", down: "signal", middle: "soft", up: "signal", output: "result" };
+const FACE = { input: "signal", down: "signal", middle: "soft", up: "signal", output: "noise" };
 
 function sayStage({ kind, channels, size, resamples, skip, heads, shown }) {
   const place = `${channels} ${channels === 1 ? "channel" : "channels"} of ${size[0]} × ${size[1]}`;

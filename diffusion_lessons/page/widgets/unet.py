@@ -10,13 +10,20 @@ from torch import Tensor
 from ... import checks
 from ...math.schedule import NoiseSchedule, linear_schedule
 from .. import kit
-from ..palette import INK, RESULT, SIGNAL, SOFT
+from ..palette import INK, NOISE, RESULT, SIGNAL, SOFT
 from ._network import NetworkExplorer, Traced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = {"input": SIGNAL, "down": SIGNAL, "middle": SOFT, "up": SIGNAL, "output": RESULT}
+COLOURS = {"input": SIGNAL, "down": SIGNAL, "middle": SOFT, "up": SIGNAL, "output": NOISE}
+WAY = {
+    "input": "the way in",
+    "down": "on the way down",
+    "middle": "in the middle",
+    "up": "on the way up",
+    "output": "the answer",
+}
 
 
 class UNetExplorer(NetworkExplorer):
@@ -86,23 +93,38 @@ class UNetExplorer(NetworkExplorer):
 
     def feature_maps(self) -> Tensor:
         """The maps shown, float32 [maps, side, side] in -1..1."""
+        return self._maps_of(self.stage)
+
+    def _maps_of(self, i: int) -> Tensor:
         shapes = [
             [len(self._times), self._shape[0], len(stage["shown"]), *stage["size"]]
             for stage in self._stages
         ]
         sizes = [torch.Size(shape).numel() for shape in shapes]
         every = kit.unpack_greys(self._maps, [sum(sizes)]).split(sizes)
-        maps = every[self.stage].view(shapes[self.stage])
+        maps = every[i].view(shapes[i])
         return maps[self._times.index(self.t), self.picture]
 
     def figure(self) -> "Figure":
-        """The noisy picture, the maps of the chosen stage, and what the network makes of them."""
-        maps, stage = self.feature_maps(), self._stages[self.stage]
-        figure = kit.new_figure(1.1 * (len(maps[:6]) + 2), 1.6)
-        axes = figure.subplots(1, len(maps[:6]) + 2)
-        kit.draw_picture(axes[0], self.x_t, f"$x_t$, t = {self.t}", INK)
-        kit.draw_picture(axes[-1], self.x0_hat, r"$\hat x_0$", RESULT)
-        for channel, ax, picture in zip(stage["shown"], axes[1:-1], maps, strict=False):
-            colour = COLOURS[stage["kind"]]
-            kit.draw_picture(ax, picture, f"{stage['kind']}, {channel}", colour)
+        """The noisy picture, maps of a box of each kind, and what the network makes of them.
+
+        Of the ways down and up and of the middle it is the chosen box, or else the last.
+        """
+        kinds = [stage["kind"] for stage in self._stages]
+        last = {kind: i for i, kind in enumerate(kinds) if kind in ("down", "middle", "up")}
+        rows = sorted((last | {kinds[self.stage]: self.stage}).values())
+        shown = [self._maps_of(i)[:6] for i in rows]
+        across = max(len(maps) for maps in shown) + 2
+        figure = kit.new_figure(1.1 * across, 1.3 * len(rows))
+        axes = figure.subplots(len(rows), across, squeeze=False)
+        for ax in axes.flat:
+            ax.axis("off")
+        for line, i, maps in zip(axes, rows, shown, strict=True):
+            colour = COLOURS[kinds[i]]
+            for ax, picture in zip(line[1:], maps, strict=False):
+                kit.draw_picture(ax, picture, "", colour)
+            line[1].set_title(f"box {i + 1}, {WAY[kinds[i]]}", loc="left", color=colour)
+        middle = axes[len(rows) // 2]
+        kit.draw_picture(middle[0], self.x_t, f"$x_t$, t = {self.t}", INK)
+        kit.draw_picture(middle[-1], self.x0_hat, r"$\hat x_0$", RESULT)
         return figure
