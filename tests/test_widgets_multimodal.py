@@ -29,6 +29,11 @@ def explorer() -> MultimodalExplorer:
     return MultimodalExplorer(MIXTURE, SCHEDULE)
 
 
+@pytest.fixture
+def product() -> MultimodalExplorer:
+    return MultimodalExplorer(MIXTURE, SCHEDULE, bayes=True)
+
+
 @pytest.mark.parametrize(("t", "stride"), [(600, 1), (600, 100), (900, 850), (300, 299)])
 @pytest.mark.parametrize("x_t", [-1.0, 0.1])
 def test_the_bumps_are_bayes_rule(
@@ -60,16 +65,47 @@ def test_a_small_step_is_a_gaussian_and_a_large_one_is_not(explorer: MultimodalE
     assert explorer.overlap < 0.5
 
 
+@pytest.mark.parametrize("stride", [1, 100, 250, 300, 1000])
+def test_the_truth_is_the_product_of_prior_and_likelihood(
+    product: MultimodalExplorer, stride: int
+) -> None:
+    product.t, product.stride, product.x_t = 300, stride, -0.3
+    assert product.s == max(0, 300 - stride)
+    prior, likelihood = product.factors(GRID)
+    for factor in (prior, likelihood):
+        assert float(torch.trapezoid(factor, GRID)) == pytest.approx(1, abs=1e-3)
+    wanted = prior * likelihood / torch.trapezoid(prior * likelihood, GRID)
+    true, gauss = product.curves(GRID)
+    torch.testing.assert_close(true, wanted, atol=2e-3 * float(wanted.max()), rtol=0)
+    for power in (1, 2):  # the Gaussian beside it has its mean and its variance
+        moments = [torch.trapezoid(density * GRID**power, GRID) for density in (true, gauss)]
+        torch.testing.assert_close(*moments, atol=5e-3, rtol=0)
+
+
+def test_the_nearest_gaussian_fits_a_small_step_and_no_large_one() -> None:
+    coin = GaussianMixture(
+        torch.tensor([[-1.0], [1.0]]), torch.tensor([0.1, 0.1]), torch.tensor([0.5, 0.5])
+    )
+    explorer = MultimodalExplorer(coin, SCHEDULE, bayes=True)
+    for explorer.t in (120, 300, 600, 1000):
+        explorer.stride = 1
+        for explorer.x_t in (-1.0, 0.5, 0.1):
+            assert explorer.overlap > 0.99
+        explorer.stride = 1000  # to s = 0, from between the two
+        assert explorer.overlap < 0.6
+
+
 def test_the_page_computes_the_same(explorer: MultimodalExplorer, tmp_path: Path) -> None:
     explorer.t, explorer.stride, explorer.x_t = 700, 400, -0.4
     mixture = {"means": explorer._means, "stds": explorer._stds, "weights": explorer._weights}
     module = f"""import {{ linearSchedule }} from "kit";
-        import {{ bumps, given, meanOf, shared }} from "./multimodal.js";
+        import {{ bumps, given, meanOf, priorAt, shared, stdOf }} from "./multimodal.js";
         const schedule = linearSchedule();
         const parts = bumps({json.dumps(mixture)}, -0.4, 300, 700, schedule);
         export default [parts.map(p => [p.weight, p.mean, p.std]), meanOf(parts),
-            given(1.4, -0.4, 300, 700, schedule), shared([1, 0.5], [0.25, 1], 2)];"""
-    parts, mean, known, area = javascript.run(tmp_path, module)
+            given(1.4, -0.4, 300, 700, schedule), shared([1, 0.5], [0.25, 1], 2), stdOf(parts),
+            [...priorAt(Float64Array.of(-1, 0.1, 2), {json.dumps(mixture)}, 300, schedule)]];"""
+    parts, mean, known, area, std, prior = javascript.run(tmp_path, module)
     torch.testing.assert_close(
         torch.tensor(parts).double(), torch.stack(explorer.exact(), 1), atol=1e-6, rtol=1e-6
     )
@@ -78,6 +114,11 @@ def test_the_page_computes_the_same(explorer: MultimodalExplorer, tmp_path: Path
     q = posterior(x, torch.tensor([[1.4]]).double(), 700, 300, SCHEDULE)
     assert known == pytest.approx([float(q.mean), float(q.std)], abs=1e-6)
     assert area == 1.5
+    nearest = MultimodalExplorer(MIXTURE, SCHEDULE, bayes=True)
+    nearest.t, nearest.stride, nearest.x_t = 700, 400, -0.4
+    assert std == pytest.approx(float(nearest.bell.std), abs=1e-6)
+    wanted, _ = nearest.factors(torch.tensor([-1, 0.1, 2], dtype=torch.float64))
+    assert prior == pytest.approx(wanted.tolist(), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +134,26 @@ def test_what_cannot_be_shown_is_refused(change: dict[str, Any], message: str) -
         MultimodalExplorer(**({"mixture": MIXTURE, "schedule": SCHEDULE} | change))
 
 
-def test_values_stay_in_their_range(explorer: MultimodalExplorer) -> None:
+def test_values_stay_in_their_range(
+    explorer: MultimodalExplorer, product: MultimodalExplorer
+) -> None:
     for name, value in [("t", 1), ("t", 1001), ("stride", 0), ("stride", 1000), ("component", 3)]:
         with pytest.raises(traitlets.TraitError):
             setattr(explorer, name, value)
     explorer.t, explorer.stride = 10, 500
     assert explorer.s == 1
+    product.t = product.stride = 1000
+    assert product.s == 0
+    with pytest.raises(traitlets.TraitError):
+        product.stride = 1001
 
 
 def test_the_fallback_picture_says_what_they_share(explorer: MultimodalExplorer) -> None:
     (axes,) = explorer.figure().axes
     assert f"they share {100 * explorer.overlap:.0f} %" in axes.get_title(loc="left")
+
+
+def test_the_fallback_picture_shows_what_is_multiplied(product: MultimodalExplorer) -> None:
+    (axes,) = product.figure().axes
+    named = {text.get_text().partition(" $")[0] for text in axes.get_legend().get_texts()}
+    assert {"prior", "likelihood", "nearest Gaussian"} <= named

@@ -33,7 +33,7 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 PAGES = {
     "index": ["player"],
     "notebooks/00_start": ["player", "latent"],
-    "notebooks/01_forward": ["forward", "schedule"],
+    "notebooks/01_forward": ["forward", "schedule", "back"],
     "notebooks/02_ddpm": ["opening", "posterior", "moons"],
     "notebooks/03_ddim": ["steps", "digits", "noises"],
     "notebooks/04_unet": ["boxes", "looks"],
@@ -46,6 +46,7 @@ LABELS = {
     "player": "Sampling player",
     "forward": "Forward noising explorer",
     "schedule": "Noise schedule explorer",
+    "back": "Multimodal explorer",
     "posterior": "Posterior explorer",
     "opening": "Sampling player",
     "moons": "Sampling player",
@@ -218,6 +219,17 @@ def test_the_schedule_is_the_formula(watched: Any, site: str) -> None:
     before = page.read("schedule", "alpha_bar")
     explorer.locator("select").select_option("cosine")
     assert page.read("schedule", "alpha_bar") != before
+
+
+def test_the_last_of_many_steps_back_is_two_bumps(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/01_forward")
+    widget = stored("notebooks/01_forward")[2]
+    widget.schedule = linear_schedule()
+    for key, stride in [("Home", 1), ("End", widget.t)]:
+        page.slider("back", "stride").press(key)
+        widget._trait_values |= {"stride": stride}
+        shared = f"share {100 * widget.overlap:.0f}\N{NO-BREAK SPACE}% of their area"
+        page.widget("back").get_by_text(shared).wait_for(timeout=5000)
 
 
 def test_the_posterior_is_equation_7(watched: Any, site: str) -> None:

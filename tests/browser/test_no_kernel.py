@@ -250,6 +250,29 @@ def test_without_its_kit_a_widget_says_what_to_do(page: Any) -> None:
     assert page.locator("main").inner_text() == words
 
 
+def test_the_true_step_is_followed_back_to_the_data(page: Any) -> None:
+    """By keyboard: s falls from t - 1 to 0, and is never beyond t."""
+    coin = GaussianMixture(torch.tensor([[-1.0], [1.0]]), torch.ones(2) / 10, torch.ones(2) / 2)
+    explorer = widgets.MultimodalExplorer(coin, bayes=True)
+    show(page, explorer)
+    widget = page.get_by_role("group", name="Multimodal explorer")
+    back, time = (widget.locator(f'[data-name="{name}"]') for name in ("stride", "t"))
+    shared = widget.locator('[data-part="note"] .dl-number')
+    back.press("Home")
+    page.wait_for_function("e => e.innerText.startsWith('100')", arg=shared.element_handle())
+    assert back.get_attribute("aria-valuetext") == "599, 1 back from t = 600"
+    back.press("End")
+    explorer.stride = 600  # the same in Python
+    assert explorer.s == 0
+    wanted = f"{100 * explorer.overlap:.0f}"
+    page.wait_for_function(
+        "([e, wanted]) => e.innerText.startsWith(wanted)", arg=[shared.element_handle(), wanted]
+    )
+    time.press("ArrowLeft")
+    page.wait_for_function("e => e.max === '599'", arg=back.element_handle())
+    assert back.get_attribute("aria-valuetext") == "0, 599 back from t = 599"
+
+
 def a_picture() -> str:
     return picture(lambda axes: axes.plot([0, 1]), (2, 1))
 

@@ -1,6 +1,12 @@
 // One step back, from t to s < t: what PosteriorExplorer and MultimodalExplorer share.
 
-import { niceValues, slider, timeline } from "kit";
+import { between, niceValues, slider, timeline } from "kit";
+
+// q(x_t | x_s), the likelihood, as a bell over x_s: [mean, std].
+export function likelihood(xt, s, t, schedule) {
+  const { alpha, sigma } = between(s, t, schedule);
+  return [xt / alpha, sigma / alpha];
+}
 
 // The film of t and the slider of t - s; `earlier` is s, which is at least 1.
 export function twoTimes({ model, view, T, label }) {

@@ -8,11 +8,11 @@ import traitlets
 from torch import Tensor
 
 from ...math.exact import GaussianMixture
-from ...math.gaussian import Gaussian
+from ...math.gaussian import Gaussian, forward
 from ...math.sampling import ddpm_step
 from ...math.schedule import NoiseSchedule, linear_schedule
 from .. import kit
-from ..palette import INK, RESULT, SIGNAL
+from ..palette import INK, NOISE, RESULT, SIGNAL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,10 +28,15 @@ class MultimodalExplorer(kit.Explorer):
     DDPM's step `ddpm_step` with the exact denoiser, one Gaussian of variance beta_tilde around the
     true mean; and q(x_s | x_t, x_0) for one chosen x_0, the middle of a component.
 
+    With ``bayes`` it shows instead how the true curve is made, by Bayes' rule: the prior q(x_s)
+    times the likelihood q(x_t | x_s); beside the truth stands the Gaussian of the same mean and
+    variance. Then s goes down to 0, and the film plays from s = t - 1 to there.
+
     ``mixture`` has 2 to 6 components in one dimension. Synced traits: ``t`` (2..T), ``stride``
-    (1..T-1), ``x_t`` (-3..3), ``component``. ``s`` is ``t - stride``, but at least 1. ``exact()``,
-    ``step`` and ``overlap`` are what is shown. Raises ValueError for another mixture or a schedule
-    of one step, traitlets.TraitError for values outside their range.
+    (1..T-1, with ``bayes`` 1..T), ``x_t`` (-3..3), ``component``. ``s`` is ``t - stride``, but at
+    least 1, or 0 with ``bayes``. ``exact()``, ``bell`` and ``overlap`` are what is shown. Raises
+    ValueError for another mixture or a schedule of one step, traitlets.TraitError for values
+    outside their range.
     """
 
     _files = kit.files(__file__, "_back.js", "multimodal.js")
@@ -40,13 +45,19 @@ class MultimodalExplorer(kit.Explorer):
     stride = traitlets.Int(1, min=1).tag(sync=True)
     x_t = traitlets.Float(0.1, min=-REACH, max=REACH).tag(sync=True)
     component = traitlets.Int(0, min=0).tag(sync=True)
+    bayes = traitlets.Bool(False).tag(sync=True)
 
     _alpha_bar = kit.as_bytes()
     _means = traitlets.List(traitlets.Float()).tag(sync=True)
     _stds = traitlets.List(traitlets.Float()).tag(sync=True)
     _weights = traitlets.List(traitlets.Float()).tag(sync=True)
 
-    def __init__(self, mixture: GaussianMixture, schedule: NoiseSchedule | None = None) -> None:
+    def __init__(
+        self,
+        mixture: GaussianMixture,
+        schedule: NoiseSchedule | None = None,
+        bayes: bool = False,
+    ) -> None:
         K, D = mixture.means.shape
         if D != 1 or not 2 <= K <= 6:
             raise ValueError(
@@ -57,6 +68,7 @@ class MultimodalExplorer(kit.Explorer):
             raise ValueError(f"the schedule must have at least 2 steps, got T = {schedule.T}")
         self.mixture, self.schedule = mixture, schedule
         super().__init__(
+            bayes=bayes,
             t=max(2, round(0.6 * schedule.T)),
             stride=max(1, round(0.02 * schedule.T)),
             _alpha_bar=kit.pack(schedule.alpha_bar, "<f8"),
@@ -70,7 +82,7 @@ class MultimodalExplorer(kit.Explorer):
         name, T = proposal.trait.name, self.schedule.T
         low, high = {
             "t": (2, T),
-            "stride": (1, T - 1),
+            "stride": (1, T - 1 + self.bayes),
             "component": (0, max(len(self._means) - 1, 0)),
         }[name]
         if not low <= proposal.value <= high:
@@ -79,8 +91,8 @@ class MultimodalExplorer(kit.Explorer):
 
     @property
     def s(self) -> int:
-        """The earlier time, at least 1."""
-        return max(1, self.t - self.stride)
+        """The earlier time, at least 1; with ``bayes`` at least 0."""
+        return max(0 if self.bayes else 1, self.t - self.stride)
 
     def exact(self) -> tuple[Tensor, Tensor, Tensor]:
         """The true q(x_s | x_t): weights, means and deviations of its bumps, float64 [K] each."""
@@ -99,21 +111,41 @@ class MultimodalExplorer(kit.Explorer):
     def step(self) -> Gaussian:
         """DDPM's step with the exact denoiser, mean float64 [1, 1]."""
         x_t = torch.tensor([[self.x_t]], dtype=torch.float64)
-        double = GaussianMixture(
-            torch.tensor(self._means, dtype=torch.float64)[:, None],
-            torch.tensor(self._stds, dtype=torch.float64),
-            torch.tensor(self._weights, dtype=torch.float64),
-        )
-        return ddpm_step(
-            x_t, double.denoise(x_t, self.t, self.schedule), self.t, self.s, self.schedule
-        )
+        x0_hat = self._double().denoise(x_t, self.t, self.schedule)
+        return ddpm_step(x_t, x0_hat, self.t, self.s, self.schedule)
+
+    @property
+    def bell(self) -> Gaussian:
+        """The Gaussian beside the truth, mean float64 [1, 1].
+
+        DDPM's step; with ``bayes`` the one that has the mean and the variance of the truth.
+        """
+        if not self.bayes:
+            return self.step
+        weights, means, stds = self.exact()
+        mean = weights @ means
+        variance = weights @ (means**2 + stds**2) - mean**2
+        return Gaussian(mean.view(1, 1), variance.sqrt())
 
     def curves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The densities of the true q(x_s | x_t) and of DDPM's step at places x float64 [N]."""
+        """The densities of the true q(x_s | x_t) and of ``bell`` at places x float64 [N]."""
         weights, means, stds = self.exact()
         bells = torch.exp(-0.5 * ((x[:, None] - means) / stds) ** 2) / (stds * (2 * np.pi) ** 0.5)
-        p = self.step
-        return bells @ weights, p.log_prob(x[:, None]).exp()
+        return bells @ weights, self.bell.log_prob(x[:, None]).exp()
+
+    def factors(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Prior q(x_s) and likelihood q(x_t | x_s) at places x float64 [N], whose product,
+        normalised, is the truth; the likelihood scaled to an area of 1."""
+        prior = self._double().log_prob(x[:, None], self.s, self.schedule).exp()
+        step = forward(x[:, None], self.s, self.t, self.schedule)
+        shrunk = forward(torch.ones(1, dtype=torch.float64), self.s, self.t, self.schedule).mean
+        return prior, shrunk * step.log_prob(torch.full_like(x[:, None], self.x_t)).exp()
+
+    def _double(self) -> GaussianMixture:
+        means, stds, weights = (
+            torch.tensor(x, dtype=torch.float64) for x in (self._means, self._stds, self._weights)
+        )
+        return GaussianMixture(means[:, None], stds, weights)
 
     @property
     def overlap(self) -> float:
@@ -131,7 +163,13 @@ class MultimodalExplorer(kit.Explorer):
         kit.draw_axes(axes, f"$x_{{{self.s}}}$", title)
         axes.fill_between(x, true, color=RESULT, alpha=0.25, lw=0)
         axes.plot(x, true, color=RESULT, label="$q(x_s | x_t)$")
-        axes.plot(x, gauss, "--", color=INK, label="DDPM's step")
-        axes.plot(self.x_t, 0, "o", color=SIGNAL)
+        if self.bayes:
+            prior, likelihood = self.factors(x)
+            axes.plot(x, prior, "--", color=SIGNAL, label="prior $q(x_s)$")
+            axes.plot(x, likelihood, ":", color=NOISE, label="likelihood $q(x_t | x_s)$")
+            axes.plot(x, gauss, color=INK, lw=1, label="nearest Gaussian")
+        else:
+            axes.plot(x, gauss, "--", color=INK, label="DDPM's step")
+        axes.plot(self.x_t, 0, "o", color=INK)
         axes.legend(frameon=False, fontsize=9)
         return figure

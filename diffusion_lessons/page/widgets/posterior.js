@@ -2,7 +2,6 @@
 
 import {
   bell,
-  between,
   clamp,
   decode,
   describe,
@@ -18,15 +17,14 @@ import {
   slider,
   stage,
 } from "kit";
-import { twoTimes } from "./_back.js";
+import { likelihood, twoTimes } from "./_back.js";
 
 // Prior, likelihood and posterior of x_s as bells [mean, std].
 function threeBells(x0, xt, s, t, schedule) {
-  const { alpha, sigma } = between(s, t, schedule);
   const { ofX0, ofXt, std } = posteriorWeights(t, s, schedule);
   return {
     prior: [schedule.alpha[s] * x0, schedule.sigma[s]],
-    likelihood: [xt / alpha, sigma / alpha],
+    likelihood: likelihood(xt, s, t, schedule),
     posterior: [ofX0 * x0 + ofXt * xt, std],
     ofX0,
     ofXt,
