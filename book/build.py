@@ -36,6 +36,8 @@ ROOT = HERE.parent
 LESSONS = "notebooks/"
 LABS: dict[str, type[Explorer]] = {"lab.md": widgets.DigitLab, "plane.md": widgets.PlaneLab}
 """Pages that are one widget, and a few words."""
+TO_THE_BOOK = "](../book/"
+"""How a link of a lesson to one of the book's own pages begins, where the lesson is edited."""
 MARK = ".book"  # a file in the folder of a book, which may be overwritten by the next
 KIT = "diffusion-lessons-kit"  # the id of the kit's model on every page
 
@@ -86,10 +88,9 @@ def stage(source: Path) -> None:
             return lab_page(labs[page])
         if page == "index.ipynb":
             return landing(parts, lessons)
-        if page == "notation.md":
-            return notation((ROOT / lessons[0]).with_suffix(".md").read_text("utf-8")).encode()
         if page in lessons:
-            return with_todays_scripts(with_its_source((ROOT / page).read_text("utf-8")))
+            lesson = (ROOT / page).read_text("utf-8").replace(TO_THE_BOOK, "](../")
+            return with_todays_scripts(with_its_source(lesson))
         return (HERE / page).read_bytes()
 
     # The first page comes last: its player is named after the lessons' own.
@@ -156,12 +157,6 @@ def write_embeds(source: Path, target: Path) -> None:
                 title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).capitalize()
                 page = standalone.page_of(models, shown, title, png, "../_static/engine/")
                 (target / f"{name}.html").write_text(page, "utf-8")
-
-
-def notation(lesson: str) -> str:
-    """The notation table of lesson 00, as a page of its own."""
-    (section,) = re.findall(r"^## Notation\n(.*?)^## ", lesson, re.MULTILINE | re.DOTALL)
-    return f"# Notation\n{section}"
 
 
 def landing(parts: dict[str, list[str]], lessons: list[str]) -> bytes:
@@ -276,7 +271,8 @@ def stage_colab(target: Path, repository: str) -> None:
     place = f"https://colab.research.google.com/github{urlsplit(repository).path}/blob/colab"
     badges = ["# The lessons, for Colab\n"]
     for lesson in sorted((ROOT / LESSONS).glob("[0-9]*.ipynb")):
-        notebook = nbformat.reads(with_todays_scripts(lesson.read_text("utf-8")), as_version=4)
+        text = lesson.read_text("utf-8").replace(TO_THE_BOOK, f"]({repository}/blob/HEAD/book/")
+        notebook = nbformat.reads(with_todays_scripts(text), as_version=4)
         cell = nbformat.v4.new_code_cell(INSTALL.format(repository=repository), id="install")
         cell.metadata["cellView"] = "form"  # the title alone is shown
         notebook.cells.insert(0, cell)

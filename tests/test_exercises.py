@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffusion_lessons import forward, linear_schedule, posterior
+from diffusion_lessons import forward, linear_schedule, posterior, quadratic
 from diffusion_lessons.course import exercises
 from diffusion_lessons.course.exercises import CHECKS, Verdict, attempts, check
 from diffusion_lessons.measuring.metrics import precision_recall
@@ -28,13 +28,17 @@ SHOWN = [7, 2, 1, 0, 4, 1]  # the first six test digits
 
 SOLUTIONS: dict[str, list[Any]] = {
     "00.1": ["b", "(b)", " B "],
-    "00.2": [WALK, torch.tensor(WALK), range(500, -1, -1), tuple(WALK)],
+    "00.2": [
+        *(WALK, torch.tensor(WALK), range(500, -1, -1), tuple(WALK), range(500, -1, -50)),
+        *(np.array(WALK), linear_schedule().times(10, quadratic, start=500)),
+    ],
     "00.3": [(torch.tensor(SHOWN) + 1) % 10, [0] * 3 + [5] * 3, np.array([9] * 6)],
-    "01.1": [259, torch.tensor(259), (A - 0.5).abs().argmin(), 258],
-    "01.2": [0.173, torch.tensor(0.173)],
+    "01.1": [259, torch.tensor(259), (A - 0.5).abs().argmin(), 259.0],
+    "01.2": [0.173, torch.tensor(0.173), 0.17, 0.175],
     "01.3": [
         ((A[300] / A[100]).sqrt(), (1 - A[300] / A[100]).sqrt()),
         [float((A[300] / A[100]).sqrt()), float((1 - A[300] / A[100]).sqrt())],
+        *((0.66, 0.75), (0.665, 0.747), torch.tensor([0.6648, 0.747])),
     ],
     "01.4": [lambda x_0, noise, a: a.sqrt() * x_0 + (1 - a).sqrt() * noise],
     "02.1": ["c"],
@@ -85,6 +89,12 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (WALK[::-1], "must fall"),
         ([500, 400, 450, *WALK[20:]], "smaller than the one before"),
         ([500, 250, 0], "at least ten"),
+        ([500, *range(499, 489, -1), 0], "one goes from 490 to 0"),
+        ([500, *range(10, -1, -1)], "one goes from 500 to 10"),
+        (range(500, 0, -10), "leaves its end out"),
+        (range(0, 500, 10), "must fall"),
+        ([500] * 12, "ends at 500"),
+        ([500, 500, *WALK[1:]], "smaller than the one before"),
         ([500, 0.5, 0], "whole numbers"),
         (500, "a list of whole numbers"),
     ],
@@ -93,14 +103,32 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (torch.tensor(SHOWN) + 5, "lie in 0..9"),
         ([7, 3, 2, 1, 5, 2], "the digit's own class"),
         ([1, 2], "six labels"),
+        ([*range(1, 10), 0], "the ten digits in order"),
         ("eight", "a list of whole numbers"),
     ],
-    "01.1": [(100, "Too early"), (500, "Too late"), (258.5, "whole number"), (-3, "0..1000")],
-    "01.2": [(0.02, "larger one"), (0.5, "smaller one"), (1.5, "between 0 and 1"), ("big", "str")],
+    "01.1": [
+        *((100, "Too early"), (500, "Too late"), (258.5, "whole number"), (-3, "0..1000")),
+        ((A[1:] - 0.5).abs().argmin(), "belongs to time t"),
+        ((A.sqrt() - 0.5).abs().argmin(), "compared as variances"),
+        ((linear_schedule().snr - 0.5).abs().argmin(), "ratio of signal to noise is 1/2"),
+        (260, "nearest to a half"),
+        (0.5, "whole number"),
+    ],
+    "01.2": [
+        *((0.02, "larger one"), (0.5, "smaller one"), (1.5, "between 0 and 1"), ("big", "str")),
+        (0.2, "smaller one"),  # ten times as large, for a tenth of the steps
+        (0.0892, "its square is 0.01"),
+        (0, "between 0 and 1"),
+    ],
     "01.3": [
         ((A[300] / A[100], 0.5), "the ratio of the alpha_bars"),
         (((A[100] / A[300]).sqrt(), 0.5), "upside down"),
         ((0.5, 0.5), "must be sqrt(alpha_bar_t)"),
+        ((0.75, 0.66), "exchanged"),
+        ((0.44, 0.75), "the ratio of the alpha_bars"),
+        ((A[300].sqrt(), (1 - A[300]).sqrt()), "the jump from x_0"),
+        (((A[300] / A[100]).sqrt(), (A[100] - A[300]).sqrt()), "shrinks on the way"),
+        ((0.66, 0.56), "is the variance"),
         (((A[300] / A[100]).sqrt(), 1 - A[300] / A[100]), "is the variance"),
         (((A[300] / A[100]).sqrt(), (1 - A[300]).sqrt()), "which x_s has already"),
         (0.7, "two numbers"),
@@ -111,6 +139,14 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (lambda x_0, noise, a: a.sqrt() * x_0 + (1 - a) * noise, "variance of the noise"),
         (lambda x_0, noise, a: a * x_0 + (1 - a).sqrt() * noise, "the picture is not"),
         (lambda x_0, noise, a: (1 - a).sqrt() * x_0 + a.sqrt() * noise, "exchanged"),
+        (lambda x_0, noise, a: a.sqrt() * x_0 + (1 - a.sqrt()) * noise, "1 minus a root"),
+        (
+            lambda x_0, noise, a: a.sqrt() * x_0 + (1 - a).sqrt() * torch.randn_like(x_0),
+            "called twice",
+        ),
+        (lambda x_0, noise, a: a.sqrt() * x_0, "where is the noise"),
+        (lambda x_0, noise, a: a**2 * x_0 + (1 - a) ** 2 * noise, "these are squared"),
+        (lambda x_0, noise, a: (a * x_0 + (1 - a) * noise).sqrt(), "not finite"),
         (lambda x_0, noise, a: x_0 + noise, "root by root"),
         (lambda x_0, noise, a: x_0[:1], "should have shape"),
         *FUNCTIONS,

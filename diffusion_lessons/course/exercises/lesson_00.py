@@ -7,6 +7,8 @@ from ...data import digits
 from .reading import choice, integers
 from .registry import Hint, exercise
 
+LONGEST = 100  # of a step that is still one of many
+
 
 @exercise("00.1")
 def fresh_noise(answer: Any) -> str:
@@ -17,7 +19,7 @@ def fresh_noise(answer: Any) -> str:
     choice(answer, hints, "b")
     return (
         "at t = 1000 only 0.006 of a digit is left, so a noised digit is as good as fresh noise: "
-        "the same classes, as well drawn, in another handwriting."
+        "the same classes, in another handwriting."
     )
 
 
@@ -28,6 +30,8 @@ def half_way(answer: Any) -> str:
         raise Hint("a walk needs at least two times, where it starts and where it ends.")
     if times[0] < times[-1]:
         raise Hint("the walk goes from noise to data: the times must fall.")
+    if times[1] < times[0] and times == list(range(times[0], 0, times[1] - times[0])):
+        raise Hint(f"this walk ends at {times[-1]}, not at 0: `range` leaves its end out.")
     if times[0] != 500:
         raise Hint(f"the digits were noised up to t = 500, and this walk starts at {times[0]}.")
     if times[-1] != 0:
@@ -36,15 +40,20 @@ def half_way(answer: Any) -> str:
         raise Hint("each time must be smaller than the one before.")
     if len(times) < 11:
         raise Hint("this would work, but in very few, large steps. Take at least ten.")
+    t, s = max(pairwise(times), key=lambda step: step[0] - step[1])
+    if t - s > LONGEST:
+        raise Hint(f"most steps are small, but one goes from {t} to {s}. Spread them more evenly.")
     return (
-        "now look at what comes out: size, slant and place mostly survive, fine strokes do not. "
-        "Noise takes the details first and the outline last."
+        "now look at what comes out: size, slant and place mostly survive, fine strokes often do "
+        "not. Noise takes the details first and the outline last."
     )
 
 
 @exercise("00.3")
 def wrong_class(answer: Any) -> str:
     labels, true_labels = integers(answer), digits(train=False).labels[:6].tolist()
+    if labels == [(label + 1) % 10 for label in range(10)]:
+        raise Hint("these are labels for the ten digits in order. What are the six in `classes`?")
     if len(labels) != 6:
         raise Hint(f"there are six digits, so six labels are wanted, not {len(labels)}.")
     if any(not 0 <= label <= 9 for label in labels):
@@ -54,6 +63,6 @@ def wrong_class(answer: Any) -> str:
     if any(label == true for label, true in zip(labels, true_labels, strict=True)):
         raise Hint("some of these are still the digit's own class.")
     return (
-        "the network compromises: the digit asked for, with the slant and the place of the one "
-        "that went in. Start lower, at 300, and the old digit wins."
+        "the network compromises: mostly the digit asked for, with the slant and the place of the "
+        "one that went in. Start lower, at 300, and the old digit wins."
     )

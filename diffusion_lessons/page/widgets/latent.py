@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ... import checks
 from .. import kit
-from ..palette import NOISE, RESULT
+from ..palette import INK, RESULT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,7 +88,7 @@ class LatentExplorer(kit.Explorer):
         plane, axes = figure.subplots(1, 2, width_ratios=[3, 1])
         rows = self._every()[::2, ::2].flip(0)  # up is up
         tiles = rows.transpose(1, 2).reshape(len(rows) * self._shape[0], -1)
-        kit.draw_picture(plane, tiles, "the latent's plane", NOISE)
+        kit.draw_picture(plane, tiles, "the latent's plane", INK)
         z_1, z_2 = self.z.tolist()
         kit.draw_picture(axes, self.picture, f"z = ({z_1:.2f}, {z_2:.2f})", RESULT)
         return figure
