@@ -194,7 +194,7 @@ def test_widgets_run_the_scripts_of_today(book: Path):
         for state in states.values()
         if "_anywidget_id" in state
     }
-    assert set(shown) == {"ForwardExplorer", "ScheduleExplorer"}
+    assert set(shown) == {"ForwardExplorer", "ScheduleExplorer", "MultimodalExplorer"}
 
     def as_json(files: Any) -> list[list[str]]:
         return [list(file) for file in files]
@@ -250,7 +250,7 @@ def test_widgets_without_their_state_are_named_with_the_command_that_mends_it(
     monkeypatch.setattr(build, "ROOT", rerun.parents[1])
     build.tell_unsaved(["notebooks/01_forward.ipynb"])
     said = capsys.readouterr().err
-    assert said.startswith("notebooks/01_forward.ipynb: 2 of its widgets were saved without")
+    assert said.startswith("notebooks/01_forward.ipynb: 3 of its widgets were saved without")
     assert "make notebooks LESSONS=01_forward" in said
 
 
@@ -275,11 +275,12 @@ def test_the_stored_picture_stands_in_a_widgets_place(rerun: Path, tmp_path: Pat
     conf.stored_pictures(app, "notebooks/01_forward", "page.html", context, None)
     body = context["body"]
     names = re.findall(r'<img src="\.\./(_images/\w+\.png)" alt="Stored picture of (\w+)"', body)
-    assert [name for _, name in names] == ["ForwardExplorer", "ScheduleExplorer"]
+    kinds = ["ForwardExplorer", "ScheduleExplorer", "MultimodalExplorer"]
+    assert [name for _, name in names] == kinds
     for (place, _), data in zip(names, outputs, strict=True):
         assert (app.outdir / place).read_bytes() == base64.b64decode(data["image/png"])
-    assert body.count(VIEW) == 2 * saved
-    assert body.count("was not saved with this notebook") == 2 * (not saved)
+    assert body.count(VIEW) == 3 * saved
+    assert body.count("was not saved with this notebook") == 3 * (not saved)
 
 
 def test_scripts_of_others_are_the_published_ones_with_their_licences(book: Path):
