@@ -171,7 +171,7 @@ def _from_beta(beta: Tensor, config: Mapping[str, Any]) -> NoiseSchedule:
 def linear_schedule(T: int = 1000, beta_1: float = 1e-4, beta_T: float = 0.02) -> NoiseSchedule:
     """beta rises in a straight line from beta_1 to beta_T (DDPM, section 4).
 
-    The usual betas are made for a thousand steps: after 50 of them most of the picture is left,
+    The usual betas are made for a thousand steps: the same range in 50 leaves most of the picture,
     and a walk from pure noise is biased (`sample` warns of it). For few steps take larger betas,
     or `vp_schedule`, which ends in noise after any number. Raises ValueError unless T >= 1 and
     both betas lie strictly between 0 and 1, and where nothing of the picture is left before T.
