@@ -1,11 +1,16 @@
 """Every exercise takes its solution, and answers typical mistakes with the hint that fits."""
 
+import math
 import re
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from decimal import Decimal
+from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +23,7 @@ from hypothesis import strategies as st
 
 from diffusion_lessons import forward, linear_schedule, posterior, quadratic
 from diffusion_lessons.course import exercises
-from diffusion_lessons.course.exercises import CHECKS, Verdict, attempts, check
+from diffusion_lessons.course.exercises import CHECKS, Hint, Verdict, attempts, check, reading
 from diffusion_lessons.measuring.metrics import precision_recall
 
 ROOT = Path(__file__).parents[1]
@@ -530,3 +535,222 @@ def test_each_exercise_of_the_lessons_is_checked_there() -> None:
         checked = re.findall(r'check\("(\d\d\.\d)"', code)
         assert checked == [f"{lesson}.{number}" for number in numbers], source.name
         assert {name for name in CHECKS if name.startswith(lesson)} == set(checked)
+
+
+# ------------------------------------------------------------------ the forms of an answer
+
+HINTS = {"a": "not a", "c": "not c"}
+LETTER_FORMS = [
+    *("{}", "{}.", "({})", "{})", "{}:", " {} ", "'{}'", '"{}"', "({}).", "\n{}\n"),
+    *("{}) average", "{}. the mean of all digits", "{}: a digit", "{}, since a is no mean"),
+    *(
+        "({}) it knows what digits look like",
+        "{} - the mean",
+        "{} = the mean",
+        "{} \u2013 the mean",
+    ),
+    *("answer {}", "Answer: {}", "option {}", "my answer is {}", "answer {}) average"),
+]
+
+
+@pytest.mark.parametrize("form", LETTER_FORMS)
+def test_a_letter_is_read_in_every_form(form: str) -> None:
+    for letter in ("b", "B"):
+        written = form.format(letter)
+        for answer in (written, [written], (written,), np.array(written), np.array([written])):
+            reading.choice(answer, HINTS, "b")
+    with pytest.raises(Hint, match="not c"):
+        reading.choice(form.format("c"), HINTS, "b")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(
+            "b or c",
+            "b, c",
+            "b/c",
+            "b) or c)",
+            "(b), (c)",
+            "bc",
+            "b b",
+            "",
+            " ",
+            "?",
+            "2",
+            "d",
+            "d.",
+        ),
+        *("a mean of all digits", "because", "the mean", 1, 0.5, b"b", ["b", "c"], {"b"}, {"b": 1}),
+        *(torch.tensor(1), str, None),
+    ],
+)
+def test_what_is_no_letter_is_refused_with_words(answer: Any) -> None:
+    with pytest.raises(Hint, match="one of the letters a, b, c"):
+        reading.choice(answer, HINTS, "b")
+
+
+def number_forms(value: float) -> list[Any]:
+    """All ways to give it that keep its six digits."""
+    text = f"{value:.6f}"
+    forms: list[Any] = [
+        value,
+        text,
+        f" {text} ",
+        f"~{text}",
+        f"= {text}",
+        text.replace("-", "\u2212"),
+    ]
+    forms += [f"{100 * value:.6f} %", f"{100 * value:.6f}%", f"{100 * value:.6f} percent"]
+    forms += [f"{value:e}", Fraction(text), f"{Fraction(text)}", Decimal(text)]
+    forms += [text.replace(".", ",")]  # six digits after it cannot be thousands
+    forms += [torch.tensor(value), torch.tensor(value, requires_grad=True), np.float64(value)]
+    forms += [np.array(value), torch.nn.Parameter(torch.tensor([value]))]
+    return forms + [kind for x in (value, text) for kind in ([x], (x,), [[x]], np.array([[x]]))]
+
+
+@given(st.floats(-99, 99, allow_nan=False).map(lambda x: round(x, 6)))
+def test_a_number_is_read_in_every_form(value: float) -> None:
+    for form in number_forms(value):
+        assert reading.number(form) == pytest.approx(value, abs=2e-5), repr(form)
+    assert reading.number(np.float16(value)) == pytest.approx(value, abs=1e-3 * abs(value) + 1e-6)
+
+
+@given(st.integers(-(10**9), 10**9))
+def test_whole_numbers_are_read_with_their_thousands(value: int) -> None:
+    forms = [
+        value,
+        str(value),
+        np.int64(value),
+        torch.tensor(value),
+        f"{value:,}".replace(",", " "),
+    ]
+    if abs(value) < 1000 or abs(value) >= 10**6:
+        forms.append(f"{value:,}")
+    for form in forms:
+        assert reading.number(form) == value, repr(form)
+
+
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        ("1,533", "may mean 1533 or 1.533"),
+        ("-1,000", "may mean -1000 or -1.000"),
+        ("big", "this is a str"),
+        ("0.5 or 0.6", "this is a str"),
+        ("1.234,5", "this is a str"),
+        ("1/0", "this is a str"),
+        ("", "this is a str"),
+        ("nan", "the answer is nan"),
+        ("inf %", "the answer is inf"),
+        ([0.5, 0.6], "this is a list"),
+        ({0.5}, "this is a set"),
+        ([], "this is a list"),
+        (None, "this is a NoneType"),
+        (1j, "this is a complex"),
+        (math.sqrt, "this is a function: call it"),
+        (torch.ones(2), "this is a Tensor"),
+        (np.ones(2), "this is a ndarray"),
+    ],
+)
+def test_what_is_no_number_is_refused_with_words(answer: Any, hint: str) -> None:
+    with pytest.raises(Hint, match=re.escape(hint)):
+        reading.number(answer)
+
+
+def rows(values: list[Any]) -> list[Any]:
+    """The kinds of things that hold some values in an order."""
+    forms = [values, tuple(values), iter(values), (x for x in values), map(float, values)]
+    forms += [torch.tensor(values), np.array(values), [torch.tensor(x) for x in values]]
+    forms += [torch.tensor([values]), np.array([values]), [[x] for x in values], [values]]
+    return [*forms, [str(x) for x in values], torch.tensor(values).double(), deque(values)]
+
+
+@given(st.lists(st.integers(-1000, 1000), min_size=2, max_size=12))
+def test_a_list_is_read_in_every_form(values: list[int]) -> None:
+    for form in rows(values):
+        assert reading.integers(form) == values, repr(form)
+    assert reading.integers(np.array(values, dtype=np.float16)) == values
+
+
+def test_a_list_may_be_a_range_and_have_no_end() -> None:
+    assert reading.integers(range(5, 0, -1)) == [5, 4, 3, 2, 1]
+    assert reading.integers([7]) == [7]
+    assert len(reading.integers(count())) == reading.MOST
+
+
+@given(st.tuples(*[st.floats(-99, 99).map(lambda x: round(x, 6))] * 2))
+def test_a_pair_is_read_in_every_form(values: tuple[float, float]) -> None:
+    for form in rows(list(values)):
+        assert reading.pair(form) == pytest.approx(values, abs=1e-5), repr(form)
+    assert reading.pair((f"{100 * values[0]} %", Fraction(values[1]))) == pytest.approx(values)
+
+
+@pytest.mark.parametrize("reader", [reading.integers, reading.pair])
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        ({1, 0}, "a set keeps no order: write a list"),
+        (frozenset([1]), "a frozenset keeps no order"),
+        ({1: 2, 3: 4}, "a dict keeps no order"),
+        ("1, 0", "and this is '1, 0'"),
+        (b"ab", "and this is b'ab'"),
+        (0.5, "and this is 0.5"),
+        (torch.tensor(3), "and this is tensor(3)"),
+        (None, "and this is None"),
+    ],
+)
+def test_what_is_no_list_is_refused_with_words(reader: Any, answer: Any, hint: str) -> None:
+    with pytest.raises(Hint, match=re.escape(hint)):
+        reader(answer)
+
+
+WAYS: dict[str, Callable[[torch.Tensor], Any]] = {
+    "a tensor": lambda x: x,
+    "float32": lambda x: x.float(),
+    "float16": lambda x: x.half(),
+    "bfloat16": lambda x: x.bfloat16(),
+    "NumPy": lambda x: x.numpy(),
+    "NumPy, float16": lambda x: x.numpy().astype(np.float16),
+    "with a gradient": lambda x: x.requires_grad_(),
+    "a list": lambda x: x.tolist(),
+    "a tuple": lambda x: tuple(x.tolist()),
+    "a list of tensors": lambda x: list(x),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_function_s_result_is_read_in_every_form(way: str) -> None:
+    x = reading.normal(5, 3)
+    result = reading.called(lambda x: WAYS[way](2 * x), x, like=x)
+    assert result.shape == (5, 3)
+    assert reading.near(result, 2 * x)
+    assert not reading.near(result, 2.2 * x)
+
+
+@pytest.mark.parametrize(
+    "made", [0.5, [0.5], Fraction(1, 2), np.float32(0.5), torch.ones(1, 1) / 2]
+)
+def test_a_function_s_number_is_read_in_every_form(made: Any) -> None:
+    result = reading.called(lambda: made, like=torch.tensor(0.0))
+    assert (result.shape, result.item()) == ((), 0.5)
+
+
+def test_a_function_may_change_what_it_is_given_and_is_told() -> None:
+    def adds(x_0: torch.Tensor, noise: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
+        x_0 *= a.sqrt()
+        x_0 += (1 - a).sqrt() * noise
+        return x_0
+
+    def forgets(x_0: torch.Tensor, noise: torch.Tensor, a: torch.Tensor) -> None:
+        adds(x_0, noise, a)
+
+    right = check("01.4", adds)
+    assert right.right is True
+    assert "changes what it is given" in right.words
+    told = check("01.4", forgets)
+    assert told.right is False
+    assert "does it end in `return`" in told.words
+    assert "changes what it is given" in told.words
+    for answer in SOLUTIONS["01.4"]:
+        assert "changes what it is given" not in check("01.4", answer).words

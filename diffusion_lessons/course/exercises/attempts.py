@@ -10,12 +10,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 T = TypeVar("T")
 
@@ -119,16 +120,22 @@ class Prints(io.TextIOBase):
 
 
 _heard: ContextVar[list[Any] | None] = ContextVar("heard", default=None)
+_changed: ContextVar[list[bool] | None] = ContextVar("changed", default=None)
 
 
 @contextmanager
-def one_attempt() -> Iterator[None]:
-    """In this block each function's prints are seen at its first call alone (`printing`)."""
-    token = _heard.set([])
+def one_attempt() -> Iterator[list[bool]]:
+    """In this block each function's prints are seen at its first call alone (`printing`).
+
+    It gives a list that is empty until a function changes what it was given (`changing`).
+    """
+    changed: list[bool] = []
+    tokens = _heard.set([]), _changed.set(changed)
     try:
-        yield
+        yield changed
     finally:
-        _heard.reset(token)
+        _heard.reset(tokens[0])
+        _changed.reset(tokens[1])
 
 
 @contextmanager
@@ -140,3 +147,16 @@ def printing(function: Any) -> Iterator[None]:
         heard.append(function)
     with redirect_stdout(Prints(sys.stdout, 0 if again else LONGEST)):
         yield
+
+
+@contextmanager
+def changing(arguments: Iterable[Any], copies: Iterable[Any]) -> Iterator[None]:
+    """Around a call with copies of its arguments: does it change them?"""
+    try:
+        yield
+    finally:
+        changed = _changed.get()
+        pairs = zip(arguments, copies, strict=True)
+        tensors = [(p, copy) for p, copy in pairs if isinstance(p, Tensor)]
+        if changed is not None and any(not torch.equal(p, copy) for p, copy in tensors):
+            changed.append(True)

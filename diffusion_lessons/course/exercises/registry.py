@@ -36,6 +36,11 @@ class Verdict:
         return f"{sign} **{mark}.** {words}"
 
 
+CHANGES = (
+    " (Your function also changes what it is given, here a copy: elsewhere the caller's tensor "
+    "would be changed. `x = x + 1` makes a new one, `x += 1` does not.)"
+)
+
 Check = Callable[[Any], str]
 CHECKS: dict[str, Check] = {}
 
@@ -51,12 +56,14 @@ def check(name: str, answer: Any = None, *, seconds: float = 10) -> Verdict:
     checks.positive("seconds", seconds)
     if answer is None or (isinstance(answer, tuple) and any(part is None for part in answer)):
         return Verdict(name, None, "put your answer in the place of None, and run the cell again.")
+    changed: list[bool] = []
     try:
         # A check draws numbers of its own, the same each time.
-        with own_numbers(0), one_attempt():
-            return Verdict(name, True, within(seconds, lambda: CHECKS[name](answer)))
+        with own_numbers(0), one_attempt() as changed:
+            words = within(seconds, lambda: CHECKS[name](answer))
+        return Verdict(name, True, words + (CHANGES if changed else ""))
     except Hint as hint:
-        return Verdict(name, False, str(hint))
+        return Verdict(name, False, str(hint) + (CHANGES if changed else ""))
     except OutOfTime:
         words = f"it had not come to an end after {seconds:g} seconds: is there a loop that never "
         words += f"ends? If it is only slow: `check({name!r}, ..., seconds={6 * seconds:g})`."
