@@ -31,7 +31,7 @@ HIDDEN = [
 
 CITED = re.compile(rf"{PAPER}|\bTables? \d|\bFig(?:ure|\.) \d")
 
-UNITS = r"times in a hundred|%|percent|seconds?|minutes?|hours?|days?|ms|s|MB|GB|bits?|times|nats?|inch(?:es)?"
+UNITS = r"times in a hundred|%|percent|seconds?|minutes?|hours?|days?|ms|s|MB|GB|bits?|nats?|times"
 NUMBER = re.compile(
     r"(?<![\w.,^_/-])(?P<minus>[-\u2212+])?"
     r"(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?P<power>e[-+]?\d+)?"
@@ -60,6 +60,10 @@ WORD = re.compile(
     rf"|\b(?P<plain>{COUNT})\b",
     re.IGNORECASE,
 )
+
+
+END = r"(?:(?<=[.!?])|(?<=[.!?][)\"*])|(?<=[.!?]\*\*))\s+(?=[^a-z])"
+"""Between two sentences."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,7 @@ def split(text: str) -> list[str]:
     """Into sentences."""
     text = re.sub(r"\b(eqs?|Figs?|Sec|App|e\.g|i\.e|vs|cf|et al)\.\s", rf"\1.{JOINED}", text)
     text = re.sub(r"\s*\n\s*", " ", text)
-    return [part for part in re.split(r"(?<=[.!?])[)\"*]*\s+(?=[^a-z])", text) if part.strip()]
+    return [part for part in re.split(END, text) if part.strip()]
 
 
 def blocks(markdown: str, section: int = 0) -> Iterator[Block]:
