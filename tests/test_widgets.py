@@ -356,6 +356,15 @@ def test_labels_may_be_a_tensor() -> None:
     assert widget.labels == ["7", "1"]
 
 
+def test_steps_that_are_no_walk_have_names_of_their_own() -> None:
+    widget = TrajectoryPlayer(trajectory(pictures(1), 3), names=("noised", "where it ends"))
+    assert widget.names == ["noised", "where it ends"]
+    titles = [axes.get_title() for axes in widget.figure().axes]
+    assert titles[0] == "noised, t = 1000"
+    assert titles[-1] == "where it ends"
+    assert TrajectoryPlayer(trajectory(pictures(1), 3)).names == []
+
+
 def test_a_way_there_and_back_meets_a_time_twice() -> None:
     x = pictures()
     there = [Step(t, x, x) for t in (0, 500, 1000)]
@@ -389,6 +398,8 @@ def test_trajectory_refuses() -> None:
         (good, {"frames": 1}, "frames must lie in 2..1000, got 1"),
         (good, {"labels": ["one"]}, "one for each of 2 pictures, got 1"),
         (trajectory(torch.zeros(3, 2), 5), {"labels": "abc"}, "left out for points"),
+        (good, {"names": ("noisy",)}, "two captions, got ('noisy',)"),
+        (good, {"names": "ab"}, "two captions, got 'ab'"),
     ]:
         with pytest.raises(ValueError, match=re.escape(what)):
             TrajectoryPlayer(steps, **options)

@@ -9,7 +9,7 @@ from test_no_kernel import denoiser, plain
 
 pytest.importorskip("anywidget")
 
-from diffusion_lessons.math.sampling import sample
+from diffusion_lessons.math.sampling import Step, sample
 from diffusion_lessons.math.schedule import linear_schedule
 from diffusion_lessons.page import widgets
 
@@ -175,3 +175,19 @@ def test_a_key_counts_from_the_frame_where_the_film_is(page: Any) -> None:
     assert before_the_repaint == "30"
     page.keyboard.press("Home")
     assert page.evaluate("model.get('frame')") == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 28, 28), (5, 2)])
+def test_a_film_of_something_else_says_what_it_shows(page: Any, shape: tuple[int, ...]) -> None:
+    steps = [Step(t, torch.zeros(shape), torch.ones(shape)) for t in (900, 300, 0)]
+    film = widgets.TrajectoryPlayer(steps, names=("noised once more", "where it ends"))
+    groups = show(page, film, 1)
+    page.wait_for_function("() => document.querySelector('[data-ready=true]')")
+    words = groups.first.inner_text()
+    assert "noised once more" in words
+    assert "where it ends" in words
+    assert "expected" not in words
+    labels = [canvas.get_attribute("aria-label") for canvas in groups.first.locator("canvas").all()]
+    assert ["noised once more" in (label or "") for label in labels] == [True, False]
+    assert "where it ends" in (labels[1] or "")
+    assert "at time 900" in (labels[1] or "")

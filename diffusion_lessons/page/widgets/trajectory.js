@@ -31,6 +31,8 @@ function render({ model, el }) {
   const times = model.get("times");
   const shape = model.get("_shape");
   const labels = model.get("labels");
+  const names = model.get("names") ?? []; // notebooks of version 0.2 or later store none
+  const [above, below] = names.length ? ["noise", "result"] : ["result", "signal"];
   const last = times.length - 1;
   const pictures = shape.length === 3;
   const [count, rows, columns] = shape;
@@ -62,14 +64,17 @@ function render({ model, el }) {
   });
   view.root.append(time.element);
 
-  const words = {
-    x: [key("result", pictures ? "pictures" : "points"), " ", math("x_t"), " now"],
-    x0: [key("signal", "expected"), " clean ", pictures ? "picture " : "points ", math("x̂_0")],
-  };
+  const words = names.length
+    ? { x: [key(above, names[0])], x0: [key(below, names[1])] }
+    : {
+        x: [key(above, pictures ? "pictures" : "points"), " ", math("x_t"), " now"],
+        x0: [key(below, "expected"), " clean ", pictures ? "picture " : "points ", math("x̂_0")],
+      };
+  const [nameOfX, nameOfX0] = names.length ? names : ["x t", "expected clean picture"];
   let grid = null;
   let spaces = null;
   if (pictures) {
-    grid = pictureColumns({ count, labels, rows: [["x", "result"], ["x0_hat", "signal"]] });
+    grid = pictureColumns({ count, labels, rows: [["x", above], ["x0_hat", below]] });
     view.root.append(
       h("p", { class: "dl-row" }, h("span", {}, "above: ", ...words.x), h("span", {}, "below: ", ...words.x0)),
       grid.element,
@@ -137,14 +142,13 @@ function render({ model, el }) {
     const [x, x0] = [film.x(frame), film.x0(frame)];
     const when = `at time ${times[frame]}`;
     if (pictures) {
-      grid.paint("x", [rows, columns], (i) => x[i], `x t ${when}`);
-      const expected = `expected clean picture ${when}`;
-      grid.paint("x0_hat", [rows, columns], (i) => x0[i], expected);
+      grid.paint("x", [rows, columns], (i) => x[i], `${nameOfX} ${when}`);
+      grid.paint("x0_hat", [rows, columns], (i) => x0[i], `${nameOfX0} ${when}`);
       return;
     }
     const options = { x: [-limit, limit], y: [-limit, limit], xLabel: "first coordinate", square: true };
     const left = new Plot(spaces.x.canvas, colours, options);
-    left.inside((ctx) => {
+    const trail = (ctx) => {
       // One path for all trails, and not too many of them: they are a hint of the way.
       const step = 2 * Math.ceil(count / 250);
       ctx.beginPath();
@@ -159,12 +163,19 @@ function render({ model, el }) {
       ctx.lineWidth = 1;
       ctx.strokeStyle = colours.soft;
       ctx.stroke();
-    });
-    left.scatter(x, { colour: colours.result, radius: 1.9, alpha: 0.85 });
+    };
+    if (!names.length) left.inside(trail);
+    left.scatter(x, { colour: colours[above], radius: 1.9, alpha: 0.85 });
     const right = new Plot(spaces.x0.canvas, colours, options);
-    right.scatter(x0, { colour: colours.signal, radius: 1.9, alpha: 0.85 });
-    describe(spaces.x.canvas, `${count} points x t ${when}, with the trails of their way from noise`);
-    describe(spaces.x0.canvas, `the ${count} clean points expected ${when}`);
+    right.scatter(x0, { colour: colours[below], radius: 1.9, alpha: 0.85 });
+    const [first, second] = names.length
+      ? names.map((name) => `${count} points, ${name}, ${when}`)
+      : [
+          `${count} points x t ${when}, with the trails of their way from noise`,
+          `the ${count} clean points expected ${when}`,
+        ];
+    describe(spaces.x.canvas, first);
+    describe(spaces.x0.canvas, second);
   }
 
   view.atEnd(() => model.off("change:t", onTime));

@@ -15,7 +15,7 @@ from ...data import to_bytes
 from ...math.sampling import Denoiser, Step, thin
 from ...math.schedule import NoiseSchedule
 from .. import kit
-from ..palette import RESULT, SIGNAL
+from ..palette import NOISE, RESULT, SIGNAL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,6 +37,10 @@ class TrajectoryPlayer(kit.Explorer):
     With ``autoplay`` the film plays slowly by itself, over and over, while it is on the screen. It
     can be paused, and who asked their system for less motion finds it standing at its end.
 
+    ``names`` are two captions for steps that hold something else than a walk and its guesses: what
+    stands in the place of x, drawn as noise, and in the place of x0_hat, drawn as a result. Points
+    leave no trails then.
+
     With the ``denoiser`` and the ``schedule`` of a walk from noise to pictures, "New noise" walks
     anew at the same times by DDPM's step, if the page itself can: the denoiser must be made of a
     network that ships with the package.
@@ -53,6 +57,7 @@ class TrajectoryPlayer(kit.Explorer):
     t = traitlets.Int(0).tag(sync=True)
     times = traitlets.List(traitlets.Int(), read_only=True).tag(sync=True)
     labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     autoplay = traitlets.Bool(False).tag(sync=True)
 
     seed = traitlets.Int(0, min=0).tag(sync=True)
@@ -71,6 +76,7 @@ class TrajectoryPlayer(kit.Explorer):
         autoplay: bool = False,
         denoiser: Denoiser | None = None,
         schedule: NoiseSchedule | None = None,
+        names: tuple[str, str] | None = None,
     ) -> None:
         every = list(steps)
         _check_steps(every)
@@ -79,6 +85,8 @@ class TrajectoryPlayer(kit.Explorer):
         pictures = len(shape) == 4
         captions = kit.check_labels(labels, shape[0] if pictures else 0)
         kept, film, scale = _fit(every, frames)
+        if names is not None and (isinstance(names, str) or len(names) != 2):
+            raise ValueError(f"names must be two captions, got {names!r}")
         walked = [step.t for step in every]
         network = {}
         if denoiser is not None and schedule is not None:
@@ -92,6 +100,7 @@ class TrajectoryPlayer(kit.Explorer):
             raise ValueError("denoiser and schedule must be given together")
         super().__init__(
             labels=captions,
+            names=list(names or ()),
             autoplay=autoplay,
             _network=network,
             _walked=walked if network else [],
@@ -145,6 +154,8 @@ class TrajectoryPlayer(kit.Explorer):
 
     def figure(self) -> "Figure":
         """Five moments of the film (of its first picture): x_t above, x0_hat below."""
+        first, second = self.names or ("$x_t$", r"$\hat{x}_0$")
+        above, below = (NOISE, RESULT) if self.names else (RESULT, SIGNAL)
         x, x0_hat = self.decoded()
         moments = sorted({round(i * (len(x) - 1) / 4) for i in range(5)})
         figure = kit.new_figure(1.8 * len(moments), 3.7)
@@ -152,8 +163,8 @@ class TrajectoryPlayer(kit.Explorer):
         limit = 1.05 * float(x.abs().max())
         for column, i in enumerate(moments):
             for axes, values, name, colour in [
-                (grid[0][column], x[i], f"$x_t$, t = {self.times[i]}", RESULT),
-                (grid[1][column], x0_hat[i], r"$\hat{x}_0$", SIGNAL),
+                (grid[0][column], x[i], f"{first}, t = {self.times[i]}", above),
+                (grid[1][column], x0_hat[i], second, below),
             ]:
                 if self._pictures:
                     kit.draw_picture(axes, values[0, 0], name, colour)
