@@ -308,6 +308,24 @@ def test_the_shipped_table_is_of_the_shipped_network():
     )
 
 
+def test_the_shipped_tables_of_other_seeds_say_what_fresh_noise_costs_in_few_steps():
+    """At five and ten steps eta = 1 has the higher precision and the lower recall, in each seed."""
+    first = shipped_table("speed-quality")
+    for seed, table in enumerate(
+        [first, shipped_table("speed-quality-seed-1"), shipped_table("speed-quality-seed-2")]
+    ):
+        assert table["seed"] == seed
+        assert table["sha256"] == first["sha256"]
+        assert {row["samples"] for row in table["rows"]} == {1000}
+        rows = {(row["steps"], row["eta"], row["spacing"]): row for row in table["rows"]}
+        for steps in (5, 10):
+            still, fresh = rows[steps, 0, "uniform"], rows[steps, 1, "uniform"]
+            assert fresh["precision"] > still["precision"]
+            assert fresh["recall"] < still["recall"]
+            assert f"--steps {steps} --eta 1.0" in fresh["command"]
+            assert f"--seed {seed}" in fresh["command"]
+
+
 def test_guidance_trades_diversity_for_fidelity_from_scale_1_on():
     """As measured; between 0 and 1 half-guided digits lie between classes, and both fall."""
     table = shipped_table("guidance")

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
-from itertools import count
+from functools import partial
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,24 @@ ROOT = Path(__file__).parents[1]
 A = linear_schedule().alpha_bar
 WALK = list(range(500, -1, -10))
 SHOWN = [7, 2, 1, 0, 4, 1]  # the first six test digits
+
+
+def noise_in(x: torch.Tensor, x_0: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
+    return (x - a.sqrt() * x_0) / (1 - a).sqrt()
+
+
+def walked(
+    step: Callable[..., torch.Tensor],
+    denoiser: Callable[..., torch.Tensor],
+    x: torch.Tensor,
+    times: list[int],
+    alpha_bar: torch.Tensor,
+) -> torch.Tensor:
+    """A sampler for exercise 03.5: `step` is what its loop does with x, guess, a_t and a_s."""
+    for t, s in pairwise(times):
+        x = step(x, denoiser(x, t), alpha_bar[t], alpha_bar[s])
+    return x
+
 
 SOLUTIONS: dict[str, list[Any]] = {
     "00.1": ["b", "(b)", " B "],
@@ -56,6 +75,9 @@ SOLUTIONS: dict[str, list[Any]] = {
         lambda x, e, a, b: b.sqrt() * (x - (1 - a).sqrt() * e) / a.sqrt() + (1 - b).sqrt() * e
     ],
     "03.4": [lambda a, sigma: (1 - a - sigma**2).sqrt()],
+    "03.5": [
+        partial(walked, lambda x, x0, a, b: b.sqrt() * x0 + (1 - b).sqrt() * noise_in(x, x0, a))
+    ],
     "04.1": [900, "900"],
     "04.2": ["c"],
     "04.3": [(4, "wider"), [4.0, "Wider."], (torch.tensor(4), " wider ")],
@@ -173,11 +195,13 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (lambda B: 1 + (torch.rand(B) ** 2 * 1000).long(), "evenly"),
         *FUNCTIONS,
     ],
-    "03.1": [("a", "white digits on black"), ("b", "the noise decides"), *LETTERS],
+    "03.1": [("a", "white digits on black"), ("b", "how it is written"), *LETTERS],
     "03.2": [
         ([1000, 900, 0], "decided at 900"),
         ([1000, 500, 0], "better than 900"),
         ([1000, 50, 0], "among 900, 500 and 250"),
+        ([0, 250, 1000], "the whole list"),
+        ([[1000, 900, 0], [1000, 250, 0]], "a list of whole numbers"),
         (250, "a list of whole numbers"),
         ([250, 0], "the whole list"),
     ],
@@ -185,15 +209,73 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (lambda x, e, a, b: b.sqrt() * x + (1 - b).sqrt() * e, "in the place of x_0"),
         (lambda x, e, a, b: (x - (1 - a).sqrt() * e) / a.sqrt(), "this is x_0"),
         (lambda x, e, a, b: (b / a).sqrt() * x + (1 - b / a).sqrt() * e, "the forward process"),
-        (lambda x, e, a, b: x + e, "equation 12"),
+        (
+            lambda x, e, a, b: a.sqrt() * (x - (1 - b).sqrt() * e) / b.sqrt() + (1 - a).sqrt() * e,
+            "have changed places",
+        ),
+        (
+            lambda x, e, a, b: b.sqrt() * (x - (1 - a).sqrt() * e) + (1 - b).sqrt() * e,
+            "not yet x_0",
+        ),
+        (lambda x, e, a, b: b * (x - (1 - a) * e) / a + (1 - b) * e, "is a root"),
+        (
+            lambda x, e, a, b: b.sqrt() * (x - (1 - a).sqrt() * e) / a.sqrt() + (1 - a).sqrt() * e,
+            "still that of s",
+        ),
+        (lambda x, e, a, b: x + e, "which x_0 belongs to"),
         *FUNCTIONS,
     ],
     "03.4": [
         (lambda a, sigma: (1 - a).sqrt(), "the faulty factor"),
         (lambda a, sigma: (1 - a).sqrt() - sigma, "variances that add up"),
         (lambda a, sigma: 1 - a - sigma**2, "the factor is its root"),
-        (lambda a, sigma: (1 - a + sigma**2).sqrt(), "must have the variance"),
+        (lambda a, sigma: (1 - a - sigma).sqrt(), "variances that add up"),
+        (lambda a, sigma: (1 - a + sigma**2).sqrt(), "less, not more"),
+        (lambda a, sigma: sigma, "must have the variance"),
         (lambda a, sigma: (a - 1 - sigma**2).sqrt(), "not finite"),
+        *FUNCTIONS,
+    ],
+    "03.5": [
+        (partial(walked, lambda x, x0, a, b: x), "came back as it went in"),
+        (
+            partial(
+                walked, lambda x, x0, a, b: a.sqrt() * x0 + (1 - a).sqrt() * noise_in(x, x0, a)
+            ),
+            "came back as it went in",
+        ),
+        (
+            lambda denoiser, x, times, alpha_bar: walked(
+                lambda x, x0, a, b: b.sqrt() * x0 + (1 - b).sqrt() * noise_in(x, x0, a),
+                denoiser,
+                x,
+                times[:2],
+                alpha_bar,
+            ),
+            "inside the loop",
+        ),
+        (partial(walked, lambda x, x0, a, b: x0), "only the guess is kept"),
+        (partial(walked, lambda x, x0, a, b: b.sqrt() * x0), "only the guess is kept"),
+        (partial(walked, lambda x, x0, a, b: b * x0 + (1 - b) * noise_in(x, x0, a)), "is a root"),
+        (
+            partial(
+                walked, lambda x, x0, a, b: b.sqrt() * x0 + (1 - a).sqrt() * noise_in(x, x0, a)
+            ),
+            "At s there is less",
+        ),
+        (
+            partial(
+                walked,
+                lambda x, x0, a, b: b.sqrt() * x0 + (1 - b).sqrt() * x.new_empty(x.shape).normal_(),
+            ),
+            "two runs",
+        ),
+        (
+            partial(
+                walked, lambda x, x0, a, b: b.sqrt() * x0 + (1 - b).sqrt() * noise_in(x, x0, b)
+            ),
+            "not finite",
+        ),
+        (partial(walked, lambda x, x0, a, b: x0 + 0.1 * x), "goes elsewhere"),
         *FUNCTIONS,
     ],
     "04.1": [(1, "how much of the picture"), (300, "for the picture"), (500, "one of the three")],

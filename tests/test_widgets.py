@@ -359,10 +359,12 @@ def test_labels_may_be_a_tensor() -> None:
 def test_steps_that_are_no_walk_have_names_of_their_own() -> None:
     widget = TrajectoryPlayer(trajectory(pictures(1), 3), names=("noised", "where it ends"))
     assert widget.names == ["noised", "where it ends"]
-    titles = [axes.get_title() for axes in widget.figure().axes]
-    assert titles[0] == "noised, t = 1000"
-    assert titles[-1] == "where it ends"
-    assert TrajectoryPlayer(trajectory(pictures(1), 3)).names == []
+    figure = widget.figure()
+    assert figure.get_suptitle() == "above: noised; below: where it ends"
+    assert [axes.get_title() for axes in figure.axes[::4]] == ["t = 1000", ""]
+    usual = TrajectoryPlayer(trajectory(pictures(1), 3))
+    assert usual.names == []
+    assert not usual.figure().get_suptitle()
 
 
 def test_a_way_there_and_back_meets_a_time_twice() -> None:

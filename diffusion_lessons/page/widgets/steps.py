@@ -181,9 +181,10 @@ class StepsExplorer(kit.Computed):
         return float(self._part(self._known(*chosen))["seconds"])
 
     def figure(self) -> "Figure":
-        """Finished pictures that are there, at the smallest and at the largest eta."""
-        etas = sorted({self._all_etas[0], self._all_etas[-1]})
-        count, rows, columns = min(self._shape[0], 4), *self._shape[1:]
+        """Finished pictures that are there, for each eta that has some; at most eight rows each."""
+        known = [(eta, self._known(n, eta)) for eta in self._all_etas for n in self._all_steps]
+        etas = sorted({eta for eta, part in known if self._has(part)} or {self._all_etas[0]})
+        count, rows, columns = min(self._shape[0], 8), *self._shape[1:]
         width = len(self._all_steps)
         figure = kit.new_figure(1 + 0.62 * width, 0.4 + (0.62 * count + 0.4) * len(etas))
         for axes, eta in zip(figure.subplots(len(etas), squeeze=False)[:, 0], etas, strict=True):

@@ -154,16 +154,18 @@ class TrajectoryPlayer(kit.Explorer):
 
     def figure(self) -> "Figure":
         """Five moments of the film (of its first picture): x_t above, x0_hat below."""
-        first, second = self.names or ("$x_t$", r"$\hat{x}_0$")
+        first, second = ("", "") if self.names else ("$x_t$, ", r"$\hat{x}_0$")
         above, below = (NOISE, RESULT) if self.names else (RESULT, SIGNAL)
         x, x0_hat = self.decoded()
         moments = sorted({round(i * (len(x) - 1) / 4) for i in range(5)})
         figure = kit.new_figure(1.8 * len(moments), 3.7)
         grid = figure.subplots(2, len(moments), squeeze=False)
+        if self.names:
+            figure.suptitle(f"above: {self.names[0]}; below: {self.names[1]}", fontsize=10)
         limit = 1.05 * float(x.abs().max())
         for column, i in enumerate(moments):
             for axes, values, name, colour in [
-                (grid[0][column], x[i], f"{first}, t = {self.times[i]}", above),
+                (grid[0][column], x[i], f"{first}t = {self.times[i]}", above),
                 (grid[1][column], x0_hat[i], second, below),
             ]:
                 if self._pictures:
