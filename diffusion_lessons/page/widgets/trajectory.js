@@ -88,7 +88,7 @@ function render({ model, el }) {
   }
 
   // A film: by frame the numbers of x and of x0_hat. Of points the axes follow them.
-  let limit = 3;
+  const limits = { x: 3, x0: 3 };
   async function unpack() {
     const bytes = await inflate(model.get("_film"));
     const half = (values, k) => values.subarray((k * values.length) / 2, ((k + 1) * values.length) / 2);
@@ -98,7 +98,9 @@ function render({ model, el }) {
     const scale = model.get("_scale");
     const values = Float32Array.from(decode(bytes, Int16Array), (n) => n * scale);
     // x0_hat may fly off at high noise; the axes follow the points themselves.
-    limit = Math.ceil(half(values, 0).reduce((most, value) => Math.max(most, Math.abs(value)), 2));
+    const reach = (all) => Math.ceil(all.reduce((most, value) => Math.max(most, Math.abs(value)), 2));
+    limits.x = reach(half(values, 0));
+    limits.x0 = names.length ? reach(half(values, 1)) : limits.x;
     return film(values);
   }
 
@@ -146,8 +148,13 @@ function render({ model, el }) {
       grid.paint("x0_hat", [rows, columns], (i) => x0[i], `${nameOfX0} ${when}`);
       return;
     }
-    const options = { x: [-limit, limit], y: [-limit, limit], xLabel: "first coordinate", square: true };
-    const left = new Plot(spaces.x.canvas, colours, options);
+    const options = (limit) => ({
+      x: [-limit, limit],
+      y: [-limit, limit],
+      xLabel: "first coordinate",
+      square: true,
+    });
+    const left = new Plot(spaces.x.canvas, colours, options(limits.x));
     const trail = (ctx) => {
       // One path for all trails, and not too many of them: they are a hint of the way.
       const step = 2 * Math.ceil(count / 250);
@@ -166,7 +173,7 @@ function render({ model, el }) {
     };
     if (!names.length) left.inside(trail);
     left.scatter(x, { colour: colours[above], radius: 1.9, alpha: 0.85 });
-    const right = new Plot(spaces.x0.canvas, colours, options);
+    const right = new Plot(spaces.x0.canvas, colours, options(limits.x0));
     right.scatter(x0, { colour: colours[below], radius: 1.9, alpha: 0.85 });
     const [first, second] = names.length
       ? names.map((name) => `${count} points, ${name}, ${when}`)

@@ -163,17 +163,18 @@ class TrajectoryPlayer(kit.Explorer):
         if self.names:
             figure.suptitle(f"above: {self.names[0]}; below: {self.names[1]}", fontsize=10)
         limit = 1.05 * float(x.abs().max())
+        limit_below = 1.05 * float(x0_hat.abs().max()) if self.names else limit
         for column, i in enumerate(moments):
-            for axes, values, name, colour in [
-                (grid[0][column], x[i], f"{first}t = {self.times[i]}", above),
-                (grid[1][column], x0_hat[i], second, below),
+            for axes, values, name, colour, reach in [
+                (grid[0][column], x[i], f"{first}t = {self.times[i]}", above, limit),
+                (grid[1][column], x0_hat[i], second, below, limit_below),
             ]:
                 if self._pictures:
                     kit.draw_picture(axes, values[0, 0], name, colour)
                     continue
                 kit.draw_axes(axes, "", name)
                 axes.scatter(*values.numpy().T, s=2, color=colour)
-                axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+                axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         return figure
 
 
