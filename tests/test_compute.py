@@ -122,6 +122,11 @@ def threads_chosen(monkeypatch: pytest.MonkeyPatch, seconds: dict[int, list[floa
     return module._threads_for(PLAIN, 8).threads
 
 
+def test_one_thread_is_not_compared_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "busy", lambda: False)
+    assert module._threads_for(PLAIN, 1).threads == 1
+
+
 def test_fewer_threads_are_taken_only_if_clearly_faster_in_every_round(
     monkeypatch: pytest.MonkeyPatch,
 ):

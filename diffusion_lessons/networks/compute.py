@@ -338,7 +338,7 @@ def _threads_for(choice: Compute, threads: int) -> Compute:
     if busy():
         return usual
     seconds = measure_threads(choice, threads)
-    for fewer in seconds:
+    for fewer in [each for each in seconds if each != usual]:
         pairs = zip(seconds[fewer], seconds[usual], strict=True)
         if min(all_others / few for few, all_others in pairs) > MARGIN:
             usual = fewer
