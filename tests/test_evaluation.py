@@ -309,7 +309,7 @@ def test_the_shipped_table_is_of_the_shipped_network():
 
 
 def test_the_shipped_tables_of_other_seeds_say_what_fresh_noise_costs_in_few_steps():
-    """At five and ten steps eta = 1 has the higher precision and the lower recall, in each seed."""
+    """With 5, 10 and 20 steps eta = 1 has the higher precision and the lower recall, in each seed."""
     first = shipped_table("speed-quality")
     for seed, table in enumerate(
         [first, shipped_table("speed-quality-seed-1"), shipped_table("speed-quality-seed-2")]
@@ -318,7 +318,7 @@ def test_the_shipped_tables_of_other_seeds_say_what_fresh_noise_costs_in_few_ste
         assert table["sha256"] == first["sha256"]
         assert {row["samples"] for row in table["rows"]} == {1000}
         rows = {(row["steps"], row["eta"], row["spacing"]): row for row in table["rows"]}
-        for steps in (5, 10):
+        for steps in (5, 10, 20):
             still, fresh = rows[steps, 0, "uniform"], rows[steps, 1, "uniform"]
             assert fresh["precision"] > still["precision"]
             assert fresh["recall"] < still["recall"]
