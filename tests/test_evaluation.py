@@ -309,7 +309,7 @@ def test_the_shipped_table_is_of_the_shipped_network():
 
 
 def test_the_shipped_tables_of_other_seeds_say_what_fresh_noise_costs_in_few_steps():
-    """With 5, 10 and 20 steps eta = 1 has the higher precision and the lower recall, in each seed."""
+    """With 5, 10 and 20 steps eta = 1 has higher precision and lower recall, in each seed."""
     first = shipped_table("speed-quality")
     for seed, table in enumerate(
         [first, shipped_table("speed-quality-seed-1"), shipped_table("speed-quality-seed-2")]
