@@ -3,6 +3,7 @@
 import json
 from itertools import pairwise
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from diffusion_lessons.measuring.evaluation import (
     evaluate_noisy_classifier,
     evaluate_points,
 )
-from diffusion_lessons.measuring.judge import accuracy, features, judge, reference, scores
+from diffusion_lessons.measuring.judge import accuracy, features, judge, reference, scores, spread
 from diffusion_lessons.measuring.tables import shipped_table
 from diffusion_lessons.networks import cards, checkpoints
 from diffusion_lessons.networks.classifier import Classifier
@@ -57,6 +58,19 @@ def test_the_floor_is_of_the_same_classes_but_other_digits():
     again = scores(found.features, found.features)
     assert again["frechet_distance"] == pytest.approx(0, abs=1e-6)
     assert (again["precision"], again["recall"]) == (1, 1)
+
+
+def test_halves_tell_how_far_figures_waver_from_one_set_of_samples_to_another():
+    """Against many sets that were really drawn; within what twenty halves can tell."""
+    generator = torch.Generator().manual_seed(0)
+    real = torch.randn(500, 4, generator=generator)
+    sets = [0.8 * torch.randn(500, 4, generator=generator) for _ in range(40)]
+    found = [scores(each, real) for each in sets]
+    told = [spread(each, real) for each in sets[:10]]
+    for name in ("frechet_distance", "precision", "recall", "density", "coverage"):
+        drawn = stdev(each[name] for each in found)
+        guessed = sum(each[name] for each in told) / len(told)
+        assert 0.6 < guessed / drawn < 1.7, (name, guessed, drawn)
 
 
 @pytest.mark.parametrize("count", [0, 1, 10_001])

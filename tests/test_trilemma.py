@@ -12,7 +12,14 @@ from diffusion_lessons.files import create_json_lines, read_json_lines
 from diffusion_lessons.measuring.drawing import draw
 from diffusion_lessons.measuring.evaluation import evaluate
 from diffusion_lessons.measuring.tables import shipped_table
-from diffusion_lessons.measuring.trilemma import METHODS, pictures, solver_methods, trilemma
+from diffusion_lessons.measuring.trilemma import (
+    METHODS,
+    SAMPLES,
+    pictures,
+    solver_methods,
+    time_again,
+    trilemma,
+)
 from diffusion_lessons.networks.cards import pretrained_path, read_card
 
 pytest.importorskip("anywidget")
@@ -25,19 +32,19 @@ FEW = ["VAE", "DDIM, 5 steps"]
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     out = tmp_path_factory.mktemp("trilemma") / "table.jsonl"
-    first = trilemma(out, FEW, seed=1, divide=500)
+    first = trilemma(out, FEW, seed=1, divide=100)
     next(first)  # one row, then the run is cut off
     first.close()
-    (rest,) = trilemma(out, FEW, seed=1, divide=500)
+    (rest,) = trilemma(out, FEW, seed=1, divide=100)
     assert rest["method"] == FEW[1]
     with pytest.raises(ValueError, match="was measured with seed 1, not 0"):
-        next(trilemma(out, FEW, divide=500))
+        next(trilemma(out, FEW, divide=100))
     other = out.with_name("other.jsonl")
     head, *measured = dict(read_json_lines(out)).values()
     head["networks"]["digits-vae"] = "another"
     create_json_lines(other, [head, *measured])
     with pytest.raises(ValueError, match="was measured with networks"):
-        next(trilemma(other, FEW, seed=1, divide=500))
+        next(trilemma(other, FEW, seed=1, divide=100))
     return measured
 
 
@@ -47,26 +54,54 @@ def test_a_row_is_what_evaluate_finds(rows: list[dict[str, Any]]) -> None:
     found = evaluate(model, settings, 20, seed=1, progress=False)
     for name in ("frechet_distance", "precision", "recall", "class_accuracy", "floor"):
         assert row[name] == found[name], name
+    assert "spread" not in found  # which is asked for apart
+    assert set(row["spread"]) == set(row["floor"])
+    assert row["spread"]["frechet_distance"] > 0
     assert (row["samples"], row["network_calls"], row["network"]) == (20, 5, "digits-ddpm")
     labels = torch.arange(10).repeat_interleave(3)
     shown = draw(model, labels, settings, seed=1)
     torch.testing.assert_close(pictures(row), shown.clamp(-1, 1), rtol=0, atol=1 / 255 + 1e-6)
 
 
+def test_times_are_taken_again_and_what_was_drawn_stays(
+    rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    old, out = tmp_path / "old.jsonl", tmp_path / "new.jsonl"
+    slow = {"images_per_second": 0.001, "seconds_alone": 1e6, "timed": {}}
+    head = {"networks": {}, "seed": 1}
+    create_json_lines(old, [head, *(row | slow for row in rows)])
+    first = time_again(old, out)
+    next(first)  # one row, then it is cut off
+    first.close()
+    (rest,) = time_again(old, out)
+    assert rest["method"] == FEW[1]
+    written, *again = dict(read_json_lines(out)).values()
+    assert {name: written[name] for name in head} == head
+    for row, new in zip(rows, again, strict=True):
+        assert {name: new[name] for name in row.keys() - slow.keys() - {"checksum"}} == {
+            name: row[name] for name in row.keys() - slow.keys() - {"checksum"}
+        }
+        assert new["images_per_second"] > 0.001
+        assert 0 < new["seconds_alone"] < 1e6
+        assert new["timed"]["machine"]["cores"]
+    with pytest.raises(ValueError, match="not a table"):
+        next(time_again(__file__, out))
+
+
 def test_another_sampler_is_measured_for_whom_asks(tmp_path: Path) -> None:
     out = tmp_path / "table.jsonl"
     names = list(solver_methods(["heun"]))
     assert names == ["heun, 5 steps", "heun, 10 steps", "heun, 20 steps"]
-    (row,) = trilemma(out, names[:1], divide=500)
+    (row,) = trilemma(out, names[:1], divide=100)
     assert (row["sampler"], row["steps"], row["network_calls"]) == ("heun", 5, 9)
-    assert list(trilemma(out, names[:1], divide=500)) == []
+    assert list(trilemma(out, names[:1], divide=100)) == []
 
 
 def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="methods must be of"):
         next(trilemma(tmp_path / "x.jsonl", ["crystal ball"]))
     out = str(tmp_path / "y.jsonl")
-    assert cli.main(["trilemma", "--out", out, "--methods", "VAE", "--divide", "500"]) == 0
+    assert cli.main(["trilemma", "--out", out, "--methods", "VAE", "--divide", "100"]) == 0
     assert Path(out).exists()
 
 
@@ -79,9 +114,11 @@ def test_the_shipped_table_is_of_the_shipped_networks_and_says_what_lesson_07_sa
     for name, row in rows.items():
         method = METHODS[name]
         assert row["network"] == method.network
-        assert row["samples"] == method.samples
+        assert row["samples"] == SAMPLES  # of all alike: recall falls with the count
+        assert 0 < row["spread"]["recall"] < 0.03
         assert pictures(row).shape == (30, 1, 28, 28)
-    assert len({str(row["machine"]) for row in rows.values()}) == 1
+    assert len({str((row["machine"], row["compute"])) for row in rows.values()}) == 1
+    assert len({str(row["timed"]) for row in rows.values()}) == 1
     # The price of a picture is the number of its calls.
     speed = {name: row["images_per_second"] for name, row in rows.items()}
     assert 1.5 < speed["DDIM, 10 steps"] / speed["DDIM, 20 steps"] < 2.5

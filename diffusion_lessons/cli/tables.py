@@ -15,7 +15,7 @@ from ..measuring.ablation import (
     ablate_prediction,
 )
 from ..measuring.tables import Row
-from ..measuring.trilemma import METHODS, solver_methods, trilemma
+from ..measuring.trilemma import METHODS, solver_methods, time_again, trilemma
 from ..networks.compute import Compute
 from .options import Commands, add_compute, compute_of, positive, tell
 
@@ -60,6 +60,12 @@ def add_commands(commands: Commands) -> None:
     three.add_argument(
         "--divide", type=positive, default=1, help="take so many times fewer samples"
     )
+    three.add_argument(
+        "--times-of",
+        type=Path,
+        metavar="TABLE",
+        help="draw no samples: copy this table into --out, and take the times again",
+    )
     three.set_defaults(run=run_trilemma)
     for command in (ablation, three):
         add_compute(command)
@@ -91,12 +97,16 @@ def run_trilemma(options: argparse.Namespace) -> None:
     usual = [] if options.sampler else list(METHODS)
     methods = [*(options.methods or usual), *solver_methods(options.sampler)]
     compute = compute_of(options)
-    for row in trilemma(options.out, methods, options.seed, options.divide, compute):
+    if options.times_of:
+        measured = time_again(options.times_of, options.out, compute)
+    else:
+        measured = trilemma(options.out, methods, options.seed, options.divide, compute)
+    for row in measured:
         print(
             f"{row['method']}: {row['samples']} samples, precision {row['precision']:.3f}, "
             f"recall {row['recall']:.3f}, Frechet distance {row['frechet_distance']:.2f} "
             f"(floor {row['floor']['frechet_distance']:.2f}), "
-            f"{row['images_per_second']:.1f} images/s",
+            f"{row['images_per_second']:.1f} images/s, alone {1000 * row['seconds_alone']:.1f} ms",
             flush=True,
         )
     tell(compute)

@@ -30,14 +30,15 @@ def evaluate(
     seed: int = 0,
     progress: bool = True,
     compute: Compute | None = None,
+    spread: bool = False,
 ) -> dict[str, Any]:
     """Draw ``count`` digits, of the classes of as many test digits, and measure them.
 
     Returns class accuracy and, in the judge's features against those test digits, the Frechet
     distance, precision and recall, density and coverage, with the floor for each (``floor``: what
-    as many real digits get), and what was done. A network that knows no classes is not asked for
-    any. Raises as `draw_batches`, and ValueError for a network that draws no digits: the judge
-    knows nothing else.
+    as many real digits get), on request the judge's `spread` of each, and what was done. A network
+    that knows no classes is not asked for any. Raises as `draw_batches`, and ValueError for a
+    network that draws no digits: the judge knows nothing else.
     """
     if not isinstance(model, Drawer) or model.shape != SHAPE or model.classes not in (0, CLASSES):
         raise ValueError("only networks for digits can be measured: the judge knows nothing else")
@@ -54,7 +55,7 @@ def evaluate(
         "network_calls": calls,  # for a picture; a classifier's calls are not counted
         "seed": seed,
         "random_numbers": BY_ROW,
-        **judged(x, real, bool(model.classes), compute),
+        **judged(x, real, bool(model.classes), compute, spread),
         "floor": real.floor,
         "seconds": round(seconds, 1),
         "images_per_second": round(count / seconds, 2),

@@ -1,14 +1,17 @@
 """The trilemma, measured: one judge, one machine, one run, for every way to draw a digit.
 
 What Xiao, Kreis and Vahdat (arXiv 2112.07804) call the generative learning trilemma: samples should
-be good, various and quickly made. `trilemma` measures all three for each of `METHODS`.
+be good, various and quickly made. `trilemma` measures all three for each of `METHODS`, and
+`time_again` the third alone, on a machine that has nothing else to do.
 """
 
 import base64
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -23,7 +26,7 @@ from ..networks.cards import machine, pretrained_path, read_card
 from ..networks.checkpoints import load_pretrained
 from ..networks.compute import Compute, chosen
 from ..networks.drawing import TRUNCATION, DrawSettings
-from .drawing import draw
+from .drawing import BATCH, draw
 from .evaluation import evaluate
 from .tables import Row, Table
 
@@ -33,51 +36,48 @@ class Method:
     """A way to draw digits: a shipped network, and its settings."""
 
     network: str
-    samples: int  # how many are measured: fewer where they are slow
     settings: DrawSettings = DrawSettings()  # noqa: RUF009 (it is frozen)
 
 
-def _ddim(steps: int, samples: int, eta: float = 0.0) -> Method:
-    return Method("digits-ddpm", samples, DrawSettings(steps, eta))
+def _ddim(steps: int, eta: float = 0.0) -> Method:
+    return Method("digits-ddpm", DrawSettings(steps, eta))
 
 
-def _guided(guidance: str, scale: float, samples: int) -> Method:
-    settings = DrawSettings(20, 0.0, guidance=guidance, scale=scale)
-    return Method("digits-ddpm", samples, settings)
+def _guided(guidance: str, scale: float) -> Method:
+    return Method("digits-ddpm", DrawSettings(20, 0.0, guidance=guidance, scale=scale))
 
 
 def solver_methods(samplers: Sequence[str]) -> dict[str, Method]:
     """`digits-ddpm` drawn by other samplers, in 5, 10 and 20 steps each."""
     return {
-        f"{sampler}, {steps} steps": Method(
-            "digits-ddpm", 5000, DrawSettings(steps, sampler=sampler)
-        )
+        f"{sampler}, {steps} steps": Method("digits-ddpm", DrawSettings(steps, sampler=sampler))
         for sampler in samplers
         for steps in (5, 10, 20)
     }
 
 
 METHODS: dict[str, Method] = {
-    "VAE": Method("digits-vae", 10_000),
-    "VAE, truncated at 0.75": Method(
-        "digits-vae", 10_000, DrawSettings(guidance=TRUNCATION, scale=0.75)
-    ),
-    "GAN": Method("digits-gan", 10_000),
-    "DDGAN, 4 steps": Method("digits-ddgan", 10_000),
-    "DDIM, 5 steps": _ddim(5, 10_000),
-    "DDIM, 10 steps": _ddim(10, 5000),
-    "DDIM, 20 steps": _ddim(20, 5000),
-    "DDIM, 50 steps": _ddim(50, 2000),
-    "DDPM, 250 steps": _ddim(250, 1000, eta=1.0),
-    "classifier-free, scale 3": _guided("classifier-free", 3.0, 2000),
-    "label and classifier, scale 4": _guided("label+classifier", 4.0, 1000),
+    "VAE": Method("digits-vae"),
+    "VAE, truncated at 0.75": Method("digits-vae", DrawSettings(guidance=TRUNCATION, scale=0.75)),
+    "GAN": Method("digits-gan"),
+    "DDGAN, 4 steps": Method("digits-ddgan"),
+    "DDIM, 5 steps": _ddim(5),
+    "DDIM, 10 steps": _ddim(10),
+    "DDIM, 20 steps": _ddim(20),
+    "DDIM, 50 steps": _ddim(50),
+    "DDPM, 250 steps": _ddim(250, eta=1.0),
+    "classifier-free, scale 3": _guided("classifier-free", 3.0),
+    "label and classifier, scale 4": _guided("label+classifier", 4.0),
 }
 """What is measured, in this order."""
 
 EVERY = METHODS | solver_methods(list(SAMPLERS))
 """These and, for whom asks for them, every sampler of `SAMPLERS`."""
 
-FEWEST = 10  # samples that precision and recall can be told of
+SAMPLES = 2000
+"""Of every method alike: recall and coverage fall, and the floor with them, as the count grows."""
+
+FEWEST = 20  # samples, of whose halves precision and recall can be told
 SHOWN = 3  # pictures of each digit that a row keeps
 
 
@@ -90,42 +90,95 @@ def trilemma(
 ) -> Iterator[Row]:
     """Measure every method into a table, the .jsonl file ``out``; yields each new row.
 
-    A row is what `evaluate` finds (``images_per_second`` is of this machine), with 30 of its
-    pictures (`pictures` unpacks them); the networks' checksums stand at the table's head. A run
-    that was cut off goes on after the last row. ``divide`` takes so many times fewer samples, but
-    10 at least. Raises ValueError for a method that does not exist, or a file of other networks,
-    another seed or ``divide``.
+    A row is what `evaluate` finds of `SAMPLES` samples, with the ``spread`` of each figure; how
+    fast this machine draws (`speed`); and 30 of the pictures (`pictures` unpacks them). The
+    networks' checksums stand at the table's head. A run that was cut off goes on after the last
+    row. ``divide`` takes so many times fewer samples, but 20 at least. Raises ValueError for a
+    method that does not exist, or a file of other networks, another seed or ``divide``.
     """
     if unknown := set(methods) - set(EVERY):
         raise ValueError(f"methods must be of {list(EVERY)}, got {sorted(unknown)}")
     seed = checks.whole("seed", seed, 0, 2**63 - 1)
-    divide = checks.whole("divide", divide, 1, max(m.samples for m in EVERY.values()) // FEWEST)
-    names = list(EVERY)
+    divide = checks.whole("divide", divide, 1, SAMPLES // FEWEST)
     networks = {name: checksum(name) for name in sorted({m.network for m in METHODS.values()})}
     head = {"networks": networks, "seed": seed, "divide": divide, "random_numbers": BY_ROW}
-    table = Table(out, head, lambda row: names.index(row["method"]))
+    table = Table(out, head, _place)
     compute = chosen(compute)
     for name in methods:
-        if names.index(name) in table:
+        if list(EVERY).index(name) in table:
             continue
         method = EVERY[name]
         model: Any = load_pretrained(method.network)
         labels = torch.arange(10).repeat_interleave(SHOWN)
-        shown = draw(model, labels, method.settings, seed, compute=compute)  # and warm
-        greys = to_bytes(shown).numpy().tobytes()
-        count = max(FEWEST, method.samples // divide)
-        result = evaluate(model, method.settings, count, seed, compute=compute)
+        greys = to_bytes(draw(model, labels, method.settings, seed, compute=compute))
+        result = evaluate(
+            model, method.settings, SAMPLES // divide, seed, compute=compute, spread=True
+        )
+        for key in ("seed", "random_numbers", "seconds", "images_per_second"):
+            del result[key]
         row = {
             "method": name,
             "network": method.network,
-            **{
-                key: value for key, value in result.items() if key not in ("seed", "random_numbers")
-            },
-            "pictures": base64.b64encode(zlib.compress(greys, 9)).decode(),
+            **result,
+            "pictures": base64.b64encode(zlib.compress(greys.numpy().tobytes(), 9)).decode(),
             "machine": machine(),
+            **speed(model, method.settings, compute, least=TIMED / divide),
         }
         table.add(row)
         yield row
+
+
+def _place(row: Row) -> int:
+    return list(EVERY).index(row["method"])
+
+
+TIMED = 3.0  # seconds at least, and as many batches and single pictures as they take
+
+
+def speed(
+    model: Any, settings: DrawSettings, compute: Compute | None = None, least: float = TIMED
+) -> Row:
+    """How fast this machine draws: pictures in batches of 250, and one that is waited for.
+
+    Returns ``images_per_second`` of whole batches, ``seconds_alone``, the median time of a single
+    picture, and ``timed``: the machine and how it computed. Each is taken for ``least`` seconds or
+    longer, after one that does not count.
+    """
+    compute = chosen(compute)
+    batches, alone = (_times(model, count, settings, compute, least) for count in (BATCH, 1))
+    return {
+        "images_per_second": round(BATCH * len(batches) / sum(batches), 2),
+        "seconds_alone": round(median(alone), 5),
+        "timed": {"machine": machine(), "compute": compute.as_dict()},
+    }
+
+
+def _times(
+    model: Any, count: int, settings: DrawSettings, compute: Compute, least: float
+) -> list[float]:
+    labels, times = torch.arange(count) % 10, list[float]()
+    draw(model, labels[:FEWEST], settings, compute=compute)
+    while sum(times) < least:
+        start = time.perf_counter()
+        draw(model, labels, settings, compute=compute)
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def time_again(path: Path | str, out: Path | str, compute: Compute | None = None) -> Iterator[Row]:
+    """Copy a table that `trilemma` made into another, ``out``, with each row's `speed` taken anew.
+
+    What was measured of the samples stays. Yields each new row; goes on where it was cut off.
+    Raises ValueError for a file that is no such table.
+    """
+    measured = Table(path, {}, _place)
+    table = Table(out, measured.head, _place)
+    for row in measured.rows:
+        if _place(row) not in table:
+            method = EVERY[row["method"]]
+            timed = speed(load_pretrained(method.network), method.settings, compute)
+            table.add(row | timed)
+            yield row | timed
 
 
 def checksum(network: str) -> str:
