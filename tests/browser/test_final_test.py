@@ -9,6 +9,7 @@ from pages import served
 from test_book_hosts import Host
 
 PAGE = "notebooks/08_final_test"
+ITEMS, FIRST_BUG = 35, 21  # one of matching and twenty with numbers stand before it
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def answer(page: Any) -> None:
     card.get_by_role("textbox").fill("7,5")
     card.get_by_role("button", name="Check").click()
     card.get_by_text("Not yet.").wait_for()
-    page.locator(".dl-dot").nth(16).click()
+    page.locator(".dl-dot").nth(FIRST_BUG).click()
     card = page.locator('section[data-part="bug-1"]')
     card.get_by_role("radio").first.check()
     card.get_by_role("button", name="Check").click()
@@ -57,12 +58,12 @@ def states(page: Any, still_open: int) -> list[str]:
 def test_answers_are_there_after_a_reload(context: Any, site: str) -> None:
     page = opened(context, site)
     answer(page)
-    before = states(page, 27)
+    before = states(page, ITEMS - 2)
     question = page.locator('section[data-part="number-1"] label').inner_text()
     said = page.locator('section[data-part="number-1"] [role=status]').inner_text()
     page.reload()
     page.locator('section[data-part="bug-1"]').wait_for()  # where one was
-    assert states(page, 27) == before
+    assert states(page, ITEMS - 2) == before
     assert page.locator('section[data-part="bug-1"] [type=radio]').first.is_checked()
     page.locator(".dl-dot").nth(1).click()
     card = page.locator('section[data-part="number-1"]')
@@ -83,7 +84,7 @@ def test_another_page_with_the_test_goes_along_and_begins_anew(context: Any, sit
     )
     page, other = opened(context, site), opened(context, site)
     answer(page)
-    assert states(other, 27) == states(page, 27)
+    assert states(other, ITEMS - 2) == states(page, ITEMS - 2)
     page.wait_for_timeout(300)
     written = page.evaluate("window.written") + other.evaluate("window.written")
     assert written < 20  # each tells of what it was told? Then it goes on for ever
@@ -91,9 +92,9 @@ def test_another_page_with_the_test_goes_along_and_begins_anew(context: Any, sit
     page.locator(".dl-dot").last.click()
     page.get_by_role("button", name="Start over").click()
     page.get_by_role("button", name="Delete all answers").click()
-    states(other, 29)
+    states(other, ITEMS)
     page.reload()
-    states(page, 29)
+    states(page, ITEMS)
 
 
 @pytest.mark.parametrize(
@@ -107,14 +108,14 @@ def test_what_makes_no_sense_in_the_memory_is_passed_over(
     context: Any, site: str, content: str
 ) -> None:
     page = opened(context, site)
-    states(page, 29)
+    states(page, ITEMS)
     page.evaluate(
         "text => { for (const key of Object.keys(localStorage)) "
         "if (key.includes('final test')) localStorage.setItem(key, text); }",
         content,
     )
     page.reload()
-    states(page, 29)
+    states(page, ITEMS)
 
 
 def test_it_says_so_where_a_browser_keeps_nothing(context: Any, site: str) -> None:
@@ -129,15 +130,15 @@ def test_the_list_of_all_items_is_printed(context: Any, site: str) -> None:
     answer(page)
     page.locator(".dl-dot").last.click()
     rows = page.locator(".dl-list tbody tr")
-    rows.nth(28).wait_for()
+    rows.nth(ITEMS - 1).wait_for()
     assert "0 of 1" in rows.nth(1).inner_text()
     with context.expect_page() as new:
         page.get_by_role("button", name="Print the list").click()
     paper = new.value
     paper.wait_for_function("window.printed")
     text = paper.locator("body").inner_text()
-    assert "of 35 points at the first try" in text
-    assert paper.locator("tbody tr").count() == 29
+    assert "of 41 points at the first try" in text
+    assert paper.locator("tbody tr").count() == ITEMS
     page.evaluate("window.open = () => null")
     page.get_by_role("button", name="Print the list").click()
     page.get_by_text("the list stands above").wait_for()

@@ -313,9 +313,14 @@ def test_the_final_test_is_graded_in_the_page(page: Any) -> None:
         return str(status.inner_text())
 
     selects = group.get_by_role("combobox").all()
+    selects[0].select_option("0")
+    assert "Choose a meaning for each formula first." in check()  # this was no answer yet
     for i, select in enumerate(selects):
         select.select_option(str(i if i < 5 else 0))
     assert check().startswith("Not yet. 5 of 7 formulas")
+    missed = group.locator(".dl-match").nth(6)
+    assert "Not yet: the gradient of a classifier" in missed.inner_text()
+    assert missed.get_by_role("link").inner_text() == "lesson 05"
     for i, select in enumerate(selects):
         select.select_option(str(i))
     assert check().startswith("Right. 7 of 7")
@@ -336,24 +341,27 @@ def test_the_final_test_is_graded_in_the_page(page: Any) -> None:
     assert "Choose a line first" in check()
     group.get_by_role("radiogroup", name="the faulty line").get_by_role("radio").first.focus()
     keys.press("Space")
-    assert check().startswith("Not yet. Look at the picture")
+    assert check() == "Not yet. It is line 2. Because: so it is, xt. See lesson 01."
     keys.press("Shift+Tab")
     keys.press("ArrowDown")
     assert check().startswith("Right.")
     group.get_by_role("button", name="item 4, Predict the plot, open").click()
     group.get_by_text("4 of 4").wait_for()
+    group.get_by_role("radio", name="plot 1: up").filter(visible=True).check()
+    assert check() == "Not yet. It is plot 3: flat. Because: so it is, xt. See lesson 01."
     group.get_by_role("radio", name="plot 3: flat").filter(visible=True).check()
     assert check().startswith("Right.")
     group.get_by_role("button", name="Next").click()
     group.get_by_text("Your score").wait_for()
     said = group.locator('[data-part="score"]').inner_text()
-    assert "7 of 10 points at the first try" in said  # 5 formulas, the number, the plot
+    assert "6 of 10 points at the first try" in said  # 5 formulas and the number
     assert "The whole test is done." in said
-    assert "Worth another look: lesson 01, lesson 02, lesson 03, lesson 05." in said
+    # The bug's, and those of the two formulas that were missed, none of the other five.
+    assert "Worth another look: lesson 01, lesson 03, lesson 05." in said
     states = [dot.get_attribute("data-state") for dot in group.locator(".dl-dot").all()]
     assert states == ["right"] * 4 + ["score"]
     group.get_by_role("button", name="Start over").click()
-    assert "7 of 10" in group.inner_text()  # not at one slip of the hand
+    assert "6 of 10" in group.inner_text()  # not at one slip of the hand
     group.get_by_role("button", name="Delete all answers").click()
     group.get_by_text("1 of 4").wait_for()
     assert group.locator(".dl-dot").first.get_attribute("data-state") == "open"

@@ -13,11 +13,11 @@ from .registry import Hint, exercise
 @exercise("07.1")
 def one_perfect_seven(answer: Any) -> str:
     hints = {
-        "b": "precision asks the samples: are you near real digits? Is the perfect 7?",
+        "b": "precision asks the samples: are you near real digits? Is a typical 7?",
         "c": "ask each alone. Are all samples near real digits? All real digits near a sample?",
     }
     choice(answer, hints, "a")
-    return "every sample lies among real digits, and hardly any real digit lies near a sample."
+    return "each sample lies among real 7s, and hardly any real digit lies near a sample."
 
 
 @exercise("07.2")
@@ -27,6 +27,8 @@ def fewer_calls(answer: Any) -> str:
         raise Hint("fewer calls make it faster, not slower.")
     if near(speed, 40, 0.5):
         raise Hint("this is the speed with 25 calls. The calls are nearly all of the work.")
+    if near(speed, 400, 0.5):
+        raise Hint("this is 40 times 10: as if each picture came with ten more. Begin with calls.")
     if near(speed, 1000, 0.5):
         raise Hint("this is how many calls it makes a second. How many pictures are they, at 10?")
     if not near(speed, 100, 1):

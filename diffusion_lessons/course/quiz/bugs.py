@@ -14,6 +14,7 @@ from ...math.guidance import class_log_prob, classifier_guidance, clipped, log_p
 from ...math.sampling import ddim_step, from_noise_model, sample
 from ...math.schedule import linear_schedule
 from ...networks.checkpoints import load_pretrained
+from ...networks.classifier import NoisyClassifier
 from ...networks.compute import fast
 from ...networks.drawing import noisy_classifier
 from ...page.palette import INK, RESULT
@@ -47,13 +48,14 @@ class Bench:
             sample,
         ]
         functions += [clipped, class_log_prob, classifier_guidance, log_prob_gradient]
-        self.names: dict[str, Any] = {f.__name__: f for f in [*functions, load_pretrained]} | {
+        self.names: dict[str, Any] = {f.__name__: f for f in functions} | {
             "schedule": self.schedule,
             "label": label,
             "x_T": self.x_T,
             "fresh": fresh,
             "scale": 4.0,
             "log_prob": class_log_prob(noisy_classifier(), label),
+            "classifier": classifier,
         }
 
     def run(self, code: str, **more: Any) -> dict[str, Any]:
@@ -61,6 +63,12 @@ class Bench:
         names = self.names | more
         exec(code, names)
         return names
+
+
+def classifier(name: str) -> Callable[[Tensor, Any], Tensor]:
+    """A shipped classifier, to be called with x_t and t, whether it is told the time or not."""
+    model: Any = load_pretrained(name)
+    return model if isinstance(model, NoisyClassifier) else lambda x_t, t: model(x_t)
 
 
 def fresh(x: Tensor) -> Tensor:
@@ -83,11 +91,15 @@ def ten_steps(bench: Bench, code: str) -> Tensor:
     return x_0
 
 
-def stepped(bench: Bench, code: str, name: str, steps: int, noise: bool) -> Tensor:
-    """The digits that ``steps`` calls of the code's function draw, with ``noise`` after each."""
+def stepped(bench: Bench, code: str, name: str, steps: int, noise: bool, until: int = 0) -> Tensor:
+    """What the code's function has drawn at time ``until`` of a walk of so many ``steps``, with
+    ``noise`` after each.
+    """
     rule, x = bench.run(code)[name], bench.x_T
     alpha_bar = bench.schedule.alpha_bar
     for t, s in pairwise(bench.schedule.times(steps)):
+        if s < until:
+            break
         with torch.no_grad():
             x0_hat = bench.labelled(x, t)
         std = posterior_variance(alpha_bar[t], alpha_bar[s]).sqrt().float()
@@ -203,13 +215,12 @@ SIGN = """\
 def guided(x_t, t):
     noise = x0_to_noise(x_t, denoiser(x_t, t), t, schedule)
     gradient = log_prob_gradient(log_prob, x_t, t)
-    push = scale * (1 - schedule.alpha_bar[t]).sqrt() * gradient
-    return noise_to_x0(x_t, noise + push, t, schedule).clamp(-1, 1)"""
+    noise = noise + scale * (1 - schedule.alpha_bar[t]).sqrt() * gradient
+    return noise_to_x0(x_t, noise, t, schedule).clamp(-1, 1)"""
 
 CLEAN = """\
-guide = load_pretrained("digits-classifier")
-ask = lambda x_t, t: guide(x_t)
-log_prob = class_log_prob(ask, label)
+guide = classifier("digits-classifier")
+log_prob = class_log_prob(guide, label)
 push = classifier_guidance(denoiser, log_prob, schedule, scale)
 *_, last = sample(clipped(push), x_T, schedule, 50, ddim_step)"""
 
@@ -243,29 +254,30 @@ BUGS = [
         run=ten_steps,
         alt=ROWS,
         reason=(
-            "x is at time t and the network is told s: it takes too little noise away. Off by one"
-            " step in t is the commonest bug of this field; with a thousand steps it hides."
+            "x is at time t and the network is told s: it takes too little noise away. With a"
+            " thousand steps the two times are neighbours, and the bug hides."
         ),
         lesson="02",
     ),
     Bug(
         question=(
-            "The mean of DDPM's step, walked 250 times (the posterior's noise is added elsewhere)."
+            "The mean of DDPM's step, in a walk of 250 (the posterior's noise is added elsewhere)."
+            " The picture shows x_t half way, at t = 500."
         ),
         code=SWAPPED,
         fix=("weight_t * x0_hat + weight_0 * x_t", "weight_0 * x0_hat + weight_t * x_t"),
-        run=partial(stepped, name="mean_of_step", steps=250, noise=True),
-        alt=ROWS,
+        run=partial(stepped, name="mean_of_step", steps=250, noise=True, until=500),
+        alt="six digits in noise, as they should be half way; below, this code has lost the noise",
         reason=(
             "the weights are swapped. For a small step nearly all of the mean is x_t; here it is"
-            " the guess, so the walk settles at once: blunt, bold digits."
+            " the guess, and the noise that should still be there is gone."
         ),
         lesson="02",
     ),
     Bug(
         question="A denoiser, guided towards the class `label` by a classifier of noisy digits.",
         code=SIGN,
-        fix=("noise + push", "noise - push"),
+        fix=("noise + scale", "noise - scale"),
         run=guided_digits,
         alt=ROWS,
         reason=(
@@ -275,17 +287,17 @@ BUGS = [
         lesson="05",
     ),
     Bug(
-        question="Digits of the classes `label`, by classifier guidance.",
-        code=CLEAN,
-        fix=(
-            'load_pretrained("digits-classifier")\nask = lambda x_t, t: guide(x_t)',
-            'load_pretrained("digits-noisy-classifier")\nask = guide',
+        question=(
+            "Digits of the classes `label`, by classifier guidance. `classifier(name)` loads one of"
+            " the course's classifiers, to be called with x_t and t."
         ),
+        code=CLEAN,
+        fix=('"digits-classifier"', '"digits-noisy-classifier"'),
         run=last_step,
         alt=ROWS,
         reason=(
             "this classifier has only seen clean digits. Its gradient in noise is scratches, not"
-            " shapes: guidance needs a classifier trained on noisy pictures and told the time."
+            " shapes: guidance needs a classifier that was trained on noisy pictures."
         ),
         lesson="05",
     ),

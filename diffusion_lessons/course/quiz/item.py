@@ -14,6 +14,7 @@ Item = dict[str, Any]
 Drawing = Callable[["Axes"], None]
 
 LESSONS = {
+    "00": "00_start",
     "01": "01_forward",
     "02": "02_ddpm",
     "03": "03_ddim",

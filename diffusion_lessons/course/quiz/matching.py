@@ -36,7 +36,7 @@ PAIRS = [
     ),
     (
         "x_s = √ᾱ_s x̂_0 + √(1 − ᾱ_s − σ²) ε_θ + σ ε",
-        "a step back of any length, with as much fresh noise as one likes",
+        "a step back of any length, with more or less fresh noise",
         "predicted x_0, direction pointing to x_t, random noise: DDIM's equation 12.",
         "03",
     ),

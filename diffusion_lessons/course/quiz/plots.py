@@ -13,6 +13,7 @@ from ...math.exact import GaussianMixture
 from ...math.gaussian import forward
 from ...math.sampling import ddim_step, from_noise_model, sample
 from ...math.schedule import linear_schedule
+from ...measuring.judge import reference
 from ...measuring.tables import shipped_table
 from ...networks.cards import pretrained_path, read_card
 from ...networks.checkpoints import load_pretrained
@@ -66,11 +67,11 @@ def items(seed: int = 0) -> list[Item]:
 
 
 def lines(*curves: tuple[Any, Any, str], x: str = "", y: str = "", **limits: Any) -> Drawing:
-    """Curves (xs, ys, colour) over named axes."""
+    """Curves (xs, ys, colour) over named axes; of two, the second is dashed."""
 
     def draw(axes: "Axes") -> None:
-        for xs, ys, colour in curves:
-            axes.plot(xs, ys, "o-" if len(xs) < 20 else "-", ms=3, color=colour)
+        for (xs, ys, colour), style in zip(curves, ("-", "--"), strict=False):
+            axes.plot(xs, ys, f"{'o' if len(xs) < 20 else ''}{style}", ms=3, color=colour)
         axes.set(xlabel=x, ylabel=y, **limits)
 
     return draw
@@ -92,8 +93,9 @@ def methods(names: Sequence[str], speeds: Sequence[float], recalls: Sequence[flo
     def draw(axes: "Axes") -> None:
         axes.scatter(speeds, recalls, s=14, color=RESULT)
         for name, place in zip(names, zip(speeds, recalls, strict=True), strict=True):
-            axes.annotate(name, place, (0, 4), textcoords="offset points", ha="center", size=7)
-        limits: dict[str, Any] = {"xlim": (0.3, 3e6), "ylim": (-0.05, 1.1)}
+            off = (0, -10) if name == "GAN" else (0, 4)  # not on DDGAN's
+            axes.annotate(name, place, off, textcoords="offset points", ha="center", size=7)
+        limits: dict[str, Any] = {"xlim": (0.3, 3e6), "ylim": (-0.15, 1.1)}
         axes.set(xscale="log", xlabel="pictures a second", ylabel="recall", **limits)
 
     return draw
@@ -137,7 +139,7 @@ def quality_against_scale(generator: Generator) -> list[Drawing]:
     )
     axes: dict[str, Any] = {"x": "scale", "y": "share", "ylim": (0.55, 1)}
     trades = [(precision, recall), (precision, 1.55 - recall), (1.4 - precision, 1.75 - recall)]
-    return [lines((scale, p, SIGNAL), (scale, r, RESULT), **axes) for p, r in trades]
+    return [lines((scale, p, RESULT), (scale, r, RESULT), **axes) for p, r in trades]
 
 
 def accuracy_against_noise(generator: Generator) -> list[Drawing]:
@@ -160,6 +162,14 @@ def large_step_back(generator: Generator) -> list[Drawing]:
     bell = torch.exp(-0.5 * ((at - mean) / spread) ** 2)  # of the same mean and width
     axes: dict[str, Any] = {"x": "$x_s$", "yticks": [], "ylim": (0, 1.1)}
     return [lines((at, ys / ys.max(), RESULT), **axes) for ys in (large, bell, small)]
+
+
+def distance_of_real_digits(generator: Generator) -> list[Drawing]:
+    counts = [100, 200, 500, 1000]
+    floor = torch.tensor([reference(n).floor["frechet_distance"] for n in counts])
+    axes: dict[str, Any] = {"x": "digits in each set", "y": "Frechet distance", "ylim": (-0.3, 5)}
+    shapes = (floor, floor.mean().expand(len(counts)), torch.zeros(len(counts)))
+    return [lines((counts, ys, RESULT), **axes) for ys in shapes]
 
 
 def recall_against_speed(generator: Generator) -> list[Drawing]:
@@ -218,7 +228,10 @@ PLOTS = [
         ),
         draws=one_jump_from_noise,
         alts=("four times nearly the same blur", "four crisp threes", "four noisy threes"),
-        reason="one jump gives the mean of all 3s that could hide behind this noise: all of them.",
+        reason=(
+            "one jump gives the mean of all 3s that could hide behind this noise, and behind pure"
+            " noise any of them could."
+        ),
         lesson="03",
     ),
     Plot(
@@ -229,19 +242,22 @@ PLOTS = [
         draws=width_against_steps,
         alts=("too narrow with few steps", "too wide with few steps", "0.5 with any number"),
         reason=(
-            "each step takes a mean where it should draw; few steps cost diversity, though nothing"
-            " is wrong with the network."
+            "each step puts a mean, x̂_0, where any of many x_0 may stand, and loses their spread."
+            " Large steps lose much of it, though nothing is wrong with the denoiser."
         ),
         lesson="03",
     ),
     Plot(
         question=(
-            "Classifier guidance from scale 1 to 15. What happens to precision (blue) and recall"
-            " (green)?"
+            "Classifier guidance from scale 1 to 15. What happens to precision (solid) and recall"
+            " (dashed)?"
         ),
         draws=quality_against_scale,
         alts=("precision rises, recall falls", "both rise", "precision falls, recall rises"),
-        reason="fidelity is bought with diversity: ever more typical digits, ever fewer kinds.",
+        reason=(
+            "fidelity is bought with diversity. Past a scale of 6 or so recall goes on falling, and"
+            " buys nothing more."
+        ),
         lesson="05",
     ),
     Plot(
@@ -256,8 +272,8 @@ PLOTS = [
             "falls in a straight line",
         ),
         reason=(
-            "up to t = 300 the digits are hidden from nobody who has learnt to look; beyond 800"
-            " they are hidden from everybody."
+            "up to t = 300 the noise hides hardly a digit from it; beyond 800 it does little better"
+            " than to guess one of ten."
         ),
         lesson="05",
     ),
@@ -269,11 +285,24 @@ PLOTS = [
         draws=large_step_back,
         alts=("three separate bumps", "one wide bell", "one narrow bell"),
         reason=(
-            "one bump for each x_0 that x_t may have come from. A bell of the right mean and width"
-            " sits between them, which is what a Gaussian step draws; a narrow bell is a step of"
-            " 20."
+            "one bump for each x_0 that x_t may have come from. DDPM's step would be one bell,"
+            " narrower than any of these bumps, around the mean of all three. A single bell is"
+            " right for a small step: one of 20 gives the narrow one."
         ),
         lesson="06",
+    ),
+    Plot(
+        question=(
+            "Two sets of real digits, of the same size and drawn at random. What is their Frechet"
+            " distance, against that size?"
+        ),
+        draws=distance_of_real_digits,
+        alts=("falls, and is not yet 0 at the end", "the same with any size", "0 with any size"),
+        reason=(
+            "mean and covariance of a few digits are off by chance. This is the floor: a distance"
+            " says something only beside the floor for as many samples."
+        ),
+        lesson="07",
     ),
     Plot(
         question=(
@@ -287,8 +316,8 @@ PLOTS = [
             "the GAN is the most various",
         ),
         reason=(
-            "one call or 250: that is the speed. The GAN knows hardly more than one handwriting of"
-            " each digit; DDGAN trades some of DDPM's variety for a hundred times its speed."
+            "one call or 250: that is the speed. The GAN leaves out nearly all ways to write a"
+            " digit; DDGAN gives up a little of DDPM's variety for more than fifty times its speed."
         ),
         lesson="07",
     ),

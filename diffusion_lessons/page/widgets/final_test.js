@@ -64,6 +64,12 @@ function lessonLink(lesson) {
   return h("a", { href: same?.getAttribute("href") ?? `${lesson}.ipynb`, target: "_blank" }, `lesson ${number}`);
 }
 
+// Of the pairs that were not matched at the first try; of all, where that is not known.
+function lessonsMissed({ pairs }, { missed }) {
+  const known = Array.isArray(missed) && missed.length && missed.every((i) => i in pairs);
+  return (known ? missed : Object.keys(pairs)).map((i) => pairs[i].lesson);
+}
+
 const pointsOf = (item) => item.pairs?.length ?? 1;
 
 // Text with q(x_t | x_{t-1}) style subscripts.
@@ -120,12 +126,13 @@ function render({ model, el }) {
   const answers = () => model.get("answers");
   const go = (item) => view.set({ item });
 
-  // An answer is kept as { first, now, given, asked }: its points at the first try, which counts, and
-  // now; what was filled in; of several sets of numbers, which was asked.
+  // An answer is kept as { first, now, given, asked, missed }: its points at the first try, which
+  // counts, and now; what was filled in; of several sets of numbers, which was asked; of several
+  // pairs, those that were not matched at the first try.
   const shownAnswers = new Map(); // by item, what its card shows
-  function record(item, now, given, asked) {
-    const first = answers()[item.id]?.first ?? now;
-    const answer = { first, now, given, ...(asked === undefined ? {} : { asked }) };
+  function record(item, now, given, more = {}) {
+    const { first = now, missed = more.missed } = answers()[item.id] ?? {};
+    const answer = { first, now, given, ...more, ...(missed && { missed }) };
     view.set({ answers: { ...answers(), [item.id]: answer } });
     showAnswer(item);
   }
@@ -185,7 +192,9 @@ function render({ model, el }) {
       });
       const check = button("Check", () => {
         const given = rows.map(({ choice }) => Number(choice.value));
-        record(item, given.filter((k, i) => k === i).length, given);
+        if (given.includes(-1)) return showVerdict(verdict, false, "Choose a meaning for each formula first.");
+        const missed = given.flatMap((k, i) => (k === i ? [] : [i]));
+        record(item, given.length - missed.length, given, { missed });
       });
       function show(answer) {
         rows.forEach(({ choice, comment }, i) => {
@@ -194,8 +203,11 @@ function render({ model, el }) {
           const good = Number(choice.value) === i;
           const { reason, lesson } = item.pairs[i];
           comment.replaceChildren(
-            h("strong", { class: good ? "dl-result" : "dl-ink" }, good ? "Right: " : "Not yet. "),
-            ...(good ? sentence(reason) : ["Look it up in ", lessonLink(lesson), "."]),
+            h("strong", { class: good ? "dl-result" : "dl-ink" }, good ? "Right: " : "Not yet: "),
+            ...sentence(reason),
+            " See ",
+            lessonLink(lesson),
+            ".",
           );
         });
         if (!answer) return (verdict.hidden = true);
@@ -230,7 +242,7 @@ function render({ model, el }) {
           const both = `${input.value.trim()} may be ${likelier} or ${other}`;
           return showVerdict(verdict, false, `${both}: write the one that you mean.`);
         }
-        record(item, Number(right), input.value.trim(), drawn.k);
+        record(item, Number(right), input.value.trim(), { asked: drawn.k });
       };
       function show(answer) {
         if (answer?.asked in item.variants) drawn.k = answer.asked;
@@ -264,8 +276,8 @@ function render({ model, el }) {
       const options = radios("the faulty line", lines.map((parts) => h("span", {}, ...parts)), "dl-code");
       const shown = h("img", { src: `data:image/png;base64,${item.picture}`, alt: item.alt });
       const place = h("div", { class: "dl-sides" }, options.element, h("div", { class: "dl-card" }, shown));
-      const hint = ["Look at the picture again: what does this line make of it?"];
-      return oneOf(item, options, place, "Choose a line first.", () => hint);
+      const truth = `It is line ${item.right + 1}. `;
+      return oneOf(item, options, place, "Choose a line first.", truth);
     },
 
     plot(item) {
@@ -275,13 +287,13 @@ function render({ model, el }) {
         "dl-options",
         item.alts.map((alt, i) => `plot ${i + 1}: ${alt}`),
       );
-      const hint = () => ["Think of ", lessonLink(item.lesson), " and try again."];
-      return oneOf(item, options, options.element, "Choose a plot first.", hint);
+      const truth = `It is plot ${item.right + 1}: ${item.alts[item.right]}. `;
+      return oneOf(item, options, options.element, "Choose a plot first.", truth);
     },
   };
 
   // What the two kinds share of which one option is to be chosen.
-  function oneOf(item, options, place, missing, hint) {
+  function oneOf(item, options, place, missing, truth) {
     const verdict = feedback();
     const check = button("Check", () => {
       const given = options.value();
@@ -291,7 +303,7 @@ function render({ model, el }) {
     function show(answer) {
       options.choose(answer?.given ?? -1);
       verdict.hidden = !answer;
-      if (answer) showVerdict(verdict, answer.now === 1, ...(answer.now === 1 ? because(item) : hint()));
+      if (answer) showVerdict(verdict, answer.now === 1, answer.now === 1 ? "" : truth, ...because(item));
     }
     const question = h("p", { class: "dl-question" }, item.question);
     return { elements: [question, place, h("div", { class: "dl-row" }, check), verdict], show };
@@ -359,7 +371,7 @@ function render({ model, el }) {
   function showScore(points) {
     const open = items.filter((item) => !(item.id in answers()));
     const missed = items.filter((item) => item.id in answers() && answers()[item.id].first < pointsOf(item));
-    const lessons = [...new Set(missed.flatMap((item) => item.lesson ?? item.pairs.map((pair) => pair.lesson)))].sort();
+    const lessons = [...new Set(missed.flatMap((item) => item.lesson ?? lessonsMissed(item, answers()[item.id])))].sort();
     const words = open.length
       ? `${open.length} of ${items.length} items are still open.`
       : points === most
