@@ -27,11 +27,8 @@ def notebook(open_notebook: Any, lab_server: Any) -> Page:
     _, root = lab_server
     (root / "mix.py").write_text(python, "utf-8")
     (root / "mix.js").write_text(javascript, "utf-8")
-    setup = (
-        "from diffusion_lessons.page.kit import ring\nfrom mix import MixExplorer\n"
-        "a, b = ring(), ring().transpose(1, 2)"
-    )
-    cells = [setup, f"widget = {show.strip()}\nwidget"]
+    *setup, shown = show.strip().splitlines()
+    cells = ["\n".join(setup), f"widget = {shown}\nwidget"]
     return Page(open_notebook("how_to.ipynb", cells), {"widget": "Mix explorer"})
 
 

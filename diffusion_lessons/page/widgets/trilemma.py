@@ -9,7 +9,7 @@ import torch
 import traitlets
 
 from .. import kit
-from ..palette import RESULT, SIGNAL
+from ..palette import INK, RESULT, SIGNAL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,14 +85,21 @@ class TrilemmaExplorer(kit.Explorer):
         """Recall against precision, larger points for faster methods; the chosen one's samples."""
         figure = kit.new_figure(8.4, 3.4)
         axes, samples = figure.subplots(1, 2, width_ratios=[3, 2])
-        for row in self._rows:
+        for number, row in enumerate(self._rows, 1):
             colour = RESULT if row["method"] == self.method else SIGNAL
             size = 12 + 18 * math.log10(max(row["images_per_second"], 1))
-            axes.scatter(row["recall"], row["precision"], s=size, color=colour)
-            axes.annotate(row["method"], (row["recall"], row["precision"]), fontsize=6)
+            place = (row["recall"], row["precision"])
+            axes.scatter(*place, s=size, color=colour)
+            aside = (5, 3) if number % 2 else (-10, -8)  # neighbours are often much alike
+            axes.annotate(str(number), place, aside, textcoords="offset points", fontsize=7)
         kit.draw_axes(axes, "recall", "precision (larger: faster)")
         index = [row["method"] for row in self._rows].index(self.method)
         every = kit.unpack_greys(self._pictures, [len(self._rows), *SHAPE])[index]
         grid = every.permute(1, 2, 0, 3).reshape(3 * 28, 280)
         kit.draw_picture(samples, grid, self.method, RESULT)
+        names = [f"{number}  {row['method']}" for number, row in enumerate(self._rows, 1)]
+        middle = -(-len(names) // 2)
+        for left, part in ((0, names[:middle]), (0.5, names[middle:])):
+            words = {"fontsize": 7, "color": INK, "va": "top", "transform": samples.transAxes}
+            samples.text(left, -0.1, "\n".join(part), **words)
         return figure
