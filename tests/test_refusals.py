@@ -836,7 +836,7 @@ FIRST = {
 OPTIONS = [
     *("--steps", "--eta", "--seed", "--scale", "--spacing", "--guidance", "--samples", "--each"),
     *("--out", "--start", "--write", "--divide", "--seeds", "--variants", "--methods", "--labels"),
-    *("--folder", "--port", "--help", "--version", "--compile", "--", "-x"),
+    *("--times-of", "--folder", "--port", "--help", "--version", "--compile", "--", "-x"),
     *("--sampler", "--predict", "--schedule", "--set"),
     *("--format", "--threads", "--traceback"),
 ]
@@ -879,7 +879,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         yield from ()
 
     monkeypatch.chdir(tmp_path)
-    for name in ("ablate", "ablate_gan", "trilemma"):
+    for name in ("ablate", "ablate_gan", "trilemma", "time_again"):
         monkeypatch.setattr(tables, name, nothing)
     monkeypatch.setattr(drawing, "evaluate_all", nothing)
     for name in ("evaluate", "evaluate_classifier", "evaluate_noisy_classifier", "evaluate_points"):

@@ -84,8 +84,11 @@ def test_times_are_taken_again_and_what_was_drawn_stays(
         assert new["images_per_second"] > 0.001
         assert 0 < new["seconds_alone"] < 1e6
         assert new["timed"]["machine"]["cores"]
+    with pytest.raises(ValueError, match="holds no rows"):
+        next(time_again(tmp_path / "gone.jsonl", out))
+    old.write_text("no table\n")
     with pytest.raises(ValueError, match="not a table"):
-        next(time_again(__file__, out))
+        next(time_again(old, out))
 
 
 def test_another_sampler_is_measured_for_whom_asks(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The trilemma, measured: one judge, one machine, one run, for every way to draw a digit.
 
 What Xiao, Kreis and Vahdat (arXiv 2112.07804) call the generative learning trilemma: samples should
-be good, various and quickly made. `trilemma` measures all three for each of `METHODS`, and
+be good, diverse and quickly made. `trilemma` measures all three for each of `METHODS`, and
 `time_again` the third alone, on a machine that has nothing else to do.
 """
 
@@ -172,6 +172,8 @@ def time_again(path: Path | str, out: Path | str, compute: Compute | None = None
     Raises ValueError for a file that is no such table.
     """
     measured = Table(path, {}, _place)
+    if not measured.rows:
+        raise ValueError(f"{path} holds no rows whose times could be taken again")
     table = Table(out, measured.head, _place)
     for row in measured.rows:
         if _place(row) not in table:

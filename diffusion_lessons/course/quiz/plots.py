@@ -311,13 +311,13 @@ PLOTS = [
         ),
         draws=recall_against_speed,
         alts=(
-            "the VAE is fastest, DDPM is slowest and most various, the GAN has no variety",
+            "the VAE is fastest, DDPM is slowest and most diverse, the GAN has no diversity",
             "the VAE is slowest, DDPM is fastest",
-            "the GAN is the most various",
+            "the GAN is the most diverse",
         ),
         reason=(
             "one call or 250: that is the speed. The GAN leaves out nearly all ways to write a"
-            " digit; DDGAN gives up a little of DDPM's variety for more than fifty times its speed."
+            " digit; DDGAN gives up a little of DDPM's diversity for more than fifty times its speed."
         ),
         lesson="07",
     ),

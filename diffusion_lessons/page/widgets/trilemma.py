@@ -1,4 +1,4 @@
-"""Good, various, fast: every measured method as a point in a room of three axes."""
+"""Good, diverse, fast: every measured method as a point in a room of three axes."""
 
 import base64
 import math
