@@ -311,7 +311,7 @@ PLOTS = [
         ),
         draws=recall_against_speed,
         alts=(
-            "the VAE is fastest, DDPM is slowest and most diverse, the GAN has no diversity",
+            "the VAE is fastest, DDPM slowest and most diverse, the GAN has no diversity",
             "the VAE is slowest, DDPM is fastest",
             "the GAN is the most diverse",
         ),
