@@ -317,7 +317,7 @@ PLOTS = [
         ),
         reason=(
             "one call or 250: that is the speed. The GAN leaves out nearly all ways to write a"
-            " digit; DDGAN gives up a little of DDPM's diversity for more than fifty times its speed."
+            " digit; DDGAN gives up a little of DDPM's diversity to be over fifty times as fast."
         ),
         lesson="07",
     ),
