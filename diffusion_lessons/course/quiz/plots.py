@@ -311,13 +311,13 @@ PLOTS = [
         ),
         draws=recall_against_speed,
         alts=(
-            "the VAE is fastest, DDPM slowest and most diverse, the GAN has no diversity",
+            "the VAE is fastest, DDPM slowest, and the GAN alone has hardly any diversity",
             "the VAE is slowest, DDPM is fastest",
             "the GAN is the most diverse",
         ),
         reason=(
             "one call or 250: that is the speed. The GAN leaves out nearly all ways to write a"
-            " digit; DDGAN gives up a little of DDPM's diversity to be over fifty times as fast."
+            " digit; DDGAN is nearly as diverse as DDPM, and over fifty times as fast."
         ),
         lesson="07",
     ),
