@@ -167,7 +167,7 @@ def large_step_back(generator: Generator) -> list[Drawing]:
 def distance_of_real_digits(generator: Generator) -> list[Drawing]:
     counts = [100, 200, 500, 1000]
     floor = torch.tensor([reference(n).floor["frechet_distance"] for n in counts])
-    axes: dict[str, Any] = {"x": "digits in each set", "y": "Frechet distance", "ylim": (-0.3, 5)}
+    axes: dict[str, Any] = {"x": "digits in each set", "y": "Fréchet distance", "ylim": (-0.3, 5)}
     shapes = (floor, floor.mean().expand(len(counts)), torch.zeros(len(counts)))
     return [lines((counts, ys, RESULT), **axes) for ys in shapes]
 
@@ -293,7 +293,7 @@ PLOTS = [
     ),
     Plot(
         question=(
-            "Two sets of real digits, of the same size and drawn at random. What is their Frechet"
+            "Two sets of real digits, of the same size and drawn at random. What is their Fréchet"
             " distance, against that size?"
         ),
         draws=distance_of_real_digits,
