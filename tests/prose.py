@@ -20,18 +20,20 @@ HIDDEN = [
     (r"(?s)```.*?```", " "),  # the code of a solution
     (r"(?s)<!--.*?-->", " "),
     (r"(?s)\$\$.*?\$\$", " "),
-    (r"`\.?[\d,.]+`|\$[-\u2212]?[\d,.]+\$", lambda found: found[0].strip("`$")),
+    (r"\$[-\u2212]?[\d,.]+\$", lambda found: found[0].strip("$")),
     (r"`[^`]*`|\$[^$]*\$", "_"),
     (rf"\]\({PAPERS}[^)\s]*\)", f"] {PAPER} "),
     (r"\]\([^)\s]*\)", "] "),  # where a link leads
     (r"https?://\S+|arXiv:\S+", "_"),
     (r"</?\w+[^>]*>", " "),
 ]
-"""What is no prose: code, formulas, addresses. A number alone between dollars or backticks is."""
+"""What is no prose: code, formulas, addresses. A number alone between dollars is."""
 
 CITED = re.compile(rf"{PAPER}|\bTables? \d|\bFig(?:ure|\.) \d")
 
-UNITS = r"times in a hundred|%|percent|seconds?|minutes?|hours?|days?|ms|s|MB|GB|bits?|nats?|times"
+UNITS = (
+    r"(?:\w+ )?in a hundred|%|percent|seconds?|minutes?|hours?|days?|ms|s|MB|GB|bits?|nats?|times"
+)
 NUMBER = re.compile(
     r"(?<![\w.,^_/-])(?P<minus>[-\u2212+])?"
     r"(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?P<power>e[-+]?\d+)?"
@@ -41,7 +43,6 @@ NUMBER = re.compile(
 JOINED = "\u2060"
 """Stands where a full stop ends no sentence, and is no space."""
 
-SHARES = ("%", "percent", "times in a hundred")
 HEDGES = r"(?:about|around|some|nearly|almost|roughly|over|under|than|least|most|to)\W+(?:the )?$"
 SCALES = {"K": 1e3, "thousand": 1e3, "M": 1e6, "million": 1e6}
 
@@ -79,7 +80,7 @@ class Number:
 
     def rounds(self, exact: float) -> bool:
         """Is it the exact number, rounded? A share may be told in percent."""
-        shares = [exact, 100 * exact] if self.unit in SHARES else [exact]
+        shares = [exact, 100 * exact] if re.match(r"%|percent|.*hundred$", self.unit) else [exact]
         room = self.step / 2 * (1 + 1e-6) + 1e-12
         return any(abs(abs(share) - abs(self.value)) <= room for share in shares)
 
@@ -106,8 +107,10 @@ def numbers(sentence: str) -> Iterator[Number]:
         else:
             count = (found["count"] or "a").lower()
             value = WORDS.get(count, 1) * LARGE[found["large"].lower()]
+        hedged = found["large"] and re.search(HEDGES, sentence[: found.start()], re.IGNORECASE)
+        step = LARGE[found["large"].lower()] if hedged else 1
         if value > 12:
-            yield Number(found[0], value, 1, "", sentence, found.start())
+            yield Number(found[0], value, step, "", sentence, found.start())
 
 
 @dataclass(frozen=True, eq=False)

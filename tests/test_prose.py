@@ -22,6 +22,7 @@ import torch
 from prose import CITED, Block, Lesson, Number, lessons, numbers
 
 import diffusion_lessons
+from diffusion_lessons.course.quiz import final_test
 from diffusion_lessons.measuring.tables import shipped_table
 from diffusion_lessons.networks.cards import pretrained_path, read_card
 from diffusion_lessons.networks.mlp import MLP
@@ -35,7 +36,7 @@ DERIVED: list[dict[str, str]] = tomllib.loads((Path(__file__).parent / "prose.to
 
 REFERENCE = (
     r"(?:lessons?|exercises?|eqs?\.|equations?|Tables?|Figures?|Figs?\.|sections?|appendix|steps?"
-    r"|version|Python|algorithms?|parts?)[\s\u2060]*"
+    r"|version|Python|algorithms?|parts?|DPM-Solver\+\+)[\s\u2060]*"
     r"\(?(?:[\w.]+\)?(?:,| and| or| to|[\u2013-])[\s(]*)*$"
 )
 QUANTITIES = {
@@ -45,6 +46,7 @@ QUANTITIES = {
     "network_calls": r"calls?\b",
     "parameters": r"weights",
     "precision": r"precis",
+    "samples": r"samples?|digits|pictures",
     "seconds": r"second|minute|hour",
     "steps": r"steps?\b|updates|calls?\b",
     "training_seconds": r"second|minute|hour",
@@ -77,9 +79,11 @@ def leaves(tree: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 @cache
 def outputs(lesson: Lesson) -> list[tuple[int, frozenset[float]]]:
-    """The numbers that each cell has printed, with the section it stands in."""
+    """The numbers that each cell has printed, as it is written now, with its section."""
     found = []
-    for cell, section in zip(lesson.executed.cells, lesson.sections, strict=True):
+    ran = {cell.source: cell for cell in lesson.executed.cells if cell.cell_type == "code"}
+    for source, section in zip(lesson.notebook.cells, lesson.sections, strict=True):
+        cell = ran.get(source.source, {})
         texts = [output.get("text", "") for output in cell.get("outputs", [])]
         data = [output.get("data", {}) for output in cell.get("outputs", [])]
         texts += [one.get(kind, "") for one in data for kind in ("text/plain", "text/html")]
@@ -170,13 +174,39 @@ def beside(block: Block, lesson: Lesson) -> list[Block]:
 
 
 def is_cited(number: Number, lesson: Lesson, block: Block) -> bool:
-    """In a sentence that names a table or links to a paper, or in one that speaks of the paper and
-    stands in such a paragraph, or in a table beside one, where its column is not "ours"."""
-    if not block.is_table:
-        speaks = re.search(r"\bpapers?\b", number.sentence) and CITED.search(block.text)
-        return bool(CITED.search(number.sentence) or speaks)
-    cited = any(CITED.search(other.text) for other in beside(block, lesson))
-    return cited and not is_ours(number, block)
+    """It stands beside a table's name or a link to a paper: in a sentence, or in a table below one,
+    where its column is not "ours". Or a sentence speaks of the paper, and the number is cited in
+    its paragraph, or has been in another.
+    """
+    if block.is_table:
+        cited = any(CITED.search(other.text) for other in beside(block, lesson))
+        return cited and not is_ours(number, block)
+    if CITED.search(number.sentence) or is_of_the_paper(block, lesson):
+        return True
+    speaks = re.search(r"\bpapers?\b", number.sentence)
+    return bool(speaks and (CITED.search(block.text) or number.value in cited_before()))
+
+
+@cache
+def cited_before() -> frozenset[float]:
+    """The numbers of cited tables and of sections on a paper, which may be quoted elsewhere."""
+    return frozenset(
+        number.value
+        for lesson in LESSONS
+        for block in lesson.blocks
+        if block.is_table or is_of_the_paper(block, lesson)
+        for sentence in block.sentences()
+        for number in numbers(sentence)
+        if number.step < 1 and is_cited(number, lesson, block)
+    )
+
+
+def is_of_the_paper(block: Block, lesson: Lesson) -> bool:
+    """Does it stand in a section that is headed so, cites, and speaks of nothing of ours here?"""
+    section = [other for other in lesson.blocks if other.section == block.section]
+    headed = any(re.match(r"## .*\bpapers?\b", other.source) for other in section)
+    own = re.search(r"\b(ours?|here|we)\b", block.text, re.IGNORECASE)
+    return headed and not own and any(CITED.search(other.text) for other in section)
 
 
 def is_ours(number: Number, block: Block) -> bool:
@@ -279,6 +309,7 @@ def test_a_number_that_has_moved_is_found() -> None:
 def test_what_is_derived_is_what_its_expression_gives() -> None:
     names = {"torch": torch, "math": math, "d": diffusion_lessons} | {
         "MLP": MLP,
+        "items": cache(lambda: final_test(variants=1)),  # runs networks, once
         "alpha_bar": diffusion_lessons.linear_schedule().alpha_bar,
         "card": lambda name: read_card(pretrained_path(name)),
         "rows": lambda name: shipped_table(name)["rows"],
@@ -349,5 +380,5 @@ def test_formulas_code_and_addresses_are_no_prose(hidden: str) -> None:
 
 
 def test_a_number_alone_in_a_formula_is_prose() -> None:
-    for text in ("$0.37$", "`0.37`", "$\u22120.37$"):
+    for text in ("$0.37$", "$\u22120.37$"):
         assert [n.value for n in numbers(Block(f"It falls to {text} here.").text)] == [0.37]
