@@ -67,8 +67,13 @@ SOLUTIONS: dict[str, list[Any]] = {
     "01.4": [lambda x_0, noise, a: a.sqrt() * x_0 + (1 - a).sqrt() * noise],
     "02.1": ["c"],
     "02.2": ["b"],
-    "02.3": [(1, 0), torch.tensor([1.0, 0.0])],
-    "02.4": [lambda B: torch.randint(1, 1001, (B,)), lambda B: np.random.randint(1, 1001, B)],
+    "02.3": [(1, 0), torch.tensor([1.0, 0.0]), (1.0003, 0.0)],  # 1e-4 / (1 - 0.9999) in float32
+    "02.4": [
+        lambda B: torch.randint(1, 1001, (B,)),
+        lambda B: np.random.randint(1, 1001, B),
+        lambda B: 1 + torch.randint(1000, (B,)),
+        lambda B: (1 + torch.rand(B) * 1000).long().clamp(max=1000),
+    ],
     "03.1": ["c"],
     "03.2": [[1000, 250, 0], torch.tensor([1000, 250, 0])],
     "03.3": [
@@ -182,8 +187,10 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     "02.2": [("a", "steps[-1]"), ("c", "steps[0]"), *LETTERS],
     "02.3": [
         ((0, 1), "exchanged"),
-        ((0.5, 0.5), "What is alpha_bar_0"),
+        ((0.5, 0.5), "shares of one whole"),
+        ((1, 1), "factor 1 - alpha_bar_{t-1}"),
         ((0.5, 0), "beta_1 over"),
+        ((1e-4, 0), "divided by 1 - alpha_bar_1"),
         ("1, 0", "two numbers"),
     ],
     "02.4": [
@@ -193,6 +200,11 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (lambda B: torch.randint(2, 1001, (B,)), "never trained"),
         (lambda B: torch.rand(B) * 999 + 1, "whole numbers"),
         (lambda B: 1 + (torch.rand(B) ** 2 * 1000).long(), "evenly"),
+        (lambda B: 1 + torch.arange(B) % 1000, "the same times at every call"),
+        (lambda B: torch.randint(1, 1001, (1,)).expand(B), "one time for the whole batch"),
+        (lambda B: torch.randint(1, 1001, (1,)), "a time of its own"),
+        (lambda B: torch.randint(1, 1001, ()), "a time of its own"),
+        (lambda B: torch.randint(1, 1001, B), "as a tuple"),
         *FUNCTIONS,
     ],
     "03.1": [("a", "white digits on black"), ("b", "how it is written"), *LETTERS],

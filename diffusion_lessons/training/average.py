@@ -10,7 +10,7 @@ from .. import checks
 
 
 class EMA:
-    """A running average of a network's weights, which samples better than the weights themselves.
+    """A running average of a network's weights, which evens out the jitter of single updates.
 
     The average forgets with ``decay`` a step. With ``warmup`` it forgets faster at first, by
     min(decay, (1 + n) / (10 + n)): for a network that begins with weights worth forgetting. The

@@ -34,7 +34,7 @@ PAGES = {
     "index": ["player"],
     "notebooks/00_start": ["player", "latent"],
     "notebooks/01_forward": ["forward", "schedule", "back"],
-    "notebooks/02_ddpm": ["opening", "posterior", "moons"],
+    "notebooks/02_ddpm": ["posterior", "small", "task", "still", "spots", "field", "bound"],
     "notebooks/03_ddim": ["steps", "late_points", "late_digits", "digits", "noises"],
     "notebooks/04_unet": ["boxes", "looks"],
     "notebooks/05_guidance": ["guided", "arrows", "cut"],
@@ -48,8 +48,12 @@ LABELS = {
     "schedule": "Noise schedule explorer",
     "back": "Multimodal explorer",
     "posterior": "Posterior explorer",
-    "opening": "Sampling player",
-    "moons": "Sampling player",
+    "small": "Multimodal explorer",
+    "task": "Film player",
+    "still": "Film player",
+    "spots": "Film player",
+    "field": "Film player",
+    "bound": "Bound explorer",
     "steps": "Steps and eta explorer",
     "late_points": "Sampling player",
     "late_digits": "Sampling player",
@@ -177,6 +181,33 @@ def test_a_film_shows_the_frame_that_was_stored(watched: Any, site: str, name: s
         press(page, "Home")
         page.drag(slider, 0, 0.999)
         assert (page.greys(player, "x-0") - greys(x[-1, 0, 0])).abs().max() <= 1
+
+
+def test_films_side_by_side_show_the_frames_that_were_stored(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/02_ddpm")
+    for player, widget in zip(PAGES["notebooks/02_ddpm"], stored("notebooks/02_ddpm"), strict=True):
+        if not isinstance(widget, widgets.FilmPlayer):
+            continue
+        page.ready(player)
+        page.slider(player, "frame").focus()
+        press(page, "Home", "ArrowRight", "ArrowRight")
+        assert page.said(player, "frame").startswith(f"time {widget.times[2]}, frame 3 of")
+        for i, film in enumerate(widget.decoded().values()):
+            for k in range(film.shape[1] if film.ndim == 4 else 0):
+                assert (page.greys(player, f"film{i}-{k}") - greys(film[2, k])).abs().max() <= 1
+
+
+def test_the_bound_closes_at_the_posterior(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/02_ddpm")
+    (widget,) = [w for w in stored("notebooks/02_ddpm") if isinstance(w, widgets.BoundExplorer)]
+    assert f"gap {widget.gap:.3f} nats" in page.words("bound")
+    page.slider("bound", "mean").focus()
+    press(page, *["ArrowRight"] * 22)  # to 1.10
+    page.slider("bound", "std").focus()
+    press(page, *["ArrowLeft"] * 10)  # to 0.50
+    widget.mean, widget.std = 1.1, 0.5
+    assert widget.gap < 0.001
+    assert f"gap {widget.gap:.3f} nats" in page.words("bound")
 
 
 def test_the_forward_process_is_the_formula(watched: Any, site: str) -> None:

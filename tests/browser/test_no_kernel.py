@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from pages import GREYS
 
+from diffusion_lessons.data import to_bytes
 from diffusion_lessons.math.exact import GaussianMixture, ring_mixture
 from diffusion_lessons.math.sampling import sample
 from diffusion_lessons.math.schedule import linear_schedule
@@ -94,6 +96,12 @@ def made() -> dict[str, Any]:
         "ScheduleExplorer": (widgets.ScheduleExplorer(), "beta_T", "alpha_bar"),
         "PosteriorExplorer": (widgets.PosteriorExplorer(), "x_t", "bells"),
         "TrajectoryPlayer": (widgets.TrajectoryPlayer(steps), "frame", "x-0"),
+        "FilmPlayer": (
+            widgets.FilmPlayer({"one": torch.arange(8.0).view(2, 2, 2) / 8}, [1, 0]),
+            "frame",
+            "film0",
+        ),
+        "BoundExplorer": (widgets.BoundExplorer(), "std", "log"),
         "StepsExplorer": (
             widgets.StepsExplorer(denoiser, noise, schedule, (1, 5), (0, 1)),
             "steps",
@@ -275,6 +283,29 @@ def test_the_true_step_is_followed_back_to_the_data(page: Any) -> None:
 
 def a_picture() -> str:
     return picture(lambda axes: axes.plot([0, 1]), (2, 1))
+
+
+def test_films_show_what_python_stored(page: Any) -> None:
+    """Pictures to the grey; points and arrows where they belong."""
+    pictures = torch.rand(3, 2, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    films = widgets.FilmPlayer({"one": pictures, "other": -pictures}, [9, 5, 0], labels=["a", "b"])
+    arrows = torch.tensor([[[-1.0, -1.0, 1.0, 1.0]], [[1.0, -1.0, -1.0, 1.0]]])
+    field = widgets.FilmPlayer({"noise": arrows}, [1, 2], {"noise": "noise"})
+    show(page, films, field)
+    first, second = page.get_by_role("group", name="Film player").all()
+    first.locator('[data-name="frame"]').press("ArrowRight")
+    for i, film in enumerate(films.decoded().values()):
+        for k in range(2):
+            canvas = first.locator(f'canvas[data-part="film{i}-{k}"]')
+            canvas.evaluate(READ)
+            seen = torch.tensor(canvas.evaluate(GREYS, [28, 28])).view(28, 28)
+            assert (seen - to_bytes(film[1, k]).int()).abs().max() <= 1
+    name = second.locator("canvas")
+    assert name.get_attribute("aria-label") == "1 arrows, noise at time 1"
+    before = name.evaluate(READ)
+    second.locator('[data-name="frame"]').press("End")
+    assert name.evaluate(READ) != before
+    assert name.get_attribute("aria-label") == "1 arrows, noise at time 2"
 
 
 def test_the_final_test_is_graded_in_the_page(page: Any) -> None:

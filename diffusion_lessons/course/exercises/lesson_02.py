@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ...math.gaussian import posterior
 from ...math.schedule import linear_schedule
@@ -45,11 +46,18 @@ def weights_at_1(answer: Any) -> str:
         float(posterior(zero, one, 1, 0, schedule).mean),
         float(posterior(one, zero, 1, 0, schedule).mean),
     )
-    if near(weight_0, right[1], 1e-6) and near(weight_t, right[0], 1e-6):
+    rounding = 1e-3  # of 1 - alpha_bar_1 in float32
+    if near(weight_0, right[1], rounding) and near(weight_t, right[0], rounding):
         raise Hint("exchanged: first the weight of x_0, then that of x_t.")
-    if not near(weight_t, right[1], 1e-6):
+    if near(weight_0 + weight_t, 1, rounding) and not near(weight_t, 0, rounding):
+        raise Hint(
+            "they need not be shares of one whole. Put t = 1 into equation 7: what is alpha_bar_0?"
+        )
+    if not near(weight_t, right[1], rounding):
         raise Hint("the weight of x_t has the factor 1 - alpha_bar_{t-1}. What is alpha_bar_0?")
-    if not near(weight_0, right[0], 1e-6):
+    if near(weight_0, float(schedule.beta[1]), 1e-6):
+        raise Hint("that is beta_1 alone: it still has to be divided by 1 - alpha_bar_1.")
+    if not near(weight_0, right[0], rounding):
         raise Hint("for x_0: alpha_bar_0 = 1, and beta_1 over 1 - alpha_bar_1 is ...?")
     return "whatever x_1 is, the last step ends on the guess itself."
 
@@ -57,9 +65,14 @@ def weights_at_1(answer: Any) -> str:
 @exercise("02.4")
 def times_to_train(answer: Any) -> str:
     B = 200_000
-    t = called(answer, B, like=torch.zeros(B))
+    every = torch.zeros(B)
+    t = times_of(answer, B, like=every)
     if (t != t.round()).any():
         raise Hint("times are whole numbers.")
+    if (t == t[0]).all():
+        raise Hint("it draws one time for the whole batch; each picture should get its own.")
+    if torch.equal(t, times_of(answer, B, like=every)):
+        raise Hint("it gives the same times at every call; they should be drawn anew by chance.")
     low, high = int(t.min()), int(t.max())
     if low < 1:
         raise Hint(f"it draws t = {low}, where there is no noise to be named.")
@@ -76,3 +89,15 @@ def times_to_train(answer: Any) -> str:
     if counts.max() > 2 * counts.min().clamp(min=1):
         raise Hint("some times come far more often than others; the loss wants them evenly.")
     return "every time from 1 to T, both included, equally often."
+
+
+def times_of(answer: Any, B: int, like: Tensor) -> Tensor:
+    """The learner's times, with a hint at what torch and a lone number make of a batch."""
+    try:
+        return called(answer, B, like=like)
+    except Hint as hint:
+        if "randint() received an invalid combination" in str(hint):
+            raise Hint("`torch.randint` wants the shape as a tuple: `(B,)`, not `B`.") from None
+        if "should have shape" in str(hint):
+            raise Hint(f"{hint} Each of the B pictures gets a time of its own.") from None
+        raise

@@ -6,8 +6,10 @@ computed beforehand, so both work the same with a kernel, without one, and in a 
 
 from .. import kit as _kit
 from .attention import AttentionExplorer as AttentionExplorer
+from .bound import BoundExplorer as BoundExplorer
 from .ddgan import DDGANStepper as DDGANStepper
 from .digit_lab import DigitLab as DigitLab
+from .film import FilmPlayer as FilmPlayer
 from .final_test import FinalTest as FinalTest
 from .forward import ForwardExplorer as ForwardExplorer
 from .guidance import GuidanceExplorer as GuidanceExplorer
