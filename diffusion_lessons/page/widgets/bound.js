@@ -42,8 +42,8 @@ function render({ model, el }) {
     ...[key("result", "the posterior", "dl-solid"), " ", math("p(z | x)")],
   ]);
   const log = figure("log", [
-    ...["The logarithm: ", key("signal", "ratios"), " ", math("w"), " on its curve, "],
-    ...["and below ", key("result", "log p(x)"), " ", key("signal", "their average log")],
+    ...[key("signal", "Ratios"), " ", math("w"), " on the logarithm's curve; the bar falls from "],
+    ...[key("result", "log p(x)"), " to ", key("signal", "the average of log w")],
   ]);
   const note = h("p", { class: "dl-note", "data-part": "note" });
   view.root.append(
