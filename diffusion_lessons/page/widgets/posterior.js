@@ -32,7 +32,7 @@ function threeBells(x0, xt, s, t, schedule) {
 }
 
 const SPAN = [-4, 4];
-const BELLS = { prior: ["signal", [8, 4]], likelihood: ["soft", [2, 3]], posterior: ["result", []] };
+const BELLS = { prior: ["signal", [8, 4]], likelihood: ["noise", [2, 3]], posterior: ["result", []] };
 
 function render({ model, el }) {
   const schedule = new NoiseSchedule({ alphaBar: decode(model.get("_alpha_bar"), Float64Array) });
@@ -63,7 +63,7 @@ function render({ model, el }) {
 
   const title = [
     ...[key("signal", "prior", "dl-dashed"), " ", math("q(x_s | x_0)")],
-    ...[" × ", key("soft", "likelihood", "dl-dotted"), " ", math("q(x_t | x_s)")],
+    ...[" × ", key("noise", "likelihood", "dl-dotted"), " ", math("q(x_t | x_s)")],
     ...[" → ", key("result", "posterior", "dl-solid"), " ", math("q(x_s | x_t, x_0)")],
   ];
   const chart = figure("bells", title);
@@ -116,7 +116,7 @@ function render({ model, el }) {
     plot.vertical(mean, colours.result, { to: bell(0, 0, std) });
     for (const [x, colour, name] of [
       [x0, "signal", "x_0"],
-      [xt, "soft", "x_t"],
+      [xt, "noise", "x_t"],
     ]) {
       plot.dot(x, 0, colours[colour]);
       plot.write(name, plot.X(x), plot.Y(0) - 11, {
@@ -146,7 +146,7 @@ function render({ model, el }) {
       ` = ${fixed(bells.ofX0)} · `,
       h("span", { class: "dl-signal" }, math("x_0")),
       ` + ${fixed(bells.ofXt)} · `,
-      h("span", { class: "dl-soft" }, math("x_t")),
+      h("span", { class: "dl-noise" }, math("x_t")),
       " = ",
       h("span", { class: "dl-number dl-result" }, fixed(mean)),
       ", standard deviation ",

@@ -9,7 +9,7 @@ import traitlets
 from ...math.gaussian import Gaussian, posterior
 from ...math.schedule import NoiseSchedule, linear_schedule
 from .. import kit
-from ..palette import RESULT, SIGNAL, SOFT
+from ..palette import NOISE, RESULT, SIGNAL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +84,7 @@ class PosteriorExplorer(kit.Explorer):
             (
                 self.x_t / a_ts**0.5,
                 ((1 - a_ts) / a_ts) ** 0.5,
-                SOFT,
+                NOISE,
                 "-.",
                 "likelihood $q(x_t | x_s)$",
             ),
