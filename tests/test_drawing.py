@@ -34,10 +34,12 @@ EACH_WAY = [
     ("digits-ddpm", DrawSettings(6, sampler="dpm++")),
     ("digits-ddpm", DrawSettings(6, 1.0, guidance="classifier-free", scale=2.0)),
     ("digits-ddpm", DrawSettings(6, 1.0, guidance="label+classifier", scale=2.0)),
+    ("digits-ddpm", DrawSettings(6, guidance="truncation", scale=0.5)),
     ("digits-ddgan", DrawSettings()),
     ("digits-vae", DrawSettings()),
     ("digits-vae", DrawSettings(guidance="truncation", scale=0.5)),
     ("moons-ddpm", DrawSettings(6, 1.0)),
+    ("moons-ddpm", DrawSettings(6, guidance="truncation", scale=0.5)),
 ]
 
 
@@ -206,7 +208,6 @@ def test_points_are_drawn_like_pictures_and_limited_by_nothing():
         ("digits-ddgan", {"guidance": "truncation"}, "guidance of a Gan must be one of none"),
         ("moons-ddpm", {"guidance": "classifier"}, "by a classifier of digits, which this network"),
         ("moons-ddpm", {"guidance": "classifier-free"}, "this network knows no classes"),
-        ("moons-ddpm", {"guidance": "truncation"}, "guidance of a diffusion model must be one of"),
         ("moons-ddpm", {"steps": 1001}, r"steps must lie in 1\.\.1000, got 1001"),
         ("digits-ddpm", {"steps": 1001}, r"steps must lie in 1\.\.1000, got 1001"),
         (
@@ -219,7 +220,11 @@ def test_points_are_drawn_like_pictures_and_limited_by_nothing():
             {"sampler": "ddpm", "eta": 0.0},
             "eta belongs to the sampler ddim, not to d",
         ),
-        ("digits-ddpm", {"guidance": "truncation"}, "guidance of a diffusion model must be one of"),
+        (
+            "digits-ddpm",
+            {"guidance": "truncation", "scale": 0},
+            "scale, the threshold of truncation",
+        ),
     ],
 )
 def test_what_a_network_cannot_do_is_refused_before_anything_is_drawn(

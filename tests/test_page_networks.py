@@ -8,7 +8,13 @@ import torch
 
 pytest.importorskip("anywidget")
 
-from diffusion_lessons.math.sampling import from_noise_model
+from diffusion_lessons.math.sampling import (
+    ddim_step,
+    ddpm_step,
+    final,
+    from_noise_model,
+    sample,
+)
 from diffusion_lessons.math.schedule import cosine_schedule, linear_schedule
 from diffusion_lessons.networks.checkpoints import load_pretrained
 from diffusion_lessons.networks.compute import fast
@@ -96,7 +102,35 @@ def test_a_guidance_of_ones_own(model: Any) -> None:
 
 def test_a_decoder() -> None:
     vae = load_pretrained("digits-vae")
-    assert decoder_behind(vae.decode) == {"name": "digits-vae"}
-    assert decoder_behind(vae.logits) == {}
-    assert decoder_behind(changed("digits-vae").decode) == {}
-    assert decoder_behind(lambda z, label: vae.decode(z, label)) == {}
+    assert decoder_behind(vae.decode, 16) == {"name": "digits-vae"}
+    assert decoder_behind(vae.logits, 16) == {}
+    assert decoder_behind(changed("digits-vae").decode, 16) == {}
+    assert decoder_behind(lambda z, label: vae.decode(z, label), 16) == {}
+
+
+def walk(model: Any, guidance: str = "none", scale: float = 1.0, step: Any = ddim_step) -> Any:
+    """A decoder of noise: three steps of a sampler."""
+
+    def decode(z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        denoiser = GUIDANCES[guidance](model, label, scale)
+        generator = torch.Generator().manual_seed(0)
+        x_T = z.view(-1, 1, 28, 28)
+        return final(sample(denoiser, x_T, SCHEDULE, 3, step, generator)).x
+
+    return decode
+
+
+def test_a_decoder_that_walks_from_noise(model: Any) -> None:
+    told = {"name": "digits-ddpm", "steps": 3}
+    assert decoder_behind(walk(model), 784) == told
+    assert decoder_behind(walk(fast(model), "classifier-free"), 784) == told  # scale 1 is the label
+    for other in (
+        walk(changed("digits-ddpm")),
+        walk(load_pretrained("digits-adm")),
+        walk(model, "classifier-free", 2.0),
+        walk(model, step=ddpm_step),
+        lambda z, label: 0.9 * walk(model)(z, label),
+        lambda z, label: walk(model)(z, (label + 1) % 10),
+        lambda z, label: z.view(-1, 1, 28, 28),
+    ):
+        assert decoder_behind(other, 784) == {}

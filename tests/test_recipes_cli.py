@@ -419,7 +419,11 @@ def test_a_network_without_classes_is_drawn_from_and_measured(
 
 @pytest.mark.parametrize(
     ("network", "guidance", "steps"),
-    [("digits-ddpm", "classifier", "2"), ("digits-vae", "truncation", "1")],
+    [
+        ("digits-ddpm", "classifier", "2"),
+        ("digits-ddpm", "truncation", "2"),
+        ("digits-vae", "truncation", "1"),
+    ],
 )
 def test_evaluate_measures_what_steers(
     network: str, guidance: str, steps: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -481,7 +485,7 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
         (["evaluate", "moons-ddpm", "--guidance", "classifier"], "a classifier of digits"),
         (["evaluate", "moons-ddpm", "--guidance", "classifier-free"], "knows no classes"),
         (["evaluate", "digits-vae", "--steps", "2"], "a VAE draws in 1 step"),
-        (["evaluate", "digits-ddpm", "--guidance", "truncation"], "guidance of a diffusion model"),
+        (["evaluate", "digits-ddgan", "--guidance", "truncation"], "guidance of a Gan"),
         (["train", "moons-ddpm", "--start", "digits-ddpm"], "--start is not for moons-ddpm"),
         (["train", "digits-ddgan", "--start", "digits-ddpm"], "start must be a Gan, got a Diff"),
         (["train", "digits-ddpm", "--start", "digits-ddgan"], "start must be a DiffusionModel"),

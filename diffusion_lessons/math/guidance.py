@@ -1,7 +1,8 @@
 """Steering a sampler towards a class: denoiser -> denoiser, so every sampler can be guided.
 
 The scale trades diversity for fidelity. So does truncating the input of a generator, which is a
-knob of another kind: guidance changes the score, truncation the distribution of the latent.
+knob of another kind: guidance changes the score, truncation the distribution of the input, which
+may be a latent or DDIM's starting noise.
 """
 
 import math

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import checks
+from ..math.guidance import truncated_normal
 from ..math.losses import Weight, prediction_loss
 from ..math.prediction import NOISE, PREDICTIONS, Prediction
 from ..math.randomness import RowGenerator
@@ -20,7 +21,15 @@ from ..math.sampling import Denoiser, Sampler, ddim_step, final, sample, stepwis
 from ..math.schedule import NoiseSchedule, linear_schedule, schedule_from
 from ..math.solvers import SAMPLERS
 from .compute import Compute, inside
-from .drawing import BY_CLASSIFIER, GUIDANCES, Drawn, DrawSettings, check_guide
+from .drawing import (
+    BY_CLASSIFIER,
+    GUIDANCES,
+    NO_GUIDANCE,
+    TRUNCATION,
+    Drawn,
+    DrawSettings,
+    check_guide,
+)
 
 
 class DiffusionModel(nn.Module):
@@ -124,13 +133,19 @@ class DiffusionModel(nn.Module):
     # ------------------------------------------------------------------ drawing
 
     def settled(self, settings: DrawSettings) -> DrawSettings:
-        """The settings filled up: 50 steps of DDIM without noise. ValueError for what cannot be."""
+        """The settings filled up: 50 steps of DDIM without noise. ValueError for what cannot be.
+
+        Truncation is that of the noise at the start.
+        """
         sampler = settings.sampler or "ddim"
         settings = settings.filled(min(self.usual_steps, self.schedule.T), sampler, _eta(sampler))
         checks.whole("steps", settings.steps, 1, self.schedule.T)
         if sampler != "ddim" and settings.eta != _eta(sampler):
             raise ValueError(f"eta belongs to the sampler ddim, not to {sampler}")
-        checks.one_of("guidance of a diffusion model", settings.guidance, GUIDANCES)
+        checks.one_of("guidance of a diffusion model", settings.guidance, [*GUIDANCES, TRUNCATION])
+        if settings.guidance == TRUNCATION:
+            checks.above("scale, the threshold of truncation,", settings.scale, 0)
+            return settings
         digits = (self.shape, self.classes) == ((1, 28, 28), 10)
         if settings.guidance in BY_CLASSIFIER:
             if not digits:
@@ -154,8 +169,14 @@ class DiffusionModel(nn.Module):
         """See `Drawer`."""
         counted = Counted(compute.fast(self.network))
         model = self.with_network(counted)
-        denoiser = GUIDANCES[settings.guidance](model, label, settings.scale)
-        x_T = self.schedule.start_std * generator.normal((count, *self.shape)).float()
+        shape = (count, *self.shape)
+        if settings.guidance == TRUNCATION:  # of the noise at the start, the walk is unguided
+            denoiser = GUIDANCES[NO_GUIDANCE](model, label, 1.0)
+            noise = truncated_normal(shape, settings.scale, generator)
+        else:
+            denoiser = GUIDANCES[settings.guidance](model, label, settings.scale)
+            noise = generator.normal(shape).float()
+        x_T = self.schedule.start_std * noise
         times = self.schedule.times(settings.steps, settings.times_spread)
         walk = sample(
             denoiser,

@@ -40,8 +40,9 @@ class DrawSettings:
     """How to draw; None stands for what is usual for the network.
 
     ``sampler`` is a key of `SAMPLERS`, ``spacing`` of `SPACINGS`, ``guidance`` of `GUIDANCES` with
-    its ``scale``, or "truncation" of a latent, whose scale is the threshold. ``eta`` belongs to
-    DDIM. Raises ValueError for a name that does not exist or a number outside its range.
+    its ``scale``, or "truncation" of the latent or of the noise at the start, whose scale is the
+    threshold. ``eta`` belongs to DDIM. Raises ValueError for a name that does not exist or a number
+    outside its range.
     """
 
     steps: int | None = None

@@ -37,7 +37,7 @@ PAGES = {
     "notebooks/02_ddpm": ["posterior", "task", "still", "spots", "field", "bound"],
     "notebooks/03_ddim": ["steps", "late_points", "late_digits", "digits", "noises"],
     "notebooks/04_unet": ["boxes", "looks"],
-    "notebooks/05_guidance": ["guided", "arrows", "cut"],
+    "notebooks/05_guidance": ["guided", "arrows", "cut", "noise_cut"],
     "notebooks/06_ddgan": ["bumps", "stepper"],
     "notebooks/07_trilemma": ["room"],
     "notebooks/08_final_test": ["test"],
@@ -64,6 +64,7 @@ LABELS = {
     "guided": "Guidance explorer",
     "arrows": "Guidance arrows explorer",
     "cut": "Truncation explorer",
+    "noise_cut": "Truncation explorer",
     "bumps": "Multimodal explorer",
     "stepper": "DDGAN stepper",
     "room": "Trilemma explorer",
@@ -446,9 +447,9 @@ def test_truncation_shows_the_samples_that_were_stored(watched: Any, site: str) 
     pictures = widget.pictures()[:, 0].view(4, 4, 28, 28)
     exact = greys(pictures.permute(0, 2, 1, 3).reshape(112, 112))
     assert (page.greys("cut", "samples", 112, 112) - exact).abs().max() <= 1
-    before = page.read("cut", "latent")
+    before = page.read("cut", "input")
     page.drag(page.slider("cut", "scale"), 0.5, 0.1)
-    assert page.read("cut", "latent") != before
+    assert page.read("cut", "input") != before
 
 
 def test_the_true_step_and_ddpms_share_what_the_formulas_say(watched: Any, site: str) -> None:

@@ -12,7 +12,7 @@ from test_no_kernel import show
 pytest.importorskip("anywidget")
 
 from diffusion_lessons.data import digits, to_unit
-from diffusion_lessons.math.sampling import from_noise_model, sample
+from diffusion_lessons.math.sampling import ddim_step, final, from_noise_model, sample
 from diffusion_lessons.math.schedule import linear_schedule
 from diffusion_lessons.networks.checkpoints import load_pretrained
 from diffusion_lessons.networks.drawing import GUIDANCES
@@ -217,6 +217,20 @@ def test_truncated_latents(page: Any, address: str) -> None:
     shown.computed(1)
     with torch.no_grad():
         wanted = vae.decode(cut.latents(0.755), torch.tensor([3, 3]))
+    assert (shown.greys("it", "samples", 28, 56) - side_by_side(wanted)).abs().max() <= CLOSE
+
+
+def test_truncated_noise(page: Any, address: str, model: Any) -> None:
+    def walk(z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        return final(
+            sample(model.denoiser(label, 1), z.view(-1, 1, 28, 28), SCHEDULE, 4, ddim_step)
+        ).x
+
+    cut = widgets.TruncationExplorer(walk, 784, (0.5, 1, 2), (3, 5), 2)
+    shown = Shown(page, "Truncation explorer", cut, address)
+    shown.choose_value("scale", "0.755")
+    shown.computed(4)
+    wanted = walk(cut.latents(0.755), torch.tensor([3, 3]))
     assert (shown.greys("it", "samples", 28, 56) - side_by_side(wanted)).abs().max() <= CLOSE
 
 

@@ -285,12 +285,12 @@ def test_truncation_shows_the_chosen_class_and_threshold_and_draws_anew(notebook
     text = notebook.words("cut")
     assert "At threshold 2: precision 0.80, recall 0.60." in text
     assert "keeps 95\N{NO-BREAK SPACE}% of a normal's draws" in text
-    before = notebook.read("cut", "latent")
+    before = notebook.read("cut", "input")
     notebook.page.keyboard.press("Tab")
     slider.focus()
     notebook.page.keyboard.press("ArrowLeft")
     notebook.lab.wait_for_python("cut.scale", "1.0")
-    assert notebook.read("cut", "latent") != before
+    assert notebook.read("cut", "input") != before
     # Between the measured 0.5 and 2, in proportion.
     assert "precision 0.87, recall 0.33" in notebook.words("cut")
     old = shown()

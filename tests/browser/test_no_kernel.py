@@ -127,7 +127,7 @@ def made() -> dict[str, Any]:
                 {"truncation": [(0.5, 0.2, 0.9), (2, 0.6, 0.8)]},
             ),
             "scale",
-            "latent",
+            "input",
         ),
         "LatentExplorer": (
             widgets.LatentExplorer(lambda z: z.sum(1).view(-1, 1, 1, 1).expand(-1, 1, 8, 8) / 5),

@@ -24,6 +24,7 @@ from .figures import draw_axes as draw_axes
 from .figures import draw_picture as draw_picture
 from .figures import new_figure as new_figure
 from .figures import ring as ring
+from .networks import Decode as Decode
 from .networks import Guided as Guided
 from .networks import decoder_behind as decoder_behind
 from .networks import guidance_behind as guidance_behind

@@ -6,6 +6,7 @@ weight, and if what the function answers is what the page would make of it, then
 compute in the kernel's place. Any other function is the kernel's.
 """
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from ...math.sampling import Denoiser
+from ...math.sampling import Denoiser, ddim_step, final, sample
 from ...math.schedule import NoiseSchedule
 from ...networks.checkpoints import load_pretrained
 from ...networks.diffusion import DiffusionModel
@@ -24,6 +25,9 @@ from .. import engine
 
 Guided = Callable[[Tensor, float], Denoiser]
 """(labels [N], scale) -> the denoiser that draws those labels"""
+
+Decode = Callable[[Tensor, Tensor], Tensor]
+"""(z [N, D], labels [N]) -> pictures [N, 1, H, W] in -1..1"""
 
 FREE = "classifier-free"
 CLOSE = 1e-3  # the same network on the same numbers: only roundings differ
@@ -68,12 +72,26 @@ def guidance_behind(guided: Guided, x: Tensor, schedule: NoiseSchedule) -> dict[
     return {"name": name, "guidance": kind}
 
 
-def decoder_behind(decode: Callable[..., Tensor]) -> dict[str, str]:
-    """The ``name`` of the VAE whose own ``decode`` this is, or nothing."""
+def decoder_behind(decode: Decode, latent: int) -> dict[str, Any]:
+    """What a page must know to be this decoder of ``latent`` numbers; empty if it cannot be.
+
+    The ``name`` of the VAE whose own ``decode`` this is; or that of a diffusion model and the
+    ``steps`` of the walk, if it is `sample` with `ddim_step` (eta 0) from the latent as noise, with
+    the label and x0_hat kept in -1..1.
+    """
     vae = getattr(decode, "__self__", None)
-    if not isinstance(vae, VAE) or getattr(decode, "__func__", None) is not VAE.decode:
+    if isinstance(vae, VAE) and getattr(decode, "__func__", None) is VAE.decode:
+        return {"name": name} if (name := shipped_name(vae)) else {}
+    z, label = torch.linspace(-1, 1, latent)[None], torch.zeros(1, dtype=torch.int64)
+    calls = _heard(lambda z, _: decode(z, label), z, 0)
+    if not calls or not (name := shipped_name(model := calls[0].model)):
         return {}
-    return {"name": name} if (name := shipped_name(vae)) else {}
+    if latent != math.prod(model.shape) or len(calls) > model.schedule.T:
+        return {}
+    denoiser = GUIDANCES[NO_GUIDANCE](model, label, 1.0)
+    walk = sample(denoiser, z.view(1, *model.shape), model.schedule, len(calls), ddim_step)
+    close = torch.allclose(final(walk).x, decode(z, label), rtol=10 * CLOSE, atol=10 * CLOSE)
+    return {"name": name, "steps": len(calls)} if close else {}
 
 
 def shipped_name(model: nn.Module) -> str | None:

@@ -1,14 +1,27 @@
 // TruncationExplorer in the page.
 
-import { bell, describe, figure, fill, fixed, generatorFor, h, key, Plot, shareWithin } from "kit";
+import {
+  bell,
+  ddimStep,
+  describe,
+  figure,
+  fill,
+  fixed,
+  generatorFor,
+  h,
+  key,
+  Plot,
+  shareWithin,
+  stepwise,
+} from "kit";
 import { tradeView } from "./_trade.js";
 
-const SHOWN = 4; // standard deviations of the latent, either way
+const SHOWN = 4; // standard deviations of the input, either way
 
 function render({ model, el }) {
   const words = h("p", { class: "dl-soft", "data-part": "kept" });
-  const title = ["Each number of the ", key("signal", "latent"), " comes from this bell, cut off"];
-  const panel = figure("latent", title, { below: words });
+  const title = ["Each number of the ", key("signal", "input"), " comes from this bell, cut off"];
+  const panel = figure("input", title, { below: words });
   const xs = Array.from({ length: 401 }, (_, i) => (i / 200 - 1) * SHOWN);
   const paint = (colours, threshold) => {
     const share = shareWithin(threshold);
@@ -17,7 +30,7 @@ function render({ model, el }) {
     const plot = new Plot(panel.canvas, colours, {
       x: [-SHOWN, SHOWN],
       y: [0, top],
-      xLabel: "a number of the latent",
+      xLabel: "a number of the input",
       yLabel: "density",
     });
     const cut = (x) => (Math.abs(x) <= threshold ? bell(x) / share : 0);
@@ -33,12 +46,23 @@ function render({ model, el }) {
     fill(words, kept, kept);
     describe(panel.canvas, `normal distribution cut at ${threshold}: ${kept}`);
   };
+  const steps = model.get("_network")?.steps; // of the walk that makes pictures of noise, if one does
   // The same draws under every threshold, as in truncation.py.
   async function* compute(network, { label, scale }, seed) {
-    const count = model.get("_shape")[0];
-    const z = generatorFor(seed, 0, count).quantiles(count * network.about.latent, scale);
-    const pictures = await network.decode(z, Array(count).fill(label));
-    yield { content: { at: (i) => pictures[i] }, done: 1, of: 1 };
+    const [count, rows, columns] = model.get("_shape");
+    const latent = steps ? rows * columns : network.about.latent;
+    const z = generatorFor(seed, 0, count).quantiles(count * latent, scale);
+    const labels = Array(count).fill(label);
+    if (!steps) {
+      const pictures = await network.decode(z, labels);
+      yield { content: { at: (i) => pictures[i] }, done: 1, of: 1 };
+      return;
+    }
+    const times = network.schedule.times(steps);
+    for await (const step of stepwise(ddimStep())(network.guided(labels), z, network.schedule, times)) {
+      const done = step.calls + Number(step.t === 0);
+      yield { content: { at: (i) => step.x0Hat[i] }, done, of: times.length };
+    }
   }
   return tradeView({
     model,

@@ -1,6 +1,6 @@
-"""A latent drawn from a normal with its tails cut off: typical pictures, and ever fewer of them."""
+"""An input drawn from a normal with its tails cut off: typical pictures, and ever fewer of them."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,22 +10,20 @@ from ...math.guidance import truncated_normal
 from .. import kit
 from ._trade import Curve, TradeExplorer, check_classes, check_rising
 
-Decode = Callable[[Tensor, Tensor], Tensor]
-"""(z [N, D], labels [N]) -> pictures [N, 1, H, W] in -1..1"""
-
 
 class TruncationExplorer(TradeExplorer):
-    """Pictures of one class from a truncated latent, the same draws under every threshold.
+    """Pictures of one class from a truncated input, the same draws under every threshold.
 
-    ``decode`` makes pictures of latents z [N, ``latent``] and labels [N], as `VAE.decode` does.
+    ``decode`` makes pictures of latents z [N, ``latent``] and labels [N], as `VAE.decode` does, or
+    a walk of DDIM's of which z is the starting noise.
     ``count`` latents (at most 16) are drawn for every one of ``thresholds`` by `truncated_normal`,
     from the same uniform numbers, so that a lower threshold draws each of them in. ``curves`` are
     measured points (threshold, recall, precision): under the name "truncation" its own, which the
     chosen threshold moves along, and others, by their names, to compare with.
 
     The first choice is computed at once, the others when they are wanted: by the page itself if
-    ``decode`` is that of the VAE that ships with the package (then at any threshold in between),
-    otherwise by the kernel.
+    ``decode`` is that of the VAE that ships with the package, or draws with its `DiffusionModel`
+    and `ddim_step` (then at any threshold in between), otherwise by the kernel.
 
     Synced traits: ``label`` and ``scale`` (the threshold), ``seed`` (another
     one is another draw). ``latents()`` and ``pictures()`` are what is shown. Raises ValueError for
@@ -37,7 +35,7 @@ class TruncationExplorer(TradeExplorer):
 
     def __init__(
         self,
-        decode: Decode,
+        decode: kit.Decode,
         latent: int,
         thresholds: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3),
         classes: Sequence[int] = tuple(range(10)),
@@ -67,7 +65,7 @@ class TruncationExplorer(TradeExplorer):
             [count, *shape[2:]],
             curves,
             seed,
-            _network=kit.decoder_behind(decode),
+            _network=kit.decoder_behind(decode, latent),
         )
 
     def latents(self, threshold: float | None = None) -> Tensor:
@@ -77,11 +75,12 @@ class TruncationExplorer(TradeExplorer):
         return truncated_normal([self._shape[0], self.latent], threshold, generator)
 
     def _calls(self, part: int) -> int:
-        return 1
+        return int(self._network.get("steps", 1))
 
     def _drawn(self, method: str, label: int, scale: float) -> Generator[None, None, Tensor]:
         z = self.latents(scale)
         with torch.no_grad():
             pictures = self.decode(z, torch.full((len(z),), label))
-        yield
+        for _ in range(self._calls(0)):  # decode has made them all at once
+            yield
         return pictures
