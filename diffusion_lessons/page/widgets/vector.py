@@ -133,12 +133,21 @@ class VectorExplorer(kit.Explorer):
         return x
 
     def figure(self) -> "Figure":
-        """The plane at the time shown."""
+        """The plane at the time shown, with each class's circle of two standard deviations."""
+        from matplotlib.patches import Circle
+
         figure = kit.new_figure(4.2, 4.2)
         axes = figure.subplots()
         kit.draw_axes(axes, "", f"class {self.label}, scale {self.scale:g}, t = {self.t}")
         across, up = self.points().numpy().T
         axes.scatter(across, up, s=3, color=SOFT)
+        root = float(self.schedule.alpha_bar[self.t].sqrt())
+        for k, (mean, std) in enumerate(zip(self._means, self._stds, strict=True)):
+            mine = k == self.label
+            centre, colour = (root * mean[0], root * mean[1]), CLASS if mine else SOFT
+            dash = "-" if mine else ":"
+            axes.add_patch(Circle(centre, 2 * root * std, fill=False, color=colour, ls=dash))
+            axes.text(*centre, str(k), color=colour, ha="center", va="center")
         here = torch.tensor([[self.x, self.y]]).double()
         denoiser, classifier = self.arrows()
         for arrow, colour in [
