@@ -204,7 +204,7 @@ def cited_before() -> frozenset[float]:
 def is_of_the_paper(block: Block, lesson: Lesson) -> bool:
     """Does it stand in a section that is headed so, cites, and speaks of nothing of ours here?"""
     section = [other for other in lesson.blocks if other.section == block.section]
-    headed = any(re.match(r"## .*\bpapers?\b", other.source) for other in section)
+    headed = any(re.match(r"## .*\bpaper's figures", other.source) for other in section)
     own = re.search(r"\b(ours?|here|we)\b", block.text, re.IGNORECASE)
     return headed and not own and any(CITED.search(other.text) for other in section)
 
@@ -286,10 +286,10 @@ def test_a_made_up_number_is_found(lesson: Lesson) -> None:
     for block in rng.sample(paragraphs, min(len(paragraphs), 24)):
         number = rng.choice(INVENTED)(rng)
         made.append(number)
-        source = source.replace(block.source, f"{block.source} Here it was {number} in the end.")
+        source = source.replace(block.source, f"{block.source} It was {number} in the end.")
     copy = replace(lesson, source=source)
     new = set(unfounded(copy)) - set(unfounded(lesson))
-    told = [n for n in made if f"{lesson.name}: {n!r} in 'Here it was {n} in the end.'" in new]
+    told = [n for n in made if f"{lesson.name}: {n!r} in 'It was {n} in the end.'" in new]
     assert len(told) >= 0.8 * len(made) > 0
 
 
