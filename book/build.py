@@ -264,7 +264,8 @@ def stage_colab(target: Path, repository: str) -> None:
     """The lessons with an install cell in front, and a page with a badge for each.
 
     Colab opens what lies in a repository: the workflow publishes this folder as its branch
-    ``colab``. So the lessons themselves need no such cell.
+    ``colab``. So the lessons themselves need no such cell. Until that cell is run, Colab has only a
+    notice where a stored widget would be: without its view the stored picture is shown.
     """
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -272,7 +273,10 @@ def stage_colab(target: Path, repository: str) -> None:
     badges = ["# The lessons, for Colab\n"]
     for lesson in sorted((ROOT / LESSONS).glob("[0-9]*.ipynb")):
         text = lesson.read_text("utf-8").replace(TO_THE_BOOK, f"]({repository}/blob/HEAD/book/")
-        notebook = nbformat.reads(with_todays_scripts(text), as_version=4)
+        notebook = nbformat.reads(text, as_version=4)
+        notebook.metadata.pop("widgets", None)
+        for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+            output.get("data", {}).pop(VIEW, None)
         cell = nbformat.v4.new_code_cell(INSTALL.format(repository=repository), id="install")
         cell.metadata["cellView"] = "form"  # the title alone is shown
         notebook.cells.insert(0, cell)

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import nbformat
 import pytest
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
+
+from diffusion_lessons.page.standalone import VIEW
+from diffusion_lessons.page.widgets import ScheduleExplorer
 
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -168,6 +171,11 @@ def test_every_lesson_has_a_copy_for_colab_that_installs_the_course(colab: Path)
         wanted = [c.source.replace("](../book/", book) for c in original.cells]
         assert [c.source for c in copy.cells[1:]] == wanted
         assert "git+https://github.com/owner/lessons\n" in copy.cells[0].source
+        for cell, same in zip(copy.cells[1:], original.cells, strict=True):
+            data = [output.get("data", {}) for output in cell.get("outputs", [])]
+            stored = [output.get("data", {}) for output in same.get("outputs", [])]
+            assert data == [{k: v for k, v in d.items() if k != VIEW} for d in stored]
+            assert all("image/png" in d for d, s in zip(data, stored, strict=True) if VIEW in s)
         assert (
             f"https://colab.research.google.com/github/owner/lessons/blob/colab/{lesson.name}"
             in page
@@ -189,6 +197,18 @@ def test_the_install_cell_works_in_colab_and_is_silent_elsewhere(
     assert run(cell) == ["%pip install -q anywidget", install]
     assert enabled == [True]
     assert capsys.readouterr().out == ""
+
+
+def test_a_widget_tells_colab_which_manager_draws_it(monkeypatch: pytest.MonkeyPatch):
+    """As anywidget does, which asks Colab for its address."""
+    installed = SimpleNamespace(_installed_url="https://example.org/manager.js")
+    output = ModuleType("google.colab.output")
+    output.enable_custom_widget_manager, output._widgets = lambda: None, installed
+    monkeypatch.setitem(sys.modules, "google.colab.output", output)
+    data, metadata = ScheduleExplorer()._repr_mimebundle_()
+    assert VIEW in data
+    manager = metadata[VIEW]["colab"]["custom_widget_manager"]
+    assert manager == {"url": installed._installed_url}
 
 
 def test_the_workflow_publishes_the_copies_as_a_branch(colab: Path, tmp_path: Path):
