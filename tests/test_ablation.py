@@ -10,14 +10,18 @@ from diffusion_lessons.files import read_json_lines
 from diffusion_lessons.measuring import ablation
 from diffusion_lessons.measuring.ablation import (
     BASE,
+    PLANE_VARIANTS,
     VARIANTS,
     ablate,
     ablate_gan,
+    ablate_plane,
     ablate_prediction,
     held_out_loss,
 )
+from diffusion_lessons.measuring.plane import PLANE, measure_plane, modes_found
 from diffusion_lessons.measuring.tables import shipped_table
 from diffusion_lessons.networks import cards
+from diffusion_lessons.networks.gan import Gan, PointDiscriminator, PointGenerator
 from diffusion_lessons.networks.unet import UNet
 
 
@@ -133,3 +137,45 @@ def test_so_is_what_a_network_predicts(tmp_path: Path, monkeypatch: pytest.Monke
     assert not list(ablate_prediction(out, (1,), 2, 20, 2, variants))
     with pytest.raises(ValueError, match="variants must be of"):
         next(ablate_prediction(out, variants=["wings"]))
+
+
+def test_the_plane_is_ablated_the_same_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "plane.jsonl"
+    assert PLANE_VARIANTS["T = 4"] == {}
+    rows = list(ablate_plane(out, (1,), steps=100, variants=["T = 1", "no z"]))
+    assert [row["variant"] for row in rows] == ["T = 1", "no z"]
+    for row in rows:
+        assert len(row["course"]) == 1
+        assert 0 <= row["close"] <= 1
+        assert len(row["found_from_one_start"]) == 20
+        assert (row["found_with_one_z"] is None) == (row["variant"] == "no z")
+    again = tmp_path / "again.jsonl"  # the seed alone decides
+    (same,) = ablate_plane(again, (1,), steps=100, variants=["T = 1"])
+    assert same["close"] == rows[0]["close"]
+    assert cli.main(["ablate", "plane", "--out", str(out), "--samples", "20"]) == 2
+    assert "leave --samples out" in capsys.readouterr().err
+
+
+def test_gaussians_are_found_if_enough_points_are_close(generator: torch.Generator) -> None:
+    points, component = PLANE.sample(5000, generator)
+    assert modes_found(points, PLANE.means)[0] == 25
+    close = modes_found(points, PLANE.means)[1]
+    assert close == pytest.approx(1 - torch.tensor(-2.0).exp().item(), abs=0.02)  # in the plane
+    assert modes_found(points[component != 7], PLANE.means)[0] == 24
+    assert modes_found(PLANE.means[:3] + 0.3, PLANE.means) == (0, 0.0)
+
+
+def test_a_generator_that_does_not_see_x_1_is_found_out() -> None:
+    """One that always draws the same point: nothing found, and no correlation with x_1."""
+    net = PointGenerator(latent=2)
+    with torch.no_grad():
+        for parameter in net.body.parameters():
+            parameter.mul_(1e-3)
+        net.body.output.weight.zero_()
+        net.body.output.weight[:, 0] = 1e-9  # as good as nothing, but not constant
+    result = measure_plane(Gan(net, PointDiscriminator(), 4))
+    assert result["found"] == 1  # the one in the middle
+    assert result["found_from_one_start"] == result["found_with_one_z"] == [1] * 20
+    assert 0.8 < result["true_correlation"] < 0.86

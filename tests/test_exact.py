@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from diffusion_lessons.math.exact import GaussianMixture, grid_mixture, ring_mixture
 from diffusion_lessons.math.gaussian import forward
-from diffusion_lessons.math.schedule import linear_schedule
+from diffusion_lessons.math.schedule import linear_schedule, vp_schedule
 
 EXACT = {"rtol": 1e-8, "atol": 1e-8}
 
@@ -126,6 +126,29 @@ def test_a_batch_of_different_times_is_the_same_as_one_at_a_time(schedule, gener
 def test_at_time_0_the_denoiser_changes_nothing(schedule, generator):
     x, _ = plane().sample(10, generator)
     torch.testing.assert_close(plane().denoise(x, 0, schedule), x, **EXACT)
+
+
+@pytest.mark.parametrize("t", [0, 2, 4])
+def test_clean_points_are_drawn_by_bayes_rule(t, generator):
+    schedule = vp_schedule(4)
+    mixture = GaussianMixture(
+        torch.tensor([[-1.0, 0.0], [0.5, 1.0], [1.0, -0.7]], dtype=torch.float64),
+        torch.tensor([0.3, 0.1, 0.5], dtype=torch.float64),
+        torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64),
+    )
+    x_t = torch.tensor([[0.4, -0.2]], dtype=torch.float64)
+    drawn = mixture.sample_x0(x_t.expand(100_000, 2), t, schedule, generator)
+    # Against the data themselves, each weighted by how likely it leads to x_t.
+    x_0, _ = mixture.sample(400_000, generator)
+    if t == 0:
+        torch.testing.assert_close(drawn, x_t.expand(100_000, 2))
+        return
+    weight = forward(x_0, 0, t, schedule).log_prob(x_t.expand_as(x_0))
+    weight = weight.reshape(len(x_0), -1).sum(1).softmax(0)
+    mean = (weight[:, None] * x_0).sum(0)
+    squared = (weight[:, None] * (x_0 - mean) ** 2).sum(0)
+    torch.testing.assert_close(drawn.mean(0), mean, atol=0.02, rtol=0)
+    torch.testing.assert_close(drawn.var(0), squared, atol=0.02, rtol=0)
 
 
 def test_denoiser_is_denoise_with_the_schedule_filled_in(schedule, generator):

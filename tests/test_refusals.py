@@ -30,6 +30,7 @@ from diffusion_lessons.networks import cards, checkpoints
 from diffusion_lessons.networks.classifier import Classifier, NoisyClassifier
 from diffusion_lessons.networks.gan import (
     Discriminator,
+    Gan,
     Generator,
     PointDiscriminator,
     PointGenerator,
@@ -126,6 +127,8 @@ def same_kind(x: Any) -> bool:
 
 
 MIXTURE = d.ring_mixture(3)
+PLANE = d.grid_mixture(2, 0.1, 1)
+POINT_GAN = Gan(PointGenerator(width=8), PointDiscriminator(width=8), 2)
 NEAR = {"x_t": X[:, :2], "t": T, "schedule": SCHEDULE}
 UNET = UNet(8, 1, 8, (1, 2), 1, attention_resolutions=(), heads=2)
 UNET_SIZES = ("size", "in_channels", "channels", "blocks", "unshuffle", "heads")
@@ -316,6 +319,7 @@ CASES = {
     "mixture.sample": Case(MIXTURE.sample, {"n": 3}, {"n": [*WHOLE, None, HUGE]}),
     "mixture.log_prob": Case(MIXTURE.log_prob, NEAR, {"x_t": BATCH, "t": TIME}, {"x_t": "t"}),
     "mixture.denoise": Case(MIXTURE.denoise, NEAR, {"x_t": BATCH, "t": TIME}, {"x_t": "t"}),
+    "mixture.sample_x0": Case(MIXTURE.sample_x0, NEAR, {"x_t": BATCH, "t": TIME}, {"x_t": "t"}),
     "mixture.score": Case(MIXTURE.score, NEAR, {"x_t": BATCH, "t": TIME}, {"x_t": "t"}),
     "grid_mixture": Case(
         d.grid_mixture, {"side": 2}, {"side": HUGE_COUNT, "std": POSITIVE, "spacing": FINITE}
@@ -673,6 +677,16 @@ CASES |= {
         {"mixture": MIXTURE, "particles": 5, "steps": 3},
         {"particles": HUGE_COUNT, "steps": [*COUNT, HUGE], "label": [*WHOLE, 3], "seed": SEED},
     ),
+    "DiscriminatorExplorer": Case(
+        widgets.DiscriminatorExplorer,
+        {"mixture": PLANE, "moments": {1: POINT_GAN}, "points": 2},
+        {
+            "mixture": [d.GaussianMixture(torch.zeros(1, 3), torch.ones(1), torch.ones(1))],
+            "moments": [{}, {-1: POINT_GAN}, {1: None}, {0.5: POINT_GAN}],
+            "points": HUGE_COUNT,
+            "seed": SEED,
+        },
+    ),
     "PlaneLab": Case(
         widgets.PlaneLab,
         {"points": X[:, :2] / 9, "particles": 3},
@@ -827,7 +841,7 @@ FIRST = {
     "train": [*training.RECIPES, "nothing"],
     "sample": [*NETWORKS, "gone.safetensors", "", "x" * 300, "\0.safetensors"],
     "evaluate": [*NETWORKS, "digits-noisy-classifier", "gone.safetensors", "digits-ddpm.json"],
-    "ablate": ["unet", "ddgan", "x"],
+    "ablate": ["unet", "ddgan", "plane", "x"],
     "trilemma": [],
     "doctor": [],
     "lab": ["x"],
@@ -879,7 +893,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         yield from ()
 
     monkeypatch.chdir(tmp_path)
-    for name in ("ablate", "ablate_gan", "trilemma", "time_again"):
+    for name in ("ablate", "ablate_gan", "ablate_plane", "trilemma", "time_again"):
         monkeypatch.setattr(tables, name, nothing)
     monkeypatch.setattr(drawing, "evaluate_all", nothing)
     for name in ("evaluate", "evaluate_classifier", "evaluate_noisy_classifier", "evaluate_points"):

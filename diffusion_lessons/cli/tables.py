@@ -8,10 +8,12 @@ from ..files import expanded
 from ..math.solvers import SAMPLERS
 from ..measuring.ablation import (
     GAN_VARIANTS,
+    PLANE_VARIANTS,
     PREDICTION_VARIANTS,
     VARIANTS,
     ablate,
     ablate_gan,
+    ablate_plane,
     ablate_prediction,
 )
 from ..measuring.tables import Row
@@ -22,6 +24,7 @@ from .options import Commands, add_compute, compute_of, positive, tell
 ABLATIONS: dict[str, Callable[..., Iterator[Row]]] = {
     "unet": ablate,
     "ddgan": ablate_gan,
+    "plane": ablate_plane,
     "prediction": ablate_prediction,
 }
 
@@ -35,15 +38,15 @@ def add_commands(commands: Commands) -> None:
     ablation.add_argument("--out", type=Path, help="default: runs/ablation[-OF].jsonl")
     ablation.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2; ddgan: 0")
     ablation.add_argument(
-        "--steps", type=positive, help="updates; default: 1000; ddgan: 1200; prediction: 700"
+        "--steps",
+        type=positive,
+        help="updates; default: 1000; ddgan: 1200; plane: 3000; prediction: 700",
     )
-    ablation.add_argument("--samples", type=positive, help="default: 2000; ddgan: 5000")
     ablation.add_argument(
-        "--variants",
-        choices=[*VARIANTS, *GAN_VARIANTS, *PREDICTION_VARIANTS],
-        nargs="+",
-        help="default: all",
+        "--samples", type=positive, help="default: 2000; ddgan: 5000; not for plane"
     )
+    every = dict.fromkeys([*VARIANTS, *GAN_VARIANTS, *PLANE_VARIANTS, *PREDICTION_VARIANTS])
+    ablation.add_argument("--variants", choices=list(every), nargs="+", help="default: all")
     ablation.set_defaults(run=run_ablate)
 
     three = commands.add_parser("trilemma", help="every way to draw a digit, measured in one run")
@@ -75,21 +78,30 @@ def run_ablate(options: argparse.Namespace) -> None:
     """Train and measure a network with each part changed."""
     which = "" if options.of == "unet" else f"-{options.of}"
     out = options.out or Path("runs") / f"ablation{which}.jsonl"
+    if options.of == "plane" and options.samples is not None:
+        raise ValueError("the plane is measured with samples of its own: leave --samples out")
     names = ("seeds", "steps", "samples", "variants")
     wanted = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.format or options.threads:  # else as the table began
         wanted["compute"] = compute_of(options)
     for row in ABLATIONS[options.of](out, **wanted):
-        loss = f"loss {row['test_loss']:.5f}, " if "test_loss" in row else ""
         print(
-            f"{row['variant']}, seed {row['seed']}: {loss}"
-            f"Frechet distance {row['frechet_distance']:.2f} "
-            f"(floor {row['floor']['frechet_distance']:.2f}), recall {row['recall']:.2f}, "
-            f"class accuracy {row['class_accuracy']:.1%}, {row['training_seconds']} s, "
+            f"{row['variant']}, seed {row['seed']}: {_in_words(row)}, {row['training_seconds']} s, "
             f"{Compute.from_dict(row['compute']).in_words()}",
             flush=True,
         )
     print(expanded(out))
+
+
+def _in_words(row: Row) -> str:
+    if "found" in row:
+        return f"{row['found']} of 25 found, {row['close']:.0%} of the points close to one"
+    loss = f"loss {row['test_loss']:.5f}, " if "test_loss" in row else ""
+    return (
+        f"{loss}Frechet distance {row['frechet_distance']:.2f} "
+        f"(floor {row['floor']['frechet_distance']:.2f}), recall {row['recall']:.2f}, "
+        f"class accuracy {row['class_accuracy']:.1%}"
+    )
 
 
 def run_trilemma(options: argparse.Namespace) -> None:

@@ -60,6 +60,26 @@ class GaussianMixture:
         guess = self.means + pull[..., None] * gap  # E[x_0 | x_t, component], [B, K, D]
         return (self.class_posterior(x_t, t, schedule)[..., None] * guess).sum(1).to(x_t.dtype)
 
+    def sample_x0(
+        self,
+        x_t: Tensor,
+        t: Time,
+        schedule: NoiseSchedule,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """A draw from q(x_0 | x_t) for each row of x_t [B, D], by Bayes' rule: [B, D].
+
+        First the component that x_t came from, then a clean point of it.
+        """
+        alpha_t, variance, gap = self._noised(x_t, t, schedule)
+        k = torch.multinomial(self.class_posterior(x_t, t, schedule), 1, generator=generator)
+        stds = self.stds.to(gap.dtype)
+        pull = (alpha_t * stds**2 / variance).expand(len(x_t), -1).gather(1, k)  # as in `denoise`
+        left = (stds**2 * (1 - alpha_t**2 * stds**2 / variance)).expand(len(x_t), -1).gather(1, k)
+        rows = torch.arange(len(x_t), device=x_t.device)
+        mean = self.means[k[:, 0]] + pull * gap[rows, k[:, 0]]
+        return (mean + left.sqrt() * randn_like(mean, generator)).to(x_t.dtype)
+
     def denoiser(self, schedule: NoiseSchedule) -> Denoiser:
         """`denoise` as a denoiser for `sample`."""
         return lambda x_t, t: self.denoise(x_t, t, schedule)

@@ -1,7 +1,8 @@
 """Ablations in our size: the same training with one part changed, measured.
 
-ADM's of the U-Net (`ablate`), DDGAN's of its latent and its number of steps (`ablate_gan`), and
-what lesson 02's network learns in its minute if it predicts something else (`ablate_prediction`).
+ADM's of the U-Net (`ablate`), DDGAN's of its latent and its number of steps, for digits
+(`ablate_gan`) and in the plane (`ablate_plane`), and what lesson 02's network learns in its minute
+if it predicts something else (`ablate_prediction`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ from ..training.loop import TrainOptions, TrainStep, watch
 from ..training.recipes import digits_ddgan, first_weights, train_on_digits
 from .evaluation import evaluate
 from .judge import MOST_SAMPLES
+from .plane import PLANE, measure_plane, modes_found, plane_draws, plane_gan
 from .tables import Row, Table
 
 BASE: dict[str, Any] = {
@@ -60,6 +62,14 @@ GAN_VARIANTS: dict[str, dict[str, Any]] = {
     "T = 8": {"T": 8},
 }
 """What each variant changes of `digits_ddgan`; T = 1 is a plain GAN."""
+
+PLANE_VARIANTS: dict[str, dict[str, Any]] = {
+    "T = 4": {},
+    "T = 1": {"T": 1},
+    "no z": {"latent": 0},
+    "D sees x_s alone": {"sees_x_t": False},
+}
+"""What each variant changes of `plane_gan`."""
 
 SMALL: dict[str, Any] = {"channels": 16, "blocks": 1, "attention_resolutions": []}
 """The U-Net of lesson 02's minute."""
@@ -112,7 +122,7 @@ def ablate(
 
     def measured(model: Any, compute: Compute) -> dict[str, Any]:
         result = evaluate(model, settings, samples, progress=False, compute=compute)
-        return {"test_loss": round(held_out_loss(model), 6), **result}
+        return {"test_loss": round(held_out_loss(model), 6), **_kept(result)}
 
     yield from _rows(Table(out, head, _settings), seeds, variants, run, measured, compute)
 
@@ -138,8 +148,41 @@ def ablate_gan(
         return digits_ddgan(options, **GAN_VARIANTS[variant])
 
     def measured(model: Any, compute: Compute) -> dict[str, Any]:
-        return evaluate(model, count=samples, progress=False, compute=compute)
+        return _kept(evaluate(model, count=samples, progress=False, compute=compute))
 
+    yield from _rows(Table(out, head, _settings), seeds, variants, run, measured, compute)
+
+
+def ablate_plane(
+    out: Path | str,
+    seeds: Sequence[int] = (0, 1, 2),
+    steps: int = 3000,
+    variants: Sequence[str] = tuple(PLANE_VARIANTS),
+    compute: Compute | None = None,
+) -> Iterator[Row]:
+    """The same in the plane, where what should be drawn is known: 25 Gaussians.
+
+    A row is what `measure_plane` finds, and ``course``, the Gaussians found in 2,000 draws after
+    each 100 updates. One thread and float32 are usual: the layers are tiny.
+    """
+    seeds, steps, _ = _checked(variants, PLANE_VARIANTS, seeds, steps, MOST_SAMPLES)
+    head = {"base": "plane_gan", "steps": steps}
+    course: list[int] = []
+
+    def run(variant: str, seed: int, compute: Compute) -> Iterator[TrainStep]:
+        course.clear()
+        g = seeded(seed)
+        options = TrainOptions(steps, seed=seed, compute=compute)
+        for step in plane_gan(options, **PLANE_VARIANTS[variant]):
+            if step.step % 100 == 0:
+                drawn = plane_draws(step.model, torch.randn(2000, 2, generator=g), g)  # type: ignore[arg-type]
+                course.append(modes_found(drawn, PLANE.means)[0])
+            yield step
+
+    def measured(model: Any, compute: Compute) -> dict[str, Any]:
+        return {**measure_plane(model), "course": list(course)}
+
+    compute = compute or Compute(torch.device("cpu"), threads=1)
     yield from _rows(Table(out, head, _settings), seeds, variants, run, measured, compute)
 
 
@@ -172,7 +215,7 @@ def ablate_prediction(
         return train_on_digits(model, options, BATCH, WEIGHTS[about["weight"]])
 
     def measured(model: Any, compute: Compute) -> dict[str, Any]:
-        return evaluate(model, settings, samples, progress=False, compute=compute)
+        return _kept(evaluate(model, settings, samples, progress=False, compute=compute))
 
     yield from _rows(Table(out, head, _settings), seeds, variants, run, measured, compute)
 
@@ -213,7 +256,7 @@ def _rows(
                 "seed": seed,
                 "parameters": sum(p.numel() for p in last.model.parameters()),
                 "training_seconds": round(last.seconds, 1),
-                **{name: result[name] for name in ("test_loss", *KEPT) if name in result},
+                **result,
                 "compute": compute.as_dict(),
                 "machine": machine(),
             }
@@ -233,6 +276,10 @@ def held_out_loss(model: DiffusionModel) -> float:
         loss = model.loss(to_unit(images).to(device), generator, label.to(device), drop_label=0)
         losses.append(loss)
     return torch.stack(losses).mean().item()
+
+
+def _kept(result: dict[str, Any]) -> dict[str, Any]:
+    return {name: result[name] for name in KEPT if name in result}
 
 
 def _settings(row: Row) -> tuple[int, str]:

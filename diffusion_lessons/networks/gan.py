@@ -286,17 +286,28 @@ class PointGenerator(nn.Module):
 
 
 class PointDiscriminator(nn.Module):
-    """Is (x_s, x_t) a true pair of points [B, dim]? Logits [B]. It sees the `Waves` of x_s."""
+    """Is (x_s, x_t) a true pair of points [B, dim]? Logits [B]. It sees the `Waves` of x_s.
 
-    def __init__(self, dim: int = 2, width: int = 128, layers: int = 3, waves: int = 2) -> None:
+    Without ``sees_x_t`` it is blind to x_t, and says how true x_s looks by itself.
+    """
+
+    def __init__(
+        self,
+        dim: int = 2,
+        width: int = 128,
+        layers: int = 3,
+        waves: int = 2,
+        sees_x_t: bool = True,
+    ) -> None:
         super().__init__()
-        self.shape = (dim,)
+        self.shape, self.sees_x_t = (dim,), sees_x_t
         self.waves, self.time = Waves(waves), TimeEmbedding(width)
         self.body = _Layers(2 * dim + 2 * dim * waves, width, layers, 1)
 
     def forward(self, x_s: Tensor, x_t: Tensor, t: Tensor, label: None = None) -> Tensor:
         s, x = checks.shaped(self.body.output.weight, self.shape, x_s=x_s, x_t=x_t)
         time = self.time(checks.times(t, x_t))
+        x = x if self.sees_x_t else torch.zeros_like(x)
         return self.body(torch.cat([self.waves(s), x], 1), time)[:, 0].to(x_s.dtype)
 
 

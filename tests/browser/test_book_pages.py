@@ -38,7 +38,7 @@ PAGES = {
     "notebooks/03_ddim": ["steps", "late_points", "late_digits", "digits", "noises"],
     "notebooks/04_unet": ["boxes", "looks"],
     "notebooks/05_guidance": ["guided", "arrows", "cut", "noise_cut"],
-    "notebooks/06_ddgan": ["bumps", "stepper"],
+    "notebooks/06_ddgan": ["bumps", "judge", "stepper"],
     "notebooks/07_trilemma": ["room"],
     "notebooks/08_final_test": ["test"],
 }
@@ -63,6 +63,7 @@ LABELS = {
     "looks": "Attention explorer",
     "guided": "Guidance explorer",
     "arrows": "Guidance arrows explorer",
+    "judge": "Discriminator explorer",
     "cut": "Truncation explorer",
     "noise_cut": "Truncation explorer",
     "bumps": "Multimodal explorer",
@@ -476,9 +477,26 @@ def test_the_true_step_and_ddpms_share_what_the_formulas_say(watched: Any, site:
     assert page.read("bumps", "curves") != before
 
 
+def test_what_the_discriminator_says_is_seen_to_change(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/06_ddgan")
+    widget = stored("notebooks/06_ddgan")[1]
+    counts, right = widget._counts, widget._right
+    after = page.read("judge", "plane")
+    page.slider("judge", "moment").focus()
+    press(page, "Home")
+    assert page.read("judge", "plane") != after
+    page.slider("judge", "t").focus()
+    press(page, "End")
+    share = f"{100 * right[0][counts['t'] - 1]:.0f}\N{NO-BREAK SPACE}% of all pairs"
+    page.widget("judge").get_by_text(share).wait_for(timeout=5000)
+    before = page.read("judge", "plane")
+    page.slider("judge", "point").select_option("1")
+    assert page.read("judge", "plane") != before
+
+
 def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: str) -> None:
     page = opened(watched, site, "notebooks/06_ddgan")
-    widget, group = stored("notebooks/06_ddgan")[1], page.widget("stepper")
+    widget, group = stored("notebooks/06_ddgan")[2], page.widget("stepper")
     page.ready("stepper")
     before = page.read("stepper", "x_t")
     page.slider("stepper", "t").focus()

@@ -13,11 +13,17 @@ import torch
 from pages import GREYS
 
 from diffusion_lessons.data import to_bytes
-from diffusion_lessons.math.exact import GaussianMixture, ring_mixture
+from diffusion_lessons.math.exact import GaussianMixture, grid_mixture, ring_mixture
 from diffusion_lessons.math.sampling import sample
 from diffusion_lessons.math.schedule import linear_schedule
 from diffusion_lessons.networks.checkpoints import load_pretrained
-from diffusion_lessons.networks.gan import Discriminator, Gan, Generator
+from diffusion_lessons.networks.gan import (
+    Discriminator,
+    Gan,
+    Generator,
+    PointDiscriminator,
+    PointGenerator,
+)
 
 pytest.importorskip("anywidget")
 
@@ -153,6 +159,14 @@ def made() -> dict[str, Any]:
             ),
             "t",
             "x_t",
+        ),
+        "DiscriminatorExplorer": (
+            widgets.DiscriminatorExplorer(
+                grid_mixture(2, 0.1, 1),
+                {updates: Gan(PointGenerator(), PointDiscriminator(), 4) for updates in (1, 100)},
+            ),
+            "moment",
+            "plane",
         ),
         "TrilemmaExplorer": (widgets.TrilemmaExplorer(measured_rows()), "turn", "room"),
         "UNetExplorer": (widgets.UNetExplorer(net, ring()[None], times=(1, 500)), "t", "maps"),

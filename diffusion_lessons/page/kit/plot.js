@@ -163,6 +163,23 @@ export class Plot {
     });
   }
 
+  // A colour all over the axes, as dense (0..1) as `at(i)` says for square i, row by row from above.
+  // The middles of the outermost squares lie on the edges.
+  shade(rows, columns, at, colour) {
+    const { left, right, top, bottom } = this.box;
+    const edge = (from, to, count, i) => Math.round(from + ((i - 0.5) / (count - 1)) * (to - from));
+    const xs = Array.from({ length: columns + 1 }, (_, i) => edge(left, right, columns, i));
+    const ys = Array.from({ length: rows + 1 }, (_, i) => edge(top, bottom, rows, i));
+    this.inside((ctx) => {
+      ctx.fillStyle = colour;
+      for (let i = 0; i < rows * columns; i++) {
+        const [row, column] = [Math.floor(i / columns), i % columns];
+        ctx.globalAlpha = at(i);
+        ctx.fillRect(xs[column], ys[row], xs[column + 1] - xs[column], ys[row + 1] - ys[row]);
+      }
+    });
+  }
+
   // Points given as x, y, x, y, ...
   scatter(points, { colour, radius = 2, alpha = 1 }) {
     this.inside((ctx) => {

@@ -9,6 +9,7 @@ from .attention import AttentionExplorer as AttentionExplorer
 from .bound import BoundExplorer as BoundExplorer
 from .ddgan import DDGANStepper as DDGANStepper
 from .digit_lab import DigitLab as DigitLab
+from .discriminator import DiscriminatorExplorer as DiscriminatorExplorer
 from .film import FilmPlayer as FilmPlayer
 from .final_test import FinalTest as FinalTest
 from .forward import ForwardExplorer as ForwardExplorer
