@@ -109,17 +109,25 @@ function render({ model, el }) {
     plot.write("x_t", plot.X(x), plot.Y(y) - 11, { align: "center", colour: colours.ink, halo: true });
 
     const right = percent(model.get("_right")[at][t - 1]);
-    const inside = t === 1 ? "; at s = 0 these are clean points" : "";
+    const after = `After ${updates[at]} update${updates[at] === 1 ? "" : "s"}`;
     fill(
       note,
       every,
-      `After ${updates[at]} updates D judges `,
+      `${after} `,
+      math("D"),
+      " judges ",
       h("span", { class: "dl-number" }, right),
-      ` of all pairs at t = ${t} rightly; guessing would be 50\u00a0%. Shown are x_s at s = ${t - 1}${inside}.`,
+      " of all pairs at ",
+      math("t"),
+      ` = ${t} rightly; guessing would be 50\u00a0%. Shown are `,
+      math("x_s"),
+      " at ",
+      math("s"),
+      ` = ${t - 1}${t === 1 ? ", which are clean points." : "."}`,
     );
     describe(
       plane.canvas,
-      `plane of x s at time ${t - 1} after ${updates[at]} updates, beside x t at ` +
+      `plane of x s at time ${t - 1}, ${after.toLowerCase()}, beside x t at ` +
         `${fixed(x, 1)}, ${fixed(y, 1)}; right in ${right}`,
     );
   }

@@ -64,7 +64,7 @@ class DiscriminatorExplorer(kit.Explorer):
         if not 1 <= len(moments) <= 8:
             raise ValueError(f"moments must be 1 to 8 Gans, got {len(moments)}")
         for updates, gan in moments.items():
-            checks.whole("each number of updates", updates, 0)
+            checks.whole("each key of moments", updates, 0)
             checks.instance("each of moments", gan, Gan)
         gans = [gan for _, gan in sorted(moments.items())]
         self.schedule = gans[0].schedule
