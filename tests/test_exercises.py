@@ -98,7 +98,7 @@ SOLUTIONS: dict[str, list[Any]] = {
         lambda mu, std, g, s: mu + s * std**2 * g,
         lambda mu, std, g, s: mu + std * std * s * g,
     ],
-    "06.1": ["b"],
+    "06.1": ["c"],
     "06.2": [(80.5 / 0.21) / (1000 / 4), 1.53, 1.5],
     "06.3": [(0.5, 0.4), torch.tensor([0.5, 0.4])],
     "06.4": [
@@ -366,7 +366,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (lambda mu, std, g, s: mu + s * std**3 * g, "three factors"),
         *FUNCTIONS,
     ],
-    "06.1": [("a", "makes the same choice"), ("c", "Look at x_T"), *LETTERS],
+    "06.1": [("a", "could make two points differ"), ("b", "Does a step to s = 0"), *LETTERS],
     "06.2": [
         (80.5 / 0.21, "how many times faster"),
         (250, "how many calls fewer"),

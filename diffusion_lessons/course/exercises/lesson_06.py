@@ -11,15 +11,15 @@ from .registry import Hint, exercise
 
 
 @exercise("06.1")
-def one_z_for_all(answer: Any) -> str:
+def nothing_left_to_chance(answer: Any) -> str:
     hints = {
-        "a": "with one z every point that stands at x_t makes the same choice. Are all still made?",
-        "c": "is z the only thing that is random? Look at x_T, and at the posterior.",
+        "a": "without z and from one start: what could make two points differ?",
+        "b": "for that some noise must be added on the way. Does a step to s = 0 add any?",
     }
-    choice(answer, hints, "b")
+    choice(answer, hints, "c")
     return (
-        "x_T and the posterior's noise still differ from point to point, but each step chooses in "
-        "the same way, and whole Gaussians are passed over."
+        "no z, one start, and the posterior adds no noise at s = 0: each point is drawn alike. "
+        "With T = 4 the other three steps add some."
     )
 
 
