@@ -69,7 +69,7 @@ function render({ model, el }) {
     " takes ",
     math("x_s"),
     " for made; ",
-    key("signal", "true"),
+    key("data", "true"),
     " and ",
     key("result", "made"),
     " ",
@@ -103,7 +103,7 @@ function render({ model, el }) {
       const from = every * SIDE * SIDE;
       plot.shade(SIDE, SIDE, (i) => 0.55 * (1 - greys[from + i] / 255), colours.ink);
     }
-    plot.scatter(some(real, one), { colour: colours.signal, radius: 2.5 });
+    plot.scatter(some(real, one), { colour: colours.data, radius: 2.5 });
     plot.scatter(some(fake, every), { colour: colours.result, radius: 2.5 });
     plot.dot(x, y, colours.ink);
     plot.write("x_t", plot.X(x), plot.Y(y) - 11, { align: "center", colour: colours.ink, halo: true });

@@ -13,7 +13,7 @@ from ...math.gaussian import forward, posterior
 from ...math.randomness import seeded
 from ...networks.gan import Gan, latents
 from .. import kit
-from ..palette import INK, RESULT, SIGNAL
+from ..palette import DATA, INK, RESULT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -186,7 +186,7 @@ class DiscriminatorExplorer(kit.Explorer):
             vmax=2,
             extent=(-edge, edge, -edge, edge),
         )
-        for points, colour in [(self.true, SIGNAL), (self.made, RESULT)]:
+        for points, colour in [(self.true, DATA), (self.made, RESULT)]:
             across, up = points.numpy().T
             axes.scatter(across, up, s=6, color=colour)
         axes.plot(*self.x_t.tolist(), "x", color=INK)
