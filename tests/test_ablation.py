@@ -1,6 +1,7 @@
 """The ablation trains what it says, measures it, and goes on where it was cut off."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -179,3 +180,25 @@ def test_a_generator_that_does_not_see_x_1_is_found_out() -> None:
     assert result["found"] == 1  # the one in the middle
     assert result["found_from_one_start"] == result["found_with_one_z"] == [1] * 20
     assert 0.8 < result["true_correlation"] < 0.86
+
+
+def test_the_shipped_plane_shows_what_lesson_06_reads_off() -> None:
+    rows = {(row["variant"], row["seed"]): row for row in shipped_table("ablation-plane")["rows"]}
+    assert set(rows) == {(name, seed) for name in PLANE_VARIANTS for seed in (0, 1, 2)}
+    assert len({str(row["compute"]) for row in rows.values()}) == 1  # like for like
+
+    def of(name: str, column: str) -> list[Any]:
+        return [rows[name, seed][column] for seed in (0, 1, 2)]
+
+    four, one, without = (of(name, "found") for name in ("T = 4", "T = 1", "no z"))
+    assert (four, one, without) == ([25, 19, 24], [22, 13, 16], [24, 24, 25])
+    assert of("D sees x_s alone", "found") == [23, 25, 22]
+    assert [course[5] for course in of("no z", "course")] == [18] * 3  # after 600 updates
+    assert max(course[5] for course in of("T = 4", "course")) == 5
+    assert [round(sum(found) / 20) for found in of("T = 4", "found_with_one_z")] == [14, 9, 14]
+    for (name, _), row in rows.items():
+        one_start = sum(row["found_from_one_start"]) / 20
+        assert one_start < 15 if name == "T = 1" else one_start > 0.9 * row["found"]
+        gap = abs(row["correlation"] - row["true_correlation"])
+        assert gap > 0.08 if name == "D sees x_s alone" else gap < 0.025
+    assert [round(r, 2) for r in of("D sees x_s alone", "correlation")] == [0.52, 0.91, 0.55]
