@@ -74,7 +74,7 @@ METHODS: dict[str, Method] = {
 EVERY = METHODS | solver_methods(list(SAMPLERS))
 """These and, for whom asks for them, every sampler of `SAMPLERS`."""
 
-SAMPLES = 2000
+SAMPLES = 1000
 """Of every method alike: recall and coverage fall, and the floor with them, as the count grows."""
 
 FEWEST = 20  # samples, of whose halves precision and recall can be told
