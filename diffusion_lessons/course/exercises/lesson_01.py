@@ -101,6 +101,10 @@ def mended_noising(answer: Any) -> str:
             raise Hint("the picture is right. 1 minus a root is not the root of 1 minus.")
         if near(result, a.sqrt() * x_0):
             raise Hint("the picture is right, but where is the noise?")
+        if near(result, a.sqrt() * x_0 + noise):
+            raise Hint("the picture is right, but the noise has no factor: the squares exceed 1.")
+        if near(result, a * x_0 + (1 - a**2).sqrt() * noise):
+            raise Hint("these squares sum to 1, but alpha_bar is a share of the *variance*.")
         if near(result, a**2 * x_0 + (1 - a) ** 2 * noise):
             raise Hint("these are squared, and it is their squares that must sum to 1.")
         if near(result, (1 - a).sqrt() * x_0 + a.sqrt() * noise):
