@@ -178,11 +178,16 @@ def test_only_the_given_pairs_can_be_chosen(explorer: StepsExplorer) -> None:
         explorer.pictures(5)
 
 
-def test_the_fallback_picture_shows_all_steps(explorer: StepsExplorer) -> None:
-    figure = explorer.figure()
-    assert len(figure.axes) == 2
-    texts = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert texts == ["1", "4", "9"]
+def test_the_fallback_picture_has_a_row_for_each_pair_that_is_there() -> None:
+    fresh = StepsExplorer(denoiser, noise(), SCHEDULE, (1, 4, 9), (0, 0.5, 1))
+
+    def rows() -> list[str]:
+        (axes,) = fresh.figure().axes
+        return [label.get_text() for label in axes.get_yticklabels()]
+
+    assert rows() == [r"$\eta$ = 0, 9 steps"]
+    fresh.pictures(1, 0.5)
+    assert rows() == [r"$\eta$ = 0, 9 steps", r"$\eta$ = 0.5, 1 step"]
 
 
 # ------------------------------------------------------------------ interpolation

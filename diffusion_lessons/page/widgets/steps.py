@@ -12,7 +12,7 @@ from ... import checks
 from ...math.sampling import Denoiser, Step, ddim_step, sample, thin
 from ...math.schedule import NoiseSchedule
 from .. import kit
-from ..palette import INK, RESULT
+from ..palette import RESULT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -181,25 +181,23 @@ class StepsExplorer(kit.Computed):
         return float(self._part(self._known(*chosen))["seconds"])
 
     def figure(self) -> "Figure":
-        """Finished pictures that are there, for each eta that has some; at most eight rows each."""
-        known = [(eta, self._known(n, eta)) for eta in self._all_etas for n in self._all_steps]
-        etas = sorted({eta for eta, part in known if self._has(part)} or {self._all_etas[0]})
+        """Finished pictures that are there: a row for each pair, at most eight pictures wide."""
+        pairs = [(eta, n) for eta in self._all_etas for n in self._all_steps]
+        pairs = [pair for pair in pairs if self._has(self._known(pair[1], pair[0]))]
         count, rows, columns = min(self._shape[0], 8), *self._shape[1:]
-        width = len(self._all_steps)
-        figure = kit.new_figure(1 + 0.62 * width, 0.4 + (0.62 * count + 0.4) * len(etas))
-        for axes, eta in zip(figure.subplots(len(etas), squeeze=False)[:, 0], etas, strict=True):
-            grid = torch.full((count, rows, width, columns), -1.0)
-            for i, steps in enumerate(self._all_steps):
-                if self._has(self._known(steps, eta)):
-                    grid[:, :, i] = self.pictures(steps, eta)[:count, 0]
-            picture = grid.reshape(count * rows, width * columns).numpy()
-            axes.imshow(picture, cmap="gray", vmin=-1, vmax=1)
-            middles = [(i + 0.5) * columns - 0.5 for i in range(width)]
-            axes.set_xticks(middles, [str(steps) for steps in self._all_steps])
-            axes.set_yticks([])
-            axes.tick_params(length=0, labelsize=9, colors=INK)
-            axes.spines[:].set_visible(False)
-            axes.set_title(rf"$\eta$ = {eta:g}, number of steps:", fontsize=10, color=RESULT)
+        grid = torch.full((len(pairs), rows, count, columns), -1.0)
+        for i, (eta, steps) in enumerate(pairs):
+            grid[i] = self.pictures(steps, eta)[:count, 0].movedim(0, 1)
+        figure = kit.new_figure(1.9 + 0.62 * count, 0.3 + 0.62 * max(len(pairs), 1))
+        axes = figure.subplots()
+        picture = grid.reshape(len(pairs) * rows, count * columns).numpy()
+        axes.imshow(picture, cmap="gray", vmin=-1, vmax=1)
+        middles = [(i + 0.5) * rows - 0.5 for i in range(len(pairs))]
+        words = [rf"$\eta$ = {eta:g}, {n} step{'s' * (n > 1)}" for eta, n in pairs]
+        axes.set_yticks(middles, words)
+        axes.set_xticks([])
+        axes.tick_params(length=0, labelsize=9, colors=RESULT)
+        axes.spines[:].set_visible(False)
         return figure
 
 
