@@ -202,3 +202,16 @@ def test_the_shipped_plane_shows_what_lesson_06_reads_off() -> None:
         gap = abs(row["correlation"] - row["true_correlation"])
         assert gap > 0.08 if name == "D sees x_s alone" else gap < 0.025
     assert [round(r, 2) for r in of("D sees x_s alone", "correlation")] == [0.52, 0.91, 0.55]
+
+
+def test_the_shipped_one_has_three_seeds_and_a_gap_beyond_their_spread():
+    table = shipped_table("ablation-prediction")
+    assert (table["steps"], table["samples"]) == (700, 2000)
+    found = {name: [] for name in ("noise", "x0, weighed", "x0, weighed, cosine")}
+    for row in table["rows"]:
+        found[row["variant"]].append((row["class_accuracy"], row["frechet_distance"]))
+    assert {len(rows) for rows in found.values()} == {3}
+    noise = found.pop("noise")
+    for rows in found.values():
+        assert min(rows)[0] > max(noise)[0]
+        assert max(far for _, far in rows) < min(far for _, far in noise)
