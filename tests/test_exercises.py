@@ -250,6 +250,11 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
             lambda x, e, a, b: b.sqrt() * (x - (1 - a).sqrt() * e) / a.sqrt() + (1 - a).sqrt() * e,
             "still that of s",
         ),
+        (lambda x, e, a, b: b.sqrt() * (x - (1 - a).sqrt() * e) / a.sqrt(), "noise as well"),
+        (
+            lambda x, e, a, b: b.sqrt() * (x + (1 - a).sqrt() * e) / a.sqrt() + (1 - b).sqrt() * e,
+            "added or taken away",
+        ),
         (lambda x, e, a, b: x + e, "which x_0 belongs to"),
         *FUNCTIONS,
     ],
@@ -289,6 +294,17 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
                 walked, lambda x, x0, a, b: b.sqrt() * x0 + (1 - a).sqrt() * noise_in(x, x0, a)
             ),
             "At s there is less",
+        ),
+        (
+            partial(
+                walked,
+                lambda x, x0, a, b: b.sqrt() * x0 + (1 - b).sqrt() * (x - a.sqrt() * x0),
+            ),
+            "Bring it to size 1",
+        ),
+        (
+            partial(walked, lambda x, x0, a, b: x0 + (1 - b).sqrt() * noise_in(x, x0, a)),
+            "at full size",
         ),
         (
             partial(

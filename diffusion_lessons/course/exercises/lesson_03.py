@@ -74,6 +74,14 @@ def step_up(answer: Any) -> str:
             a_t.sqrt() * x_0 + (1 - a_s).sqrt() * noise,
             "the picture is that of time t, the noise still that of s.",
         ),
+        (
+            a_t.sqrt() * x_0,
+            "this is x_0 at the size that it has at t. At t there is noise as well.",
+        ),
+        (
+            a_t.sqrt() * (x_s + (1 - a_s).sqrt() * noise) / a_s.sqrt() + (1 - a_t).sqrt() * noise,
+            "x_s holds its noise already: to find x_0, is it added or taken away?",
+        ),
     ]
     for slip, hint in slips:
         if near(result, slip):
@@ -141,6 +149,18 @@ def my_sampler(answer: Any) -> str:
                 )
             ),
             "as much noise was put back as there was at t. At s there is less.",
+        ),
+        (
+            walk(
+                lambda x, x0_hat, a_t, a_s: (
+                    a_s.sqrt() * x0_hat + (1 - a_s).sqrt() * (x - a_t.sqrt() * x0_hat)
+                )
+            ),
+            "x without its guess is the noise at the size that it has at t. Bring it to size 1.",
+        ),
+        (
+            walk(lambda x, x0_hat, a_t, a_s: x0_hat + (1 - a_s).sqrt() * noise(x, x0_hat, a_t)),
+            "the guess went in at full size. How much of a picture is left at time s?",
         ),
     ]
     for slip, hint in slips:
