@@ -204,6 +204,8 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     "02.3": [
         ((0, 1), "exchanged"),
         ((0.5, 0.5), "shares of one whole"),
+        ((0.9999, 0.0001), "shares of one whole"),
+        ((1, 0.0001), "shares of one whole"),
         ((1, 1), "factor 1 - alpha_bar_{t-1}"),
         ((0.5, 0), "beta_1 over"),
         ((1e-4, 0), "divided by 1 - alpha_bar_1"),

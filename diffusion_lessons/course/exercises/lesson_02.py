@@ -47,13 +47,14 @@ def weights_at_1(answer: Any) -> str:
         float(posterior(one, zero, 1, 0, schedule).mean),
     )
     rounding = 1e-3  # of 1 - alpha_bar_1 in float32
+    exact = 1e-6  # 1 - alpha_bar_0 is 0 in every format
     if near(weight_0, right[1], rounding) and near(weight_t, right[0], rounding):
         raise Hint("exchanged: first the weight of x_0, then that of x_t.")
-    if near(weight_0 + weight_t, 1, rounding) and not near(weight_t, 0, rounding):
+    if near(weight_0 + weight_t, 1, rounding) and not near(weight_t, 0, exact):
         raise Hint(
             "they need not be shares of one whole. Put t = 1 into equation 7: what is alpha_bar_0?"
         )
-    if not near(weight_t, right[1], rounding):
+    if not near(weight_t, right[1], exact):
         raise Hint("the weight of x_t has the factor 1 - alpha_bar_{t-1}. What is alpha_bar_0?")
     if near(weight_0, float(schedule.beta[1]), 1e-6):
         raise Hint("that is beta_1 alone: it still has to be divided by 1 - alpha_bar_1.")
