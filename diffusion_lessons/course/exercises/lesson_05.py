@@ -27,7 +27,7 @@ def which_part(answer: Any) -> str:
     choice(answer, hints, "b")
     return (
         "in the middle the outline is decided, and a push decides the class with it; before, the "
-        "best guess hardly depends on the class, and afterwards the digit stands."
+        "guess has hardly any weight in x_t, and afterwards the digit stands."
     )
 
 
