@@ -172,7 +172,7 @@ def enlarged_error(draw: Draw) -> Asked:
 
 def running_average(draw: Draw) -> Asked:
     decay, n = [0.9, 0.95, 0.98, 0.99, 0.995][draw.whole(0, 4)], 5 * draw.whole(1, 60)
-    text = f"An EMA of a network's weights has the decay {decay}, and has run for long. Which share"
+    text = f"An EMA of a network's weights has the decay {decay}, and has run for long. What share"
     slips = (decay**n, n * (1 - decay), 1 - decay, decay, 0.0, 1.0)
     return f"{text} of it comes from the last {n} updates?", 1 - decay**n, slips
 
@@ -184,7 +184,7 @@ def bits_of_a_pixel(draw: Draw) -> Asked:
     )
     nats = bound / side**2
     slips = (nats, nats * math.log(2), bound / math.log(2), bound / side / math.log(2))
-    return f"{text} How many bits per pixel are that?", nats / math.log(2), slips
+    return f"{text} How many bits per pixel is that?", nats / math.log(2), slips
 
 
 # ------------------------------------------------------------------ 03 DDIM
@@ -207,7 +207,7 @@ def adaptive_norm(draw: Draw) -> Asked:
     scale, shift = draw.uniform(0.2, 1.8, 1), draw.uniform(-1, 1, 1)
     text = f"AdaGN: normalised, a feature is {h}; time and class say scale {scale} and shift"
     slips = (scale * (h + shift), h + shift, scale * h, shift * h + scale, h, scale * h - shift)
-    return f"{text} {shift}. What goes on?", scale * h + shift, slips
+    return f"{text} {shift}. What is passed on?", scale * h + shift, slips
 
 
 def size_of_attention(draw: Draw) -> Asked:

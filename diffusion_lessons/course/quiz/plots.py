@@ -316,8 +316,8 @@ PLOTS = [
             "the GAN is the most diverse",
         ),
         reason=(
-            "one call or 250: that is the speed. The GAN leaves out nearly all ways to write a"
-            " digit; DDGAN is nearly as diverse as DDPM, and over fifty times as fast."
+            "one call or 250: that is the speed. The GAN's digits of a class are much alike; DDGAN"
+            " is nearly as diverse as DDPM, and over fifty times as fast."
         ),
         lesson="07",
     ),
