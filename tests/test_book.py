@@ -153,7 +153,7 @@ def test_docstrings_are_set_without_leftovers(book: Path):
 
 def test_what_a_cell_prints_stands_together(book: Path):
     text = (book / "notebooks" / "03_ddim.html").read_text("utf-8")
-    assert re.search(r"eta 0,  2 steps: .*\neta 0,  5 steps: .*\neta 0, 10 steps: ", text)
+    assert re.search(r"even: .*\nquadratic: .*\neta 0,  2 steps, uniform ", text)
 
 
 def test_lessons_can_be_launched_and_downloaded(book: Path, pages: dict[str, PageOf]):

@@ -505,7 +505,7 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
         (["lab", "--folder", "nowhere"], "no lessons in nowhere"),
         (["ablate", "--samples", "20000"], "samples must lie in 10..10000"),
         (["ablate", "--seeds", "0", "-1"], "each of seeds must lie in 0.."),
-        (["trilemma", "--divide", "100000"], "divide must lie in 1..100"),
+        (["trilemma", "--divide", "100000"], "divide must lie in 1..50"),
         (["trilemma", "--seed", "-1"], "seed must lie in 0.."),
         (["trilemma", "--out", "x.txt"], "x.txt: the name of a table must end in .jsonl"),
         (["evaluate", "digits-vae", "--out", "moons-ddpm.json"], "choose another file, say moons"),

@@ -893,7 +893,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         yield from ()
 
     monkeypatch.chdir(tmp_path)
-    for name in ("ablate", "ablate_gan", "ablate_plane", "trilemma", "time_again"):
+    for name in tables.ABLATIONS:
+        monkeypatch.setitem(tables.ABLATIONS, name, nothing)
+    for name in ("trilemma", "time_again"):
         monkeypatch.setattr(tables, name, nothing)
     monkeypatch.setattr(drawing, "evaluate_all", nothing)
     for name in ("evaluate", "evaluate_classifier", "evaluate_noisy_classifier", "evaluate_points"):

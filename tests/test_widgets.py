@@ -177,8 +177,9 @@ def test_style_is_kept_to_the_widgets() -> None:
     for style in styles:
         for selectors in re.findall(r"([^{}]+)\{", code(style)):
             for selector in selectors.split(","):
-                # Its host may be named before it; a size or the medium may be asked for around it.
-                stays = r"(\[[\w-]+\] )?\.dl-widget|@container|@media"
+                # Its host may be named before it, or be what holds it; a size or the medium may be
+                # asked for around it.
+                stays = r"(\[[\w-]+\] )?\.dl-widget|\.[\w-]+:has\(\.dl-widget\)$|@container|@media"
                 assert re.match(stays, selector.strip()), selector
 
 

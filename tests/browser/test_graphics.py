@@ -90,7 +90,7 @@ def test_one_in_software_is_not_asked(page: Any) -> None:
 
 @pytest.mark.parametrize("page", [[NO_FALLBACK]], indirect=True)
 def test_a_slow_one_is_tried_once_and_left(page: Any) -> None:
-    for _ in range(2):
+    for _ in range(3):
         walked(page, "digits-vae")
     page.wait_for_function("document.querySelector('script[src$=\"webgpu.js\"]')")
     page.wait_for_timeout(5000)

@@ -30,12 +30,12 @@ class DiscriminatorExplorer(kit.Explorer):
     the pair (x_s, x_t) is true. Beside its answer, 80 true x_s, drawn from q(x_s | x_t) exactly,
     and 80 that the generator of that moment makes.
 
-    ``moments`` are at most 8 `Gan`s of points, all of one schedule, by the number of updates that
-    each has had; ``mixture`` is what they are trained on, in two dimensions. ``points`` (1 to 6)
-    is for how many x_t it is shown; each is one clean point, and its noise, at all times. Synced
-    traits: ``moment`` (its number, from 0), ``t`` (1..T), ``point``. ``answers``, ``true``,
-    ``made``, ``x_t`` and ``right`` are what is shown. Raises ValueError for what does not fit,
-    traitlets.TraitError for values outside their range.
+    ``moments`` are at most 8 networks, each a `Gan` of points, all of one schedule, by the number
+    of updates that each has had; ``mixture`` is what they are trained on, in two dimensions.
+    ``points`` (1 to 6) is for how many x_t it is shown; each is one clean point, and its noise, at
+    all times. Synced traits: ``moment`` (its number, from 0), ``t`` (1..T), ``point``.
+    ``answers``, ``true``, ``made``, ``x_t`` and ``right`` are what is shown. Raises ValueError for
+    what does not fit, traitlets.TraitError for values outside their range.
     """
 
     _files = kit.files(__file__, "discriminator.css", "discriminator.js")
