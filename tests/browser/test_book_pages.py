@@ -490,7 +490,7 @@ def test_what_the_discriminator_says_is_seen_to_change(watched: Any, site: str) 
     share = f"{100 * right[0][counts['t'] - 1]:.0f}\N{NO-BREAK SPACE}% of all pairs"
     page.widget("judge").get_by_text(share).wait_for(timeout=5000)
     before = page.read("judge", "plane")
-    page.slider("judge", "point").select_option(str((widget.point + 1) % counts["point"]))
+    page.slider("judge", "point").select_option(value=str((widget.point + 1) % counts["point"]))
     assert page.read("judge", "plane") != before
 
 
