@@ -489,6 +489,9 @@ def test_what_the_discriminator_says_is_seen_to_change(watched: Any, site: str) 
     press(page, "End")
     share = f"{100 * right[0][counts['t'] - 1]:.0f}\N{NO-BREAK SPACE}% of all pairs"
     page.widget("judge").get_by_text(share).wait_for(timeout=5000)
+    before = page.read("judge", "plane")
+    page.slider("judge", "point").select_option(index=1)  # a text would be taken for a label, too
+    assert page.read("judge", "plane") != before
 
 
 def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: str) -> None:
