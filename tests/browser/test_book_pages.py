@@ -707,4 +707,4 @@ def test_it_works_from_a_folder_without_a_server(book: Path, watched: Any) -> No
     press(widgets_in_page, "Home")
     exact = stored("notebooks/03_ddim")[0].pictures(1, 0.0)
     assert (widgets_in_page.greys("steps", "x-0") - greys(exact[0, 0])).abs().max() <= 1
-    page.locator("mjx-container").first.wait_for()  # the formulas too
+    page.locator("mjx-container:visible").first.wait_for()  # the formulas too
