@@ -181,14 +181,16 @@ def with_todays_scripts(notebook: str) -> bytes:
     """The notebook, its stored widgets drawn by the scripts and styles of the package as it is.
 
     A notebook carries the ones of the day it was executed; a widget mended since is mended here.
+    One stored in the form of an earlier version, its scripts unpacked, keeps the scripts that know
+    that form.
     """
     content = json.loads(notebook)
     models = content["metadata"].get("widgets", {}).get(STATE, {"state": {}})["state"]
-    shown = [model["state"] for model in models.values() if "_anywidget_id" in model["state"]]
+    states = [model["state"] for model in models.values() if "_anywidget_id" in model["state"]]
+    shown = [state for state in states if isinstance(state.get("_files"), str)]
     if shown:
         for state in shown:
-            models.pop(state.get("_kit", "").removeprefix("IPY_MODEL_"), None)
-            state.pop("_css", None)  # a notebook of the time when each widget carried the kit
+            models.pop(state["_kit"].removeprefix("IPY_MODEL_"), None)
             state |= scripts_of(state["_anywidget_id"])
         (models[KIT],) = Widget.get_manager_state(widgets=[Kit()])["state"].values()
     return json.dumps(content, ensure_ascii=False).encode()

@@ -196,22 +196,19 @@ def test_widgets_run_the_scripts_of_today(book: Path):
     }
     assert set(shown) == {"ForwardExplorer", "ScheduleExplorer", "MultimodalExplorer"}
 
-    def as_json(files: Any) -> list[list[str]]:
-        return [list(file) for file in files]
-
     for name, state in shown.items():
-        assert state["_files"] == as_json(getattr(widgets, name)._files.default())
+        assert state["_files"] == getattr(widgets, name)._files.default()
         kit = states[state["_kit"].removeprefix("IPY_MODEL_")]
-        assert kit["_files"] == as_json(Kit._files.default())
-    assert stored.count("Sliders, selects, buttons") == 1  # in the kit's style
+        assert kit["_files"] == Kit._files.default()
+    assert stored.count(Kit._files.default()) == 1
 
 
-@pytest.mark.parametrize("kit", [{}, {"k1": {"state": {"_files": []}}}], ids=["without", "with"])
-def test_a_stored_notebook_gets_one_kit(build: ModuleType, kit: dict[str, Any]):
-    """Whether it was executed before widgets shared a kit, or after."""
-    old = {"_anywidget_id": "diffusion_lessons.widgets.posterior.PosteriorExplorer", "t": 7}
-    old |= {"_kit": "IPY_MODEL_k1"} if kit else {"_esm": "kit and widget", "_css": "kit"}
-    models = {"w1": {"state": dict(old)}, "w2": {"state": dict(old)}, **kit}
+def test_a_stored_notebook_gets_todays_kit_once(build: ModuleType) -> None:
+    from diffusion_lessons.page.widgets import PosteriorExplorer
+
+    old = {"_anywidget_id": "diffusion_lessons.page.widgets.posterior.PosteriorExplorer", "t": 7}
+    old |= {"_kit": "IPY_MODEL_k1", "_files": "packed", "_esm": "of that day"}
+    models = {"w1": {"state": dict(old)}, "w2": {"state": dict(old)}, "k1": {"state": {}}}
     notebook = {"metadata": {"widgets": {build.STATE: {"state": models}}}}
     mended = json.loads(build.with_todays_scripts(json.dumps(notebook)))
     mended = mended["metadata"]["widgets"][build.STATE]["state"]
@@ -220,9 +217,19 @@ def test_a_stored_notebook_gets_one_kit(build: ModuleType, kit: dict[str, Any]):
     for name in ("w1", "w2"):
         state = mended[name]["state"]
         assert state["t"] == 7
-        assert "_css" not in state
+        assert state["_esm"] == PosteriorExplorer._esm
         assert state["_kit"] == f"IPY_MODEL_{build.KIT}"
-        assert [file for file, _ in state["_files"]] == ["_back.js", "posterior.js"]
+        assert state["_files"] == PosteriorExplorer._files.default()
+
+
+@pytest.mark.parametrize("scripts", [{"_kit": "IPY_MODEL_k1", "_files": [["a.js", ""]]}, {}])
+def test_a_widget_stored_in_an_earlier_form_keeps_its_scripts(
+    build: ModuleType, scripts: dict[str, Any]
+) -> None:
+    old = {"_anywidget_id": "diffusion_lessons.widgets.posterior.PosteriorExplorer", "t": 7}
+    models = {"w1": {"state": {**old, **scripts}}, "k1": {"state": {"_files": []}}}
+    notebook = {"metadata": {"widgets": {build.STATE: {"state": models}}}}
+    assert json.loads(build.with_todays_scripts(json.dumps(notebook))) == notebook
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import traitlets
+from greys import half_a_level
 
 pytest.importorskip("anywidget")
 
@@ -16,7 +17,7 @@ from diffusion_lessons.page.kit import ring
 from diffusion_lessons.page.widgets import DDGANStepper
 
 LABEL = torch.tensor([3, 7])
-GREY, COARSE = 1 / 255 + 1e-5, 1 / 23 + 1e-5  # half a level, twice
+GREY, COARSE = half_a_level(), half_a_level(24)
 
 
 def small(latent: int = 5) -> Gan:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 import traitlets
+from greys import half_a_level
 
 from diffusion_lessons import grid_mixture, posterior
 from diffusion_lessons.networks.gan import Gan, PointDiscriminator, PointGenerator
@@ -50,7 +51,7 @@ def test_its_answer_stands_at_its_place(
                 torch.tensor([place]), explorer.x_t[None], torch.tensor([t])
             ).item()
         wanted = torch.tensor(logit).sigmoid().item()
-        assert explorer.answers[row, column].item() == pytest.approx(wanted, abs=1 / 255)
+        assert explorer.answers[row, column].item() == pytest.approx(wanted, abs=half_a_level() / 2)
 
 
 def test_a_discriminator_that_knows_one_place_is_shown_to_know_it(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 import traitlets
+from greys import half_a_level
 
 pytest.importorskip("anywidget")
 
@@ -17,11 +18,11 @@ ARROWS = torch.randn(4, 20, 4, generator=GENERATOR)
 TIMES = [1000, 500, 100, 0]
 
 
-def test_pictures_are_kept_in_64_greys() -> None:
+def test_pictures_are_kept_in_32_greys() -> None:
     player = FilmPlayer({"a": PICTURES, "b": -2 * PICTURES}, TIMES, labels=[1, 2, 3])
     films = player.decoded()
     assert list(films) == ["a", "b"]
-    half = 1 / 63 + 1e-6
+    half = half_a_level()
     torch.testing.assert_close(films["a"], PICTURES[:, :, 0], atol=half, rtol=0)
     clipped = (-2 * PICTURES[:, :, 0]).clamp(-1, 1)
     torch.testing.assert_close(films["b"], clipped, atol=half, rtol=0)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import traitlets
+from greys import half_a_level
 
 pytest.importorskip("anywidget")
 
@@ -25,7 +26,7 @@ def test_each_place_shows_its_picture(explorer: LatentExplorer, across: int, up:
     wanted = torch.tensor([-2 + across / 2, -2 + up / 2])
     torch.testing.assert_close(explorer.z, wanted)
     exact = decode(wanted[None])[0, 0]
-    torch.testing.assert_close(explorer.picture, exact, rtol=0, atol=1 / 255 + 1e-6)
+    torch.testing.assert_close(explorer.picture, exact, rtol=0, atol=half_a_level())
 
 
 def test_it_starts_in_the_middle_and_stays_on_the_map(explorer: LatentExplorer) -> None:
@@ -40,7 +41,7 @@ def test_the_fallback_picture_has_up_on_top(explorer: LatentExplorer) -> None:
     tiles = plane.images[0].get_array()
     assert tiles.shape == (5 * 6, 5 * 6)  # every second place
     top_left = decode(torch.tensor([[-2.0, 2.0]]))[0, 0].numpy()
-    assert abs(tiles[:6, :6] - top_left).max() < 0.01
+    assert abs(tiles[:6, :6] - top_left).max() < half_a_level()
     assert shown.get_title() == "z = (0.00, 0.00)"
 
 

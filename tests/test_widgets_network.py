@@ -7,6 +7,7 @@ import javascript
 import pytest
 import torch
 import traitlets
+from greys import half_a_level
 
 from diffusion_lessons import digits, forward, linear_schedule, noise_to_x0, to_unit
 from diffusion_lessons.networks.unet import Attention, UNet, look
@@ -78,7 +79,7 @@ def test_a_box_shows_the_maps_of_its_stage(
     noise = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     q = forward(IMAGES, 0, t, SCHEDULE)
     x_t = q.mean + q.std * noise
-    level = {"rtol": 0, "atol": 1 / 255 + 1e-6}
+    level = {"rtol": 0, "atol": half_a_level()}
     torch.testing.assert_close(unet.x_t, x_t[picture, 0].clamp(-1, 1), **level)
     traced = model.trace(x_t, torch.full((2,), t), LABEL)
     x0_hat = noise_to_x0(x_t, traced[-1].output, t, SCHEDULE)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import traitlets
+from greys import half_a_level
 
 from diffusion_lessons import ddim_invert, ddim_step, linear_schedule, sample, slerp
 from diffusion_lessons.page import kit
@@ -43,7 +44,7 @@ def test_each_pair_shows_what_sample_makes(explorer: StepsExplorer, steps: int, 
     rule = partial(ddim_step, eta=eta)
     generator = generator_for(0, use=1)
     *_, last = sample(denoiser, noise(), SCHEDULE, steps, rule, generator)
-    level = 1 / 255 + 1e-6  # half a grey
+    level = half_a_level()  # half a grey
     shown = explorer.pictures(steps, eta)
     torch.testing.assert_close(shown, last.x.clamp(-1, 1), rtol=0, atol=level)
     assert explorer.seconds(steps, eta) >= 0
@@ -57,9 +58,9 @@ def test_the_film_holds_the_walk(explorer: StepsExplorer) -> None:
     assert times[-1] == 0
     assert len(times) == 7
     inner = len(times) - 2
-    film = unpack_greys(part["film"], [inner + inner + 1, 2, 1, 12, 12], levels=12)
+    film = unpack_greys(part["film"], [inner + inner + 1, 2, 1, 12, 12])
     by_time = {step.t: step for step in walk}
-    coarse = 1 / 11 + 1e-6
+    coarse = half_a_level(12)
     for k, t in enumerate(times[1:-1]):
         x = by_time[t].x.clamp(-1, 1)
         torch.testing.assert_close(film[k], x, rtol=0, atol=coarse)
@@ -110,7 +111,7 @@ def test_a_page_that_asks_gets_a_new_noise_part_by_part(
     assert sent[-1] == {"part": part, "seed": 1, "done": 4, "of": 4}
     assert explorer._part(part)["calls"] == 4
     *_, last = explorer.sampled(4, 0)
-    level = 1 / 255 + 1e-6
+    level = half_a_level()
     torch.testing.assert_close(explorer.pictures(4, 0), last.x.clamp(-1, 1), rtol=0, atol=level)
     explorer.seed = 0
     assert torch.equal(explorer.x_T, noise())
@@ -211,7 +212,7 @@ def between() -> InterpolationExplorer:
 def test_both_ways_show_what_sample_makes(between: InterpolationExplorer) -> None:
     a, b = noise()[1:], -noise()[:1]
     share = torch.tensor([0, 0.25, 0.5, 0.75, 1]).view(5, 1, 1, 1)
-    level = 1 / 255 + 1e-6
+    level = half_a_level()
     for start, shown in [
         ((1 - share) * a + share * b, between.straight(1)),
         (slerp(a, b, share), between.on_shell(1)),
@@ -229,7 +230,7 @@ def test_real_pictures_are_encoded_and_come_back() -> None:
         denoiser, CLEAN[:1], CLEAN[1:], SCHEDULE, 40, positions=3, invert=True
     )
     assert not widget._renewable  # there are no other rows
-    torch.testing.assert_close(widget.mixed()[[0, -1]], CLEAN, rtol=0, atol=1 / 255 + 1e-6)
+    torch.testing.assert_close(widget.mixed()[[0, -1]], CLEAN, rtol=0, atol=half_a_level())
     assert (widget.on_shell()[[0, -1]] - CLEAN).abs().max() < 0.1
     generator = generator_for(0, use=1)
     *_, top = ddim_invert(denoiser, CLEAN, SCHEDULE, 40, generator)
@@ -251,7 +252,7 @@ def test_other_digits_are_the_next_rows(monkeypatch: pytest.MonkeyPatch) -> None
     part = widget._index(1)
     while not widget._has(part):
         widget._listen(widget, {"ask": "part", "part": part, "seed": 2}, [])
-    torch.testing.assert_close(widget.mixed(1)[:1], rows[:1], rtol=0, atol=1 / 255 + 1e-6)
+    torch.testing.assert_close(widget.mixed(1)[:1], rows[:1], rtol=0, atol=half_a_level())
 
 
 def test_new_noise_is_another_noise_for_each_pair(between: InterpolationExplorer) -> None:
@@ -396,7 +397,7 @@ def test_each_scale_shows_what_sample_makes(
         steered = METHODS[method](torch.full((3,), label), scale)
         *_, last = sample(steered, noise(3), SCHEDULE, 5, ddim_step)
         shown = guided.pictures(method, label, scale)
-        torch.testing.assert_close(shown, last.x.clamp(-1, 1), rtol=0, atol=1 / 255 + 1e-6)
+        torch.testing.assert_close(shown, last.x.clamp(-1, 1), rtol=0, atol=half_a_level())
     assert not torch.equal(guided.pictures("pull", label, 0), guided.pictures("pull", label, 1))
 
 
@@ -411,7 +412,7 @@ def test_guidance_is_renewed_part_by_part(guided: GuidanceExplorer) -> None:
     assert sent[-1] == {"part": part, "seed": 1, "done": 5, "of": 5}
     assert not guided._has(4)  # a scale alone is a part
     *_, last = guided.sampled("pull", 0, 0.0)
-    level = 1 / 255 + 1e-6
+    level = half_a_level()
     torch.testing.assert_close(
         guided.pictures("pull", 0, 0.0), last.x.clamp(-1, 1), rtol=0, atol=level
     )
@@ -490,7 +491,7 @@ def test_a_threshold_draws_every_latent_in(truncated: TruncationExplorer) -> Non
         for label in (3, 0):
             wanted = decode(truncated.latents(threshold), torch.full((5,), label)).clamp(-1, 1)
             shown = truncated.pictures("truncation", label, threshold)
-            torch.testing.assert_close(shown, wanted, rtol=0, atol=1 / 255 + 1e-6)
+            torch.testing.assert_close(shown, wanted, rtol=0, atol=half_a_level())
 
 
 def test_truncation_is_renewed_class_by_class(truncated: TruncationExplorer) -> None:
@@ -501,7 +502,7 @@ def test_truncation_is_renewed_class_by_class(truncated: TruncationExplorer) -> 
     truncated._listen(truncated, {"ask": "part", "part": 5, "seed": 1}, [])  # the last
     wanted = decode(truncated.latents(2), torch.zeros(5).long()).clamp(-1, 1)
     shown = truncated.pictures(label=0, scale=2)
-    torch.testing.assert_close(shown, wanted, rtol=0, atol=1 / 255 + 1e-6)
+    torch.testing.assert_close(shown, wanted, rtol=0, atol=half_a_level())
 
 
 @pytest.mark.parametrize(

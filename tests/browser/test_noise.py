@@ -12,7 +12,7 @@ pytest.importorskip("anywidget")
 
 from diffusion_lessons.page import kit
 
-FILES = dict(kit.Kit.shared()._files)
+FILES = dict(kit.unpack_files(kit.Kit._files.default()))
 
 RUN = """async ({ numbers, noise, name, rows }) => {
     const address = text => URL.createObjectURL(new Blob([text], { type: "text/javascript" }));

@@ -30,7 +30,7 @@ A table, since the package also runs without the notebooks; a test holds it to t
 
 
 def picture(draw: Drawing, size: tuple[float, float]) -> str:
-    """A small figure as PNG in base64, on white: a page in the dark shows it on a white card."""
+    """A small figure as WebP in base64, on white: a page in the dark shows it on a white card."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained", facecolor="white")
@@ -40,9 +40,9 @@ def picture(draw: Drawing, size: tuple[float, float]) -> str:
     draw(axes)
     axes.xaxis.label.set_fontsize(9)
     axes.yaxis.label.set_fontsize(9)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=110)
-    return base64.b64encode(png.getvalue()).decode()
+    webp = io.BytesIO()
+    figure.savefig(webp, format="webp", dpi=110, pil_kwargs={"lossless": True, "method": 6})
+    return base64.b64encode(webp.getvalue()).decode()
 
 
 def show_digits(axes: "Axes", x: Tensor, columns: int) -> None:

@@ -32,6 +32,8 @@ from .networks import network_behind as network_behind
 from .networks import shipped_name as shipped_name
 from .packing import as_bytes as as_bytes
 from .packing import pack as pack
+from .packing import pack_files as pack_files
 from .packing import pack_greys as pack_greys
 from .packing import unpack as unpack
+from .packing import unpack_files as unpack_files
 from .packing import unpack_greys as unpack_greys

@@ -1,8 +1,8 @@
 """The base class of every widget, and the scripts and styles that it brings to a page.
 
-They go there as they are. The kit's own travel in a model of their own, one for a kernel, to which
-every widget refers: however many widgets a notebook has, it carries the kit once. `loader.js`, all
-that anywidget itself gets to see, puts the two together in the page.
+They go there as they are, compressed. The kit's own travel in a model of their own, one for a
+kernel, to which every widget refers: however many widgets a notebook has, it carries the kit once.
+`start.js`, all that anywidget itself gets to see, has `loader.js` put the two together in the page.
 """
 
 import base64
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import ipywidgets
 import traitlets
+
+from .packing import pack_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,20 +28,31 @@ SCRIPTS = (
 )
 
 
+class _Files(traitlets.TraitType[str, str]):
+    """Text that each widget begins with, and yet no default, which a stored state may leave out."""
+
+    def __init__(self, packed: str) -> None:
+        super().__init__()
+        self.packed = packed
+
+    def make_dynamic_default(self) -> str:
+        return self.packed
+
+
 def files(beside: str, *names: str) -> Any:
-    """A synced trait of scripts and styles, [name, text] each; ``beside`` is a ``__file__``.
+    """A synced trait of scripts and styles, packed (`pack_files`); ``beside`` is a ``__file__``.
 
     Each script comes after those that it imports. The last one draws the widget.
     """
     folder = Path(beside).parent
     texts = [(name, (folder / name).read_text("utf-8")) for name in names]
-    return traitlets.List(texts).tag(sync=True)
+    return _Files(pack_files(texts)).tag(sync=True)
 
 
 class Kit(ipywidgets.Widget):  # type: ignore[misc]  # it has no types
     """The kit on its way to a page: a model that has no view."""
 
-    _files = files(__file__, *STYLES, *SCRIPTS)
+    _files = files(__file__, "loader.js", *STYLES, *SCRIPTS)
 
     _shared: "Kit | None" = None
 
@@ -54,10 +67,10 @@ class Kit(ipywidgets.Widget):  # type: ignore[misc]  # it has no types
 class Explorer(anywidget.AnyWidget):
     """A widget of scripts that use the kit (`files`), and a PNG for viewers that run none."""
 
-    _esm = Path(__file__).with_name("loader.js").read_text("utf-8")
+    _esm = Path(__file__).with_name("start.js").read_text("utf-8")
 
     _kit = traitlets.Instance(Kit).tag(sync=True, **ipywidgets.widget_serialization)
-    _files: Any = traitlets.List().tag(sync=True)
+    _files: Any = traitlets.Unicode().tag(sync=True)
 
     @traitlets.default("_kit")
     def _shared_kit(self) -> Kit:

@@ -1,5 +1,5 @@
-// Every widget's `_esm`. The kit comes to a page in a model of its own, the widget's own files in
-// the trait `_files`; this brings both into the page and lets the widget draw itself.
+// Brings the kit's files and a widget's own into the page, and lets the widget draw itself; start.js
+// calls it.
 //
 // Modules become blobs, in which what they import is named by its address. A page keeps each text
 // once, whichever and however many widgets bring it; another version of the kit is another text, and
@@ -69,36 +69,10 @@ function startWorker(kit, files, name) {
   return worker;
 }
 
-async function kitOf(model) {
-  const kit = await model.widget_manager.get_model(model.get("_kit").replace("IPY_MODEL_", ""));
-  return kit.get("_files");
+// The view. `things` stays with the model, whichever of its views asks.
+export async function render(context, things, kit, files) {
+  page.kept.set(context.model, things);
+  const address = bring("widget", files, { kit: bring("kit", kit) });
+  const { default: widget } = await import(address);
+  return widget.render({ ...context, startWorker: (name) => startWorker(kit, files, name) });
 }
-
-// The view, or words in its place: a widget that cannot start says so.
-async function render(context, things) {
-  const { model, el } = context;
-  page.kept.set(model, things);
-  let kit;
-  try {
-    kit = await kitOf(model);
-  } catch (error) {
-    console.error(error);
-    el.textContent = "A part of this widget is missing on this page. Run its cell again.";
-    return;
-  }
-  try {
-    const files = model.get("_files");
-    const address = bring("widget", files, { kit: bring("kit", kit) });
-    const { default: widget } = await import(address);
-    return await widget.render({ ...context, startWorker: (name) => startWorker(kit, files, name) });
-  } catch (error) {
-    console.error(error);
-    el.textContent = `This widget cannot start here (${error.message}).`;
-  }
-}
-
-// anywidget asks once for each model.
-export default () => {
-  const things = new Map();
-  return { render: (context) => render(context, things) };
-};

@@ -79,7 +79,7 @@ class NetworkExplorer(kit.Explorer):
         super().__init__(
             _times=times,
             _shape=list(x_0.shape),
-            _x_0=kit.pack_greys(x_0),
+            _x_0=kit.pack_greys(x_0, 256),
             _x_t=kit.pack_greys(torch.stack([p.x_t for p in self.passes])),
             _x0_hat=kit.pack_greys(torch.stack([p.x0_hat for p in self.passes])),
         )

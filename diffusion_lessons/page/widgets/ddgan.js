@@ -25,12 +25,10 @@ import {
   stage,
 } from "kit";
 
-const LEVELS = 24; // greys of noisy pictures, as in ddgan.py
 const percent = (share) => `${fixed(100 * share, 0)}\u00a0%`;
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 
-const OLD = {}; // one part for all that version 0.2 stored
 const UNJUDGED =
   "The discriminator, a network, judges the two pairs in training. It is not in this page: what it says is known for what a kernel computed.";
 
@@ -97,30 +95,17 @@ function render({ model, el }) {
     parts.again();
     view.repaint();
   });
-  const old = Boolean(model.get("_latents")); // stored by version 0.2: all steps at once
-  const latents = () =>
-    old
-      ? Float32Array.from(model.get("_latents").flat())
-      : generatorFor(model.get("seed"), 0, Z).normal(Z * model.get("_latent"));
-  const noisePiece = { x_t: N, x0_drawn: Z * N, x_s_made: Z * N, x_s_true: N }; // pictures in each
+  const latents = () => generatorFor(model.get("seed"), 0, Z).normal(Z * model.get("_latent"));
 
   // Content of a step: by name the value of pixel i of all its pictures, and the logits, if known.
   async function unpack(part, k) {
     const content = { logits: null };
-    for (const [name, count] of Object.entries(noisePiece)) {
-      const packed = old ? model.get(`_${name}`) : part[name];
-      if (!packed) continue;
-      const greys = await inflate(packed);
-      const levels = name === "x0_drawn" ? 255 : LEVELS - 1;
-      const from = old ? (name === "x_s_true" ? k % T : k) * count * size : 0;
-      content[name] = (i) => (2 * greys[from + i]) / levels - 1;
+    for (const name of ["x_t", "x0_drawn", "x_s_made", "x_s_true"]) {
+      if (!part[name]) continue;
+      const greys = await inflate(part[name]);
+      content[name] = (i) => greys[i] / 127.5 - 1;
     }
-    if (k < T) {
-      const [made, real] = old
-        ? [model.get("_logits_made")[k], model.get("_logits_true")[k]]
-        : [part.logits_made, part.logits_true];
-      content.logits = { made, real };
-    }
+    if (k < T) content.logits = { made: part.logits_made, real: part.logits_true };
     return content;
   }
 
@@ -171,7 +156,6 @@ function render({ model, el }) {
     others: () =>
       modes.flatMap((mode) => Array.from({ length: T }, (_, s) => ({ mode, t: s + 1 }))),
     index: ({ mode, t }) => modes.indexOf(mode) * T + t - 1,
-    partOf: old ? () => OLD : undefined,
     unpack,
     // A kernel has the discriminator too.
     able: ({ mode }, { hasKernel }) => clean !== null && (mode === "sampling" || !hasKernel),

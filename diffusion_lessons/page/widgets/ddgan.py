@@ -99,7 +99,7 @@ class DDGANStepper(kit.Computed):
             _counts={"t": gan.T, "z": latents, "picture": len(x_0)},
             _shape=list(x_0.shape[2:]),
             _alpha_bar=[float(a) for a in self.schedule.alpha_bar],
-            _x_0=kit.pack_greys(x_0),
+            _x_0=kit.pack_greys(x_0, 256),
             _latent=gan.generator_net.latent,
         )
         self.t = max(1, gan.T - 1)
@@ -197,12 +197,10 @@ class DDGANStepper(kit.Computed):
     def _keep_box(self, change: Any) -> None:
         self.box = min(self.box, len(BOXES[self.mode]) - 1)
 
-    def _shown(self, name: str, each_z: bool, levels: int = 256) -> Tensor:
+    def _shown(self, name: str, each_z: bool) -> Tensor:
         part = self._part(self._index())
         count = [self._counts["z"]] if each_z else []
-        every = kit.unpack_greys(
-            part[name], [*count, self._counts["picture"], *self._shape], levels
-        )
+        every = kit.unpack_greys(part[name], [*count, self._counts["picture"], *self._shape])
         return (every[self.z] if each_z else every)[self.picture]
 
     @property
@@ -213,7 +211,7 @@ class DDGANStepper(kit.Computed):
     @property
     def x_t(self) -> Tensor:
         """The noisy picture, in 24 greys from -1 to 1."""
-        return self._shown("x_t", False, LEVELS)
+        return self._shown("x_t", False)
 
     @property
     def x0_drawn(self) -> Tensor:
@@ -223,12 +221,12 @@ class DDGANStepper(kit.Computed):
     @property
     def x_s_made(self) -> Tensor:
         """x_s', noised back from x_0', in 24 greys from -1 to 1."""
-        return self._shown("x_s_made", True, LEVELS)
+        return self._shown("x_s_made", True)
 
     @property
     def x_s_true(self) -> Tensor:
         """x_s, noised back from x_0, in 24 greys from -1 to 1; there is one in training alone."""
-        return self._shown("x_s_true", False, LEVELS)
+        return self._shown("x_s_true", False)
 
     def _logits(self) -> tuple[Tensor, Tensor]:
         """What the discriminator says to the true pair and to the made one, in training."""

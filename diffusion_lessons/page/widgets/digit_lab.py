@@ -72,7 +72,7 @@ class DigitLab(kit.Explorer):
         test = digits(train=False)
         first = torch.stack([(test.labels == k).nonzero()[0, 0] for k in range(10)])
         self._first = to_unit(test.images[first])
-        super().__init__(_presets=kit.pack_greys(self._first), **settings)
+        super().__init__(_presets=kit.pack_greys(self._first, 256), **settings)
         self._stored = kit.pack_greys(self._restored())
 
     def _restored(self) -> Tensor:

@@ -18,14 +18,14 @@ import {
   timeline,
 } from "kit";
 
-const [REACH, SIDE, SHOWN] = [2.7, 45, 80]; // as in discriminator.py
+const [REACH, SIDE, SHOWN] = [2.7, 45, 80]; // as in discriminator.py, like the thousandths below
 const percent = (share) => `${fixed(100 * share, 0)}\u00a0%`;
 
 function render({ model, el }) {
   const counts = model.get("_counts");
   const updates = model.get("_updates");
   const [noisy, real, fake] = ["_x_t", "_true", "_made"].map((name) =>
-    decode(model.get(name), Float32Array),
+    Float32Array.from(decode(model.get(name), Int16Array), (n) => n / 1000),
   );
   let greys = null; // what the discriminator says, a byte each
   const view = stage({

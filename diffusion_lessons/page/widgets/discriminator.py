@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 REACH = 2.7  # of the axes, either way
 SIDE = 45  # places across, at each of which the answer is known
 SHOWN, JUDGED = 80, 2000  # pairs
+UNIT = 1e-3  # of a coordinate that is kept, in 16 bits
 
 
 class DiscriminatorExplorer(kit.Explorer):
@@ -48,9 +49,9 @@ class DiscriminatorExplorer(kit.Explorer):
     _counts = traitlets.Dict().tag(sync=True)  # of moment, t, point
     _right = traitlets.List(traitlets.List(traitlets.Float())).tag(sync=True)  # [moment][t - 1]
     _answers = kit.as_bytes()  # [moment, t, point, SIDE, SIDE], greys, from the top
-    _x_t = kit.as_bytes()  # [t, point, 2]
-    _true = kit.as_bytes()  # [t, point, SHOWN, 2]
-    _made = kit.as_bytes()  # [moment, t, point, SHOWN, 2]
+    _x_t = kit.as_bytes()  # [t, point, 2], integers: so many UNITs
+    _true = kit.as_bytes()  # [t, point, SHOWN, 2], likewise
+    _made = kit.as_bytes()  # [moment, t, point, SHOWN, 2], likewise
 
     def __init__(
         self,
@@ -93,9 +94,9 @@ class DiscriminatorExplorer(kit.Explorer):
             _counts={"moment": len(gans), "t": self.schedule.T, "point": points},
             _right=[self._share_right(gan, judged, seeded(seed, 1)) for gan in gans],
             _answers=kit.pack_greys(torch.stack(answers)),
-            _x_t=kit.pack(torch.stack(x_t), "<f4"),
-            _true=kit.pack(torch.stack(true), "<f4"),
-            _made=kit.pack(torch.stack(made), "<f4"),
+            _x_t=_as_integers(x_t),
+            _true=_as_integers(true),
+            _made=_as_integers(made),
         )
         self.moment = len(gans) - 1
 
@@ -141,7 +142,7 @@ class DiscriminatorExplorer(kit.Explorer):
         """The points stored for the x_t shown."""
         counts = self._counts
         lead = [counts["moment"]] if each_moment else []
-        every = torch.tensor(kit.unpack(content, "<f4"))
+        every = torch.tensor(kit.unpack(content, "<i2") * UNIT, dtype=torch.float32)
         every = every.view(*lead, counts["t"], counts["point"], -1, 2)
         return (every[self.moment] if each_moment else every)[self.t - 1, self.point]
 
@@ -162,7 +163,7 @@ class DiscriminatorExplorer(kit.Explorer):
 
     @property
     def answers(self) -> Tensor:
-        """How probably true, 0..1, in 256 steps, at each place from the upper left, [45, 45]."""
+        """How probably true, 0..1, in 32 steps, at each place from the upper left, [45, 45]."""
         shape = [*(self._counts[name] for name in ("moment", "t", "point")), SIDE, SIDE]
         greys = kit.unpack_greys(self._answers, shape)
         return (greys[self.moment, self.t - 1, self.point] + 1) / 2
@@ -192,3 +193,8 @@ class DiscriminatorExplorer(kit.Explorer):
         axes.plot(*self.x_t.tolist(), "x", color=INK)
         axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
         return figure
+
+
+def _as_integers(points: list[Tensor]) -> bytes:
+    """Coordinates as so many UNITs; what lies far outside the axes is drawn back to +-32.767."""
+    return kit.pack((torch.stack(points) / UNIT).round().clamp(-32767, 32767), "<i2")

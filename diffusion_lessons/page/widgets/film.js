@@ -41,10 +41,9 @@ function render({ model, el }) {
   let values = null; // of all films, one after the other
   let limit = 2;
   inflate(model.get("_films")).then((bytes) => {
-    const top = model.get("_levels") - 1;
     const scale = model.get("_scale");
     values = pictures
-      ? Float32Array.from(bytes, (n) => (2 * n) / top - 1)
+      ? Float32Array.from(bytes, (n) => n / 127.5 - 1)
       : Float32Array.from(decode(bytes, Int16Array), (n) => n * scale);
     if (!pictures) limit = Math.ceil(values.reduce((most, n) => Math.max(most, Math.abs(n)), limit) - 1e-3);
     view.repaint();

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEVELS = 64  # greys of a picture: noise does not compress, and nobody counts them
-BUDGET = 150_000  # compressed bytes, as a TrajectoryPlayer's
+BUDGET = 150_000  # compressed bytes
 LOOKS = {"signal": SIGNAL, "noise": NOISE, "result": RESULT}
 
 
@@ -28,7 +27,7 @@ class FilmPlayer(kit.Explorer):
     most 10, values outside are clipped), points [F, M, 2], or arrows [F, M, 4], each from its first
     two coordinates to its last two. ``times`` are the F times t that the slider shows. ``colours``
     says which films are "noise" or "signal"; the others are "result". ``labels`` are B captions.
-    Pictures are kept in 64 greys, coordinates as 16-bit integers.
+    Pictures are kept in 32 greys, coordinates as 16-bit integers.
 
     Synced traits: ``frame``, 0 is the first; ``times``; ``names``. Raises ValueError for films
     that differ in shape, for times that are not one for each frame, and for more than 150 kB
@@ -45,7 +44,6 @@ class FilmPlayer(kit.Explorer):
     _labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [F, B, H, W], [F, M, 2] or [F, M, 4]
     _scale = traitlets.Float(1.0).tag(sync=True)  # of coordinates: value / integer
-    _levels = traitlets.Int(LEVELS).tag(sync=True)
     _films = kit.as_bytes()  # zlib of one after the other
 
     def __init__(
@@ -71,7 +69,7 @@ class FilmPlayer(kit.Explorer):
         scale = 1.0
         if pictures:
             together = together[:, :, :, 0]
-            content = kit.pack_greys(together, LEVELS)
+            content = kit.pack_greys(together)
         else:
             scale = max(float(together.abs().max()), 1e-6) / 32767
             content = zlib.compress(kit.pack((together / scale).round(), "<i2"), 9)
@@ -105,7 +103,7 @@ class FilmPlayer(kit.Explorer):
         """What the browser shows: by name, float32 [F, B, H, W], [F, M, 2] or [F, M, 4]."""
         shape = [len(self.names), *self._shape]
         if len(self._shape) == 4:
-            values = kit.unpack_greys(self._films, shape, self._levels)
+            values = kit.unpack_greys(self._films, shape)
         else:
             integers = kit.unpack(zlib.decompress(self._films), "<i2").astype("f4")
             values = torch.from_numpy(integers).reshape(shape) * self._scale

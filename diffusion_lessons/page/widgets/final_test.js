@@ -274,7 +274,7 @@ function render({ model, el }) {
         h("code", {}, line),
       ]);
       const options = radios("the faulty line", lines.map((parts) => h("span", {}, ...parts)), "dl-code");
-      const shown = h("img", { src: `data:image/png;base64,${item.picture}`, alt: item.alt });
+      const shown = h("img", { src: `data:image/webp;base64,${item.picture}`, alt: item.alt });
       const place = h("div", { class: "dl-sides" }, options.element, h("div", { class: "dl-card" }, shown));
       const truth = `It is line ${item.right + 1}. `;
       return oneOf(item, options, place, "Choose a line first.", truth);
@@ -283,7 +283,7 @@ function render({ model, el }) {
     plot(item) {
       const options = radios(
         "plots",
-        item.pictures.map((png) => h("img", { src: `data:image/png;base64,${png}`, alt: "" })),
+        item.pictures.map((webp) => h("img", { src: `data:image/webp;base64,${webp}`, alt: "" })),
         "dl-options",
         item.alts.map((alt, i) => `plot ${i + 1}: ${alt}`),
       );

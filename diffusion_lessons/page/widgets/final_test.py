@@ -90,6 +90,6 @@ class FinalTest(kit.Explorer):
         points, most = self.score
         axes[0].set_title(f"{points} of {most} points", loc="left", color=RESULT, fontsize=10)
         if "picture" in item:
-            axes[1].imshow(imread(io.BytesIO(base64.b64decode(item["picture"]))))
+            axes[1].imshow(imread(io.BytesIO(base64.b64decode(item["picture"])), format="webp"))
             axes[1].set_title("right, and this code", color=SOFT, fontsize=9)
         return figure

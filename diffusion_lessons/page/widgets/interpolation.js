@@ -43,8 +43,7 @@ function deviation(noise) {
 
 function render({ model, el }) {
   const positions = model.get("_positions");
-  const old = model.get("_pairs") === undefined; // stored by version 0.2: a part is a whole pair
-  const count = old ? model.get("_count") : model.get("_pairs");
+  const count = model.get("_pairs");
   const [rows, columns] = model.get("_shape");
   const size = rows * columns;
   const last = positions - 1;
@@ -92,20 +91,13 @@ function render({ model, el }) {
   const greys = (bytes, from = 0) => (i) => bytes[from + i] / 127.5 - 1;
   async function unpack(part, k) {
     const place = (k % (positions + 1)) - 1;
-    if (old) {
-      const names = ["ends", "noises", "straight", "on_shell"];
-      const [ends, noises, ...both] = await Promise.all(names.map((name) => inflate(part[name])));
-      if (place < 0) return ofPair(greys(ends), Float32Array.from(noises, (n) => 4 * (n / 127.5 - 1)));
-      const [straight, on_shell] = both.map((bytes) => greys(bytes, place * size));
-      return { straight, on_shell };
-    }
     if (place < 0) return ofPair(greys(await inflate(part.clean)), decode(part.noises, Float32Array));
     const pictures = await inflate(part.pictures);
     return { straight: greys(pictures), on_shell: greys(pictures, size) };
   }
 
   let digits = null; // with `invert`, all rows of a and then of b
-  if (model.get("_inverted") && !old) {
+  if (model.get("_inverted")) {
     inflate(model.get("_rows")).then((bytes) => {
       digits = bytes;
       parts.again();
@@ -166,7 +158,6 @@ function render({ model, el }) {
     ],
     others: () => shares.map((_, place) => between(place)),
     index: ({ pair: k, place = -1 }) => k * (positions + 1) + place + 1,
-    partOf: old ? (k) => model.get(`_part_${Math.floor(k / (positions + 1))}`) : undefined,
     unpack,
     able: () => !model.get("_inverted") || digits !== null,
     compute,

@@ -88,7 +88,7 @@ class InterpolationExplorer(kit.Computed):
             _first_seed=seed,
             _network={} if network.get("labels") else network,
             _x_T=b"" if invert else kit.as_noise(both[:, :pairs]),
-            _rows=kit.pack_greys(both) if invert else b"",
+            _rows=kit.pack_greys(both, 256) if invert else b"",
             _positions=positions,
             _pairs=pairs,
             _steps=steps,

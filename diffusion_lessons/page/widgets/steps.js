@@ -24,7 +24,6 @@ import {
 } from "kit";
 
 const rising = (a, b) => a - b;
-const LEVELS = 12; // greys of a stored film, as in steps.py
 const FRAMES = 7; // pictures of a walk, its two ends included
 
 // A stored part as content: the walk's times, and by frame the greys of x and of x0_hat, each a
@@ -33,7 +32,7 @@ async function unpacked(part, start, size) {
   const [finished, film] = await Promise.all([inflate(part.finished), inflate(part.film)]);
   const end = part.times.length - 1;
   const last = (i) => finished[i] / 127.5 - 1;
-  const cut = (k) => (i) => (2 * film[k * size + i]) / (LEVELS - 1) - 1;
+  const cut = (k) => (i) => film[k * size + i] / 127.5 - 1;
   const x = (k) => (k === 0 ? start : k === end ? last : cut(k - 1));
   return { ...part, x, x0: (k) => (k === end ? last : cut(end - 1 + k)), finished: last };
 }
@@ -84,7 +83,7 @@ function render({ model, el }) {
   // What a notebook of version 0.2 stored of it.
   let coarse = null;
   if (model.get("_start")) inflate(model.get("_start")).then((greys) => (coarse = greys));
-  const start = (i) => (coarse ? (2 * coarse[i]) / (LEVELS - 1) - 1 : x_T()[i]);
+  const start = (i) => (coarse ? coarse[i] / 127.5 - 1 : x_T()[i]);
 
   const inRow = (eta) => nearest(allSteps, model.get("steps")).map((steps) => ({ steps, eta }));
   const parts = computed({

@@ -17,7 +17,7 @@ from ..palette import RESULT
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LEVELS = 12  # greys of a film: noise does not compress, so it is kept coarsely; see steps.js
+LEVELS = 12  # greys of a film: noise does not compress, so it is kept coarsely
 FRAMES = 7  # pictures of a walk, its two ends included
 
 

@@ -4,14 +4,11 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import traitlets
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ... import checks
-from ...data import to_bytes
 from ...math.sampling import Denoiser, Step, thin
 from ...math.schedule import NoiseSchedule
 from .. import kit
@@ -20,7 +17,7 @@ from ..palette import NOISE, RESULT, SIGNAL
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BUDGET = 150_000  # compressed bytes; 200 kB in a notebook, where they are written as base64
+BUDGET = 110_000  # compressed bytes; 150 kB in a notebook, where they are written as base64
 LEAST_FRAMES = 8  # fewer are no longer a film
 
 
@@ -31,8 +28,8 @@ class TrajectoryPlayer(kit.Explorer):
     be seen: pictures [B, 1, H, W] (B at most 16, values outside -1..1 are clipped) or points
     [M, 2], which also leave trails. ``labels`` are B captions for pictures. At most ``frames``
     steps are kept, evenly spread, first and last always among them; fewer if the film would weigh
-    more than 150 kB compressed (noise does not compress: 8 pictures of 28 x 28 fit in about 30
-    frames). Pictures are kept as bytes, points as 16-bit integers.
+    more than 110 kB compressed (noise does not compress: 8 pictures of 28 x 28 fit in about 30
+    frames). Pictures are kept in 32 greys, points as 16-bit integers.
 
     With ``autoplay`` the film plays slowly by itself, over and over, while it is on the screen. It
     can be paused, and who asked their system for less motion finds it standing at its end.
@@ -137,15 +134,13 @@ class TrajectoryPlayer(kit.Explorer):
 
     def decoded(self) -> tuple[Tensor, Tensor]:
         """What the browser shows: all x and all x0_hat, float32 [F, B, 1, H, W] or [F, M, 2]."""
-        content = np.frombuffer(zlib.decompress(self._film), "u1" if self._pictures else "<i2")
-        values = torch.tensor(content.astype("f4"))
-        shape = self._shape[:]
+        shape = [2, len(self.times), *self._shape]
         if self._pictures:
-            values = values / 127.5 - 1
-            shape.insert(1, 1)
+            shape.insert(3, 1)
+            x, x0_hat = kit.unpack_greys(self._film, shape)
         else:
-            values = values * self._scale
-        x, x0_hat = values.view(2, len(self.times), *shape)
+            integers = kit.unpack(zlib.decompress(self._film), "<i2").astype("f4")
+            x, x0_hat = torch.from_numpy(integers).reshape(shape) * self._scale
         return x, x0_hat
 
     @property
@@ -202,9 +197,7 @@ def _fit(steps: list[Step], frames: int) -> tuple[list[Step], bytes, float]:
     kept = thin(steps, frames)
     scale = max(max(_reach(step) for step in kept), 1e-6) / 32767
     while True:
-        parts = [step.x for step in kept] + [step.x0_hat for step in kept]
-        numbers = [_quantise(part, scale) for part in parts]
-        film = zlib.compress(b"".join(n.tobytes() for n in numbers), 9)
+        film = _packed([step.x for step in kept] + [step.x0_hat for step in kept], scale)
         if len(film) <= BUDGET:
             return kept, film, scale
         fewer = min(len(kept) - 1, int(len(kept) * BUDGET / len(film)))
@@ -220,8 +213,8 @@ def _reach(step: Step) -> float:
     return max(float(kit.as_float(x, "steps").abs().max()) for x in (step.x, step.x0_hat))
 
 
-def _quantise(x: Tensor, scale: float) -> NDArray[Any]:
-    x = kit.as_float(x, "steps")
-    if x.ndim == 4:
-        return to_bytes(x).numpy()
-    return (x / scale).round().numpy().astype("<i2")
+def _packed(parts: list[Tensor], scale: float) -> bytes:
+    together = torch.stack([kit.as_float(x, "steps") for x in parts])
+    if together.ndim == 5:
+        return kit.pack_greys(together)
+    return zlib.compress(kit.pack((together / scale).round(), "<i2"), 9)
