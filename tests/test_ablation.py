@@ -207,11 +207,18 @@ def test_the_shipped_plane_shows_what_lesson_06_reads_off() -> None:
 def test_the_shipped_one_has_three_seeds_and_a_gap_beyond_their_spread():
     table = shipped_table("ablation-prediction")
     assert (table["steps"], table["samples"]) == (700, 2000)
-    found = {name: [] for name in ("noise", "x0, weighed", "x0, weighed, cosine")}
+    found = {name: [] for name in ("noise", "v", "x0", "x0, weighed", "x0, weighed, cosine")}
     for row in table["rows"]:
-        found[row["variant"]].append((row["class_accuracy"], row["frechet_distance"]))
+        found[row["variant"]].append(
+            (row["class_accuracy"], row["frechet_distance"], row["recall"])
+        )
     assert {len(rows) for rows in found.values()} == {3}
     noise = found.pop("noise")
     for rows in found.values():
         assert min(rows)[0] > max(noise)[0]
-        assert max(far for _, far in rows) < min(far for _, far in noise)
+        assert max(far for _, far, _ in rows) < min(far for _, far, _ in noise)
+    # What the weights alone change: not the classes, but how much of the data is drawn.
+    (least, *_), (most, *_) = min(found["x0"]), max(found["x0"])
+    assert all(least < right < most for right, *_ in found["x0, weighed"])
+    plain, weighed = ([recall for *_, recall in found[name]] for name in ("x0", "x0, weighed"))
+    assert min(weighed) > max(plain) + 0.15

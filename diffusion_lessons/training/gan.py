@@ -46,7 +46,7 @@ def noisy_pairs(
     """Noise clean x_0 [B, ...] to random times t; go one step back with the truth, and without it.
 
     Real: x_s from q(x_s | x_t, x_0). Fake: the same formula with the generator's x_0' in the place
-    of x_0 (the paper's eq. 5). At s = 0 both are the clean example itself.
+    of x_0 (arXiv 2112.07804, section 3.2). At s = 0 both are the clean example itself.
     """
     checks.examples(x_0=x_0)
     t = random_integers(1, schedule.T, len(x_0), generator, x_0.device)

@@ -146,7 +146,7 @@ function render({ model, el }) {
       ", ",
       number(speed),
       ` images a second (${row.network_calls} network ${row.network_calls === 1 ? "call" : "calls"} each). `,
-      `Frechet distance ${fixed(row.frechet_distance, 2)} (floor ${fixed(row.floor, 2)}), coverage ${fixed(row.coverage, 2)}, class accuracy ${fixed(100 * row.class_accuracy, 1)}\u00a0%, from ${row.samples.toLocaleString("en")} samples.`,
+      `Fréchet distance ${fixed(row.frechet_distance, 2)} (floor ${fixed(row.floor, 2)}), coverage ${fixed(row.coverage, 2)}, class accuracy ${fixed(100 * row.class_accuracy, 1)}\u00a0%, from ${row.samples.toLocaleString("en")} samples.`,
     );
     describe(
       room.canvas,
