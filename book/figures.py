@@ -1,21 +1,37 @@
-"""Draw the pictures of the README: python book/figures.py"""
+"""Draw the pictures of the README: make book, then python book/figures.py
 
+Chromium takes three of them in the built book; it is found as the browser tests find theirs.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from diffusion_lessons import from_noise_model, linear_schedule, load_pretrained, sample
+from diffusion_lessons import cli, from_noise_model, linear_schedule, load_pretrained, sample
 from diffusion_lessons.files import aside, outlet
 from diffusion_lessons.networks.compute import fast
 from diffusion_lessons.page.viz import show_steps
 
 HERE = Path(__file__).parent
+IMAGES = HERE / "images"
+EMBEDDED = HERE / "_build" / "html" / "embed"
+FILM = ["sample", "--film", "--each", "1", "--columns", "10", "--seed", "1"]
+SIZE = {"width": 720, "height": 500}
+
+
+def digits() -> None:
+    """Ten digits on their way out of the noise, as the command makes them."""
+    cli.main([*FILM, "--out", str(IMAGES / "digits.gif")])
 
 
 def from_noise_to_digits() -> None:
     """One digit's way out of the noise, at ten moments."""
-    target = outlet(HERE / "images" / "from-noise-to-digits.png")
+    target = outlet(IMAGES / "from-noise-to-digits.png")
     schedule = linear_schedule()
     model = fast(load_pretrained("digits-ddpm"))
     generator = torch.Generator().manual_seed(3)
@@ -28,5 +44,55 @@ def from_noise_to_digits() -> None:
     print(target)
 
 
+# ------------------------------------------------------------------ widgets at work
+
+
+def drag(page: Any) -> None:
+    """A digit, half way into the noise."""
+    page.get_by_role("slider", name="time").fill("250")
+
+
+def train(page: Any) -> None:
+    """A small network, trained in the page: what it draws between the points."""
+    page.get_by_role("button", name="Train a network").click()
+    page.get_by_role("button", name="New network").click(trial=True, timeout=240_000)  # it is done
+    page.get_by_label("a network, trained here").check()
+
+
+def measure(page: Any) -> None:
+    """The room of all methods, one of them open."""
+    page.get_by_label("method", exact=True).select_option(label="DDGAN, 4 steps")
+
+
+def widgets_at_work() -> None:
+    """What one does in the lessons: the upper part of three widgets."""
+    from playwright.sync_api import sync_playwright
+
+    shown: dict[str, tuple[str, Callable[[Any], None]]] = {
+        "drag": ("ForwardExplorer", drag),
+        "train": ("PlaneLab", train),
+        "measure": ("TrilemmaExplorer", measure),
+    }
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)))
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"] * root)
+        page = browser.new_page(viewport=SIZE, device_scale_factor=1.25, reduced_motion="reduce")
+        for name, (widget, act) in shown.items():
+            target = outlet(IMAGES / f"{name}.png")
+            page.goto((EMBEDDED / f"{widget}.html").as_uri())
+            page.wait_for_function("document.querySelector('.dl-widget')?.childElementCount")
+            act(page)
+            page.wait_for_timeout(2000)  # all is painted
+            page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
+            with aside(target) as unfinished:
+                unfinished.write_bytes(page.screenshot(clip={"x": 0, "y": 0, **SIZE}))
+            print(target)
+        browser.close()
+
+
 if __name__ == "__main__":
+    digits()
     from_noise_to_digits()
+    widgets_at_work()

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
+from PIL import Image
 from torch import Tensor, nn
 
 from diffusion_lessons import (
@@ -16,7 +18,8 @@ from diffusion_lessons import (
     linear_schedule,
     load_pretrained,
 )
-from diffusion_lessons.measuring.drawing import draw, draw_batches
+from diffusion_lessons.math.randomness import RowGenerator
+from diffusion_lessons.measuring.drawing import draw, draw_batches, draw_walk
 from diffusion_lessons.networks import checkpoints
 from diffusion_lessons.networks.classifier import Classifier
 from diffusion_lessons.networks.compute import Compute
@@ -129,7 +132,7 @@ def test_the_command_draws_the_same_3s_whatever_stands_beside_them(
         out = tmp_path / "grid.png"
         words = ["sample", network, *settings, "--out", str(out), "--each", str(each)]
         assert cli.main([*words, "--labels", *map(str, labels)]) == 0
-        greys = torch.tensor(imread(out))[::2, ::2, 0]  # each pixel is two wide
+        greys = torch.tensor(imread(out))[::2, ::2]  # each pixel is two wide
         return list(greys.split(28))
 
     (threes,) = rows(2, 3)
@@ -140,6 +143,112 @@ def test_the_command_draws_the_same_3s_whatever_stands_beside_them(
     (more,) = rows(3, 3)
     torch.testing.assert_close(more[:, : 2 * 28], threes, rtol=0, atol=level)
     assert (ones - twos).abs().mean() > 0.02
+
+
+# On the way
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "calls"),
+    [
+        ("digits-ddpm", DrawSettings(3, eta=1.0), [1, 2, 3, 3]),
+        ("digits-ddpm", DrawSettings(2, guidance="classifier-free", scale=2.0), [2, 4, 4]),
+        ("digits-ddpm", DrawSettings(2, sampler="heun"), [1, 3, 3]),
+        ("digits-ddgan", DrawSettings(), [1, 2, 3, 4, 4]),
+    ],
+)
+def test_a_walk_ends_in_what_is_drawn(name: str, settings: DrawSettings, calls: list[int]):
+    model: Any = load_pretrained(name)
+    labels = torch.tensor([1, 2, 3])
+    walk = draw_walk(model, labels, settings, seed=4, compute=FLOAT32)
+    torch.testing.assert_close(walk[-1].x, draw(model, labels, settings, 4, compute=FLOAT32))
+    assert [step.calls for step in walk] == calls
+    times = [step.t for step in walk]
+    assert (times[0], times[-1]) == (model.schedule.T, 0)
+    assert times == sorted(times, reverse=True)
+    assert abs(walk[0].x.std() - 1) < 0.1  # noise
+    assert all(step.x0_hat.shape == (3, 1, 28, 28) for step in walk)
+
+
+def test_a_walk_is_cut_into_batches_and_thinned(monkeypatch: pytest.MonkeyPatch):
+    model = load_pretrained("moons-ddpm")
+    whole = draw_walk(model, 7, DrawSettings(20), compute=FLOAT32)
+    monkeypatch.setattr("diffusion_lessons.measuring.drawing.BATCH", 3)
+    walk = draw_walk(model, 7, DrawSettings(20), compute=FLOAT32, moments=5)
+    assert [step.t for step in walk] == [whole[i].t for i in (0, 5, 10, 15, 20)]
+    for step, same in zip(walk, (whole[i] for i in (0, 5, 10, 15, 20)), strict=True):
+        torch.testing.assert_close(step.x, same.x, **CLOSE)
+
+
+def test_what_draws_in_one_go_has_no_walk():
+    with pytest.raises(ValueError, match="a VAE draws in one go"):
+        draw_walk(load_pretrained("digits-vae"), 2)
+
+
+def test_whoever_follows_a_gans_walk_computes_in_his_own_format():
+    model: Any = load_pretrained("digits-ddgan")
+    compute = Compute(torch.device("cpu"), torch.bfloat16)
+    generator = RowGenerator(0, torch.arange(2))
+    label = torch.tensor([1, 2])
+    for _ in model.walk(2, label, generator, model.settled(DrawSettings()), compute):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+# Films and single pictures
+
+
+@pytest.mark.parametrize("network", [["digits-ddpm", "--steps", "3"], ["digits-ddgan"]])
+def test_sample_writes_a_film_that_ends_on_the_grid(network: list[str], tmp_path: Path):
+    film, grid = tmp_path / "film.webp", tmp_path / "grid.png"
+    words = ["sample", *network, "--format", "float32", "--each", "2", "--columns", "10"]
+    assert cli.main([*words, "--out", str(grid)]) == 0
+    assert cli.main([*words, "--film", "--loop", "--out", str(film)]) == 0
+    with Image.open(film) as moving, Image.open(grid) as still:
+        assert (moving.n_frames, moving.info["loop"]) == (4 if "--steps" in words else 5, 0)
+        assert moving.size == (10 * 28 * 3, 2 * 28 * 3)
+        first = np.asarray(moving.convert("L"))[1::3, 1::3].astype(float)
+        assert 80 < first.std() < 100  # noise of deviation 1, cut off at -1 and 1: 127.5 * 0.72
+        moving.seek(moving.n_frames - 1)
+        last = np.asarray(moving.convert("L"))[1::3, 1::3]
+        assert (last == np.asarray(still.convert("L"))[::2, ::2]).all()
+
+
+def test_sample_writes_single_pictures_into_folders_of_their_classes(
+    without_classes: Path, tmp_path: Path
+):
+    words = ["sample", "digits-vae", "--each", "2", "--labels", "3", "7"]
+    assert cli.main([*words, "--out", str(tmp_path / "grid.png")]) == 0
+    assert cli.main([*words, "--single", "--out", str(tmp_path / "of classes")]) == 0
+    with Image.open(tmp_path / "grid.png") as grid:
+        whole = np.asarray(grid.convert("L"))[::2, ::2]
+    for row, label in enumerate("37"):
+        for column in range(2):
+            with Image.open(tmp_path / "of classes" / label / f"00{column}.png") as picture:
+                cut = whole[28 * row : 28 * row + 28, 28 * column : 28 * column + 28]
+                assert (np.asarray(picture.convert("L")) == cut).all()
+    words = ["sample", str(without_classes), "--steps", "1", "--each", "2"]
+    assert cli.main([*words, "--single", "--out", str(tmp_path / "of none")]) == 0
+    assert sorted(p.name for p in (tmp_path / "of none").iterdir()) == ["000.png", "001.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["digits-vae", "--film"], "a VAE draws in one go"),
+        (["--film", "--out", "x.png"], "the name of a film must end in .gif or .webp"),
+        (["--film", "--each", "101"], "pictures in a film must lie in 1..1000"),
+        (["--loop"], "--loop belongs to --film"),
+        (["--single", "--columns", "3"], "--columns belongs to a grid or a film"),
+        (["--single", "--out", "x.png"], "--single fills a folder, and x.png is the name of"),
+    ],
+)
+def test_sample_refuses_what_is_no_film_and_no_folder(
+    words: list[str], message: str, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["sample", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 # Networks without classes

@@ -5,18 +5,19 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from .. import checks
 from ..files import expanded
 from ..math.solvers import SAMPLERS
-from ..measuring.drawing import draw, settled
+from ..measuring.drawing import draw, draw_walk, settled
 from ..measuring.evaluation import combinations, evaluate_all, measure_for, usual_compute
 from ..measuring.judge import MOST_SAMPLES
 from ..networks import cards, checkpoints
 from ..networks.classifier import Classifier
+from ..networks.compute import Compute
 from ..networks.drawing import GUIDANCES, SPACINGS, TRUNCATION, Drawer, DrawSettings
 from ..networks.processes import processes
 from .options import (
@@ -35,10 +36,21 @@ MOST_OF_A_CLASS = 1000
 
 def add_commands(commands: Commands) -> None:
     """The three commands and their options."""
-    sample = commands.add_parser("sample", help="draw pictures and write them as one PNG")
+    sample = commands.add_parser("sample", help="draw pictures, as a grid, one by one, or a film")
     sample.add_argument("network", nargs="?", default="digits-ddpm", help=NETWORK)
-    sample.add_argument("--out", type=Path, default=Path("samples.png"))
+    sample.add_argument("--out", type=Path, help="default: samples.png, samples.gif, or samples/")
+    kind = sample.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--film", action="store_true", help="the walk out of the noise, a .gif or .webp that moves"
+    )
+    kind.add_argument(
+        "--single", action="store_true", help="each picture a PNG of its own, a folder a class"
+    )
+    sample.add_argument(
+        "--loop", action="store_true", help="the film begins anew when it has ended"
+    )
     sample.add_argument("--each", type=positive, default=8, help="pictures of each class")
+    sample.add_argument("--columns", type=positive, help="of the grid (default: as many as --each)")
     sample.add_argument(
         "--labels",
         type=int,
@@ -116,25 +128,83 @@ def _settings(options: argparse.Namespace) -> list[DrawSettings]:
 
 
 def run_sample(options: argparse.Namespace) -> None:
-    """Draw a grid of pictures, a row for each class, and write it."""
-    from ..page.viz import picture_outlet, save_grid
-
+    """Draw pictures of each class, and write them as they are asked for."""
     path = network_path(options.network)
     model = checkpoints.load(path)
     if not isinstance(model, Drawer) or len(model.shape) != 3:
         kind = getattr(model, "about", {}).get("network", type(model).__name__)
         raise ValueError(f"{path} holds a {kind}, which draws no pictures")
     checks.whole("--each", options.each, 1, MOST_OF_A_CLASS)
+    if options.loop and not options.film:
+        raise ValueError("--loop belongs to --film")
+    if options.columns and options.single:
+        raise ValueError("--columns belongs to a grid or a film, not to --single")
     labels, numbers = _rows(model, options.labels, options.each)
     (settings,) = _settings(options)
-    settings, shared, shape = settled(model, settings), processes(), model.shape
-    out = shared.from_main(lambda: picture_outlet(options.out, len(numbers), shape, options.each))
-    compute = compute_of(options)
-    x = draw(model, labels, settings, options.seed or 0, numbers, compute)
-    if shared.main:
-        save_grid(out, x, columns=options.each)
+    write = _film if options.film else _single if options.single else _grid
+    settings, compute = settled(model, settings), compute_of(options)
+    asked = Asked(model, labels, settings, options.seed or 0, numbers, compute)
+    out = write(options, asked)
     tell(compute)
     print(out)
+
+
+class Asked(NamedTuple):
+    """What is to be drawn: the arguments of `draw` and `draw_walk`."""
+
+    model: Drawer
+    labels: torch.Tensor | int
+    settings: DrawSettings
+    seed: int
+    numbers: torch.Tensor
+    compute: Compute
+
+
+def _grid(options: argparse.Namespace, asked: Asked) -> Path:
+    """All pictures as one: where it lies."""
+    from ..page.viz import picture_outlet, save_grid
+
+    columns, place = options.columns or options.each, options.out or "samples.png"
+    size, shared = (len(asked.numbers), asked.model.shape, columns), processes()
+    out = shared.from_main(lambda: picture_outlet(place, *size))
+    x = draw(*asked)
+    if shared.main:
+        save_grid(out, x, columns)
+    return out
+
+
+def _film(options: argparse.Namespace, asked: Asked) -> Path:
+    """Their walk as a film: where it lies."""
+    from ..page.viz import FRAMES, film_outlet, save_film
+
+    columns, place = options.columns or options.each, options.out or "samples.gif"
+    size, shared = (len(asked.numbers), asked.model.shape, columns), processes()
+    out = shared.from_main(lambda: film_outlet(place, *size))
+    walk = draw_walk(*asked, moments=FRAMES)
+    if shared.main:
+        save_film(out, walk, columns, loop=options.loop)
+    return out
+
+
+def _single(options: argparse.Namespace, asked: Asked) -> Path:
+    """Each as a picture of its own, in a folder of its class if there are any: the whole folder."""
+    from ..page.viz import ENDINGS, picture_outlet, save_grid
+
+    folder, shared = expanded(options.out or "samples"), processes()
+    if folder.suffix.lower() in ENDINGS:
+        raise ValueError(f"--single fills a folder, and {folder} is the name of one picture")
+    classes = [""] * len(asked.numbers)
+    if isinstance(asked.labels, torch.Tensor):
+        classes = [str(label) for label in asked.labels.tolist()]
+    names = [f"{number % MOST_OF_A_CLASS:03}.png" for number in asked.numbers.tolist()]
+    places = [folder / each / name for each, name in zip(classes, names, strict=True)]
+    firsts = {place.parent: place for place in places}.values()
+    shared.from_main(lambda: [picture_outlet(place, 1, asked.model.shape) for place in firsts])
+    x = draw(*asked)
+    if shared.main:
+        for place, picture in zip(places, x.split(1), strict=True):
+            save_grid(place, picture, zoom=1)
+    return folder
 
 
 def _rows(

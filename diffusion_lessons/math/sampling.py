@@ -47,7 +47,7 @@ class Step(NamedTuple):
     calls: int = 0  # of the denoiser, in this walk so far
 
 
-def thin(steps: Sequence[Step], count: int) -> list[Step]:
+def thin(steps: Sequence[Kind], count: int) -> list[Kind]:
     """At most ``count`` of the steps, evenly spread, the first and the last among them.
 
     Raises ValueError if count is below 2.

@@ -1,17 +1,21 @@
 """Drawing any number of pictures from any network, batch by batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from .. import checks
 from ..math.randomness import RowGenerator
+from ..math.sampling import Step, thin
 from ..networks.compute import Compute, chosen
-from ..networks.drawing import GUIDANCES, NO_GUIDANCE, Drawer, Drawn, DrawSettings
+from ..networks.drawing import GUIDANCES, NO_GUIDANCE, Drawer, Drawn, DrawSettings, Walker
 from ..networks.processes import processes
+
+T = TypeVar("T")
 
 USUAL = DrawSettings()
 BATCH = 250
@@ -51,6 +55,46 @@ def draw_batches(
     TypeError for what draws nothing, and ValueError for settings or labels that the network cannot
     take.
     """
+    drawn = partial(_drawn, model)
+    return _batches(model, labels, settings, seed, numbers, compute, batch_size, drawn)
+
+
+def draw_walk(
+    model: Drawer,
+    labels: Labels,
+    settings: DrawSettings = USUAL,
+    seed: int = 0,
+    numbers: Tensor | None = None,
+    compute: Compute | None = None,
+    moments: int = 60,
+) -> list[Step]:
+    """The way of all pictures out of the noise, at no more than ``moments`` of its steps.
+
+    They are evenly spread, the first and the last among them; the last one's ``x`` is what `draw`
+    gives for the same arguments, whose errors it shares. ValueError, too, for a network that draws
+    in one go, such as a VAE.
+    """
+    if isinstance(model, Drawer) and not isinstance(model, Walker):
+        raise ValueError(f"a {type(model).__name__} draws in one go: there is no walk to be seen")
+    walked = partial(_walked, model, checks.whole("moments", moments, 2))
+    walks = list(_batches(model, labels, settings, seed, numbers, compute, BATCH, walked))
+    return [
+        Step(t[0], torch.cat(x), torch.cat(x0_hat), calls[0])
+        for t, x, x0_hat, calls in (zip(*same, strict=True) for same in zip(*walks, strict=True))
+    ]
+
+
+def _batches(
+    model: Any,
+    labels: Labels,
+    settings: DrawSettings,
+    seed: int,
+    numbers: Tensor | None,
+    compute: Compute | None,
+    batch_size: int,
+    make: Callable[[int, Tensor | None, RowGenerator, DrawSettings, Compute], T],
+) -> Iterator[T]:
+    """What ``make`` gives for each batch; everything is checked before the first."""
     settings = settled(model, settings)
     row, count = _asked(model, labels)
     seed = checks.whole("seed", seed, 0, 2**63 - 1)
@@ -59,7 +103,7 @@ def draw_batches(
     batch_size = checks.whole("batch_size", batch_size, 1)
     if row is None and settings.guidance in GUIDANCES and settings.guidance != NO_GUIDANCE:
         raise ValueError(f"guidance {settings.guidance!r} is towards a class: give labels")
-    return _drawn(model, row, settings, seed, numbers, chosen(compute), batch_size)
+    return _made(model, row, settings, seed, numbers, chosen(compute), batch_size, make)
 
 
 def draw_watched(
@@ -121,15 +165,28 @@ def in_eval_mode(model: Any) -> Iterator[None]:
             part.training = mode
 
 
-def _drawn(
-    model: Drawer,
+def _drawn(model: Drawer, *how: Any) -> Drawn:
+    x, calls = model.draw(*how)
+    return Drawn(x.cpu().contiguous(), calls)
+
+
+def _walked(model: Any, moments: int, *how: Any) -> list[Step]:
+    _, _, _, settings, _ = how
+    kept = set(thin(range(settings.steps + 1), moments))
+    walk = (step for i, step in enumerate(model.walk(*how)) if i in kept)
+    return [Step(t, x.cpu(), x0_hat.cpu(), calls) for t, x, x0_hat, calls in walk]
+
+
+def _made(
+    model: Any,
     labels: Tensor | None,
     settings: DrawSettings,
     seed: int,
     numbers: Tensor,
     compute: Compute,
     batch_size: int,
-) -> Iterator[Drawn]:
+    make: Callable[..., T],
+) -> Iterator[T]:
     shared = processes()
     parts = numbers.split(batch_size)
     label_parts = [None] * len(parts) if labels is None else labels.split(batch_size)
@@ -139,6 +196,5 @@ def _drawn(
             generator = RowGenerator(seed, parts[mine], device=compute.device)
             label = compute.move(label_parts[mine])
             with in_eval_mode(model), compute.own_threads():
-                x, calls = model.draw(len(parts[mine]), label, generator, settings, compute)
-            batch = Drawn(x.cpu().contiguous(), calls)
+                batch = make(len(parts[mine]), label, generator, settings, compute)
         yield from (each for each in shared.gather(batch) if each is not None)

@@ -5,7 +5,7 @@ of sense, and nothing in its weights would tell: so they are made, saved and loa
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from ..math.guidance import truncated_normal
 from ..math.losses import Weight, prediction_loss
 from ..math.prediction import NOISE, PREDICTIONS, Prediction
 from ..math.randomness import RowGenerator
-from ..math.sampling import Denoiser, Sampler, ddim_step, final, sample, stepwise
+from ..math.sampling import Denoiser, Sampler, Step, ddim_step, final, sample, stepwise
 from ..math.schedule import NoiseSchedule, linear_schedule, schedule_from
 from ..math.solvers import SAMPLERS
 from .compute import Compute, inside
@@ -167,6 +167,18 @@ class DiffusionModel(nn.Module):
         compute: Compute,
     ) -> Drawn:
         """See `Drawer`."""
+        last = final(self.walk(count, label, generator, settings, compute))
+        return Drawn(last.x, last.calls)
+
+    def walk(
+        self,
+        count: int,
+        label: Tensor | None,
+        generator: RowGenerator,
+        settings: DrawSettings,
+        compute: Compute,
+    ) -> Iterator[Step]:
+        """See `Walker`."""
         counted = Counted(compute.fast(self.network))
         model = self.with_network(counted)
         shape = (count, *self.shape)
@@ -186,7 +198,8 @@ class DiffusionModel(nn.Module):
             times=times,
             sampler=_sampler(settings),
         )
-        return Drawn(final(walk).x, counted.calls)
+        for step in walk:
+            yield step._replace(calls=counted.calls)
 
     # ------------------------------------------------------------------ cards
 

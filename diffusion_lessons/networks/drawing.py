@@ -6,7 +6,7 @@ A `Drawer` says the shape of what it draws, which classes it knows and which set
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -22,7 +22,7 @@ from ..math.guidance import (
     clipped,
 )
 from ..math.randomness import RowGenerator
-from ..math.sampling import Denoiser
+from ..math.sampling import Denoiser, Step
 from ..math.schedule import NoiseSchedule, quadratic, uniform
 from ..math.solvers import SAMPLERS
 from .cards import loaded, pretrained_path
@@ -143,6 +143,21 @@ class Drawer(Protocol):
         compute: Compute,
     ) -> Drawn:
         """``count`` pictures of the labels [count], or of none, with settled settings."""
+
+
+@runtime_checkable
+class Walker(Drawer, Protocol):
+    """A `Drawer` that walks to its pictures step by step."""
+
+    def walk(
+        self,
+        count: int,
+        label: Tensor | None,
+        generator: RowGenerator,
+        settings: DrawSettings,
+        compute: Compute,
+    ) -> Iterator[Step]:
+        """Each `Step` on the way to what ``draw`` gives; its calls are the network's."""
 
 
 class Conditional(Protocol):

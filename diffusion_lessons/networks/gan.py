@@ -5,8 +5,8 @@ sees pairs of *noisy* examples, x_s and x_t, and tells true pairs from made ones
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Arguments
-from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, Self
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .. import checks
 from ..math.randomness import RowGenerator, randn_like
-from ..math.sampling import Denoiser, final, sample
+from ..math.sampling import Denoiser, Step, final, sample
 from ..math.schedule import NoiseSchedule, schedule_from, vp_schedule
 from .compute import Compute
 from .drawing import Drawn, DrawSettings, refuse_sampling
@@ -103,12 +103,29 @@ class Gan(nn.Module):
         compute: Compute,
     ) -> Drawn:
         """See `Drawer`."""
+        last = final(self.walk(count, label, generator, settings, compute))
+        return Drawn(last.x, last.calls)
+
+    def walk(
+        self,
+        count: int,
+        label: Tensor | None,
+        generator: RowGenerator,
+        settings: DrawSettings,
+        compute: Compute,
+    ) -> Iterator[Step]:
+        """See `Walker`."""
         compute.place(self.generator_net)
         x_T = compute.move(generator.normal((count, *self.shape)).float())
-        denoiser = as_denoiser(self.generator_net, label, generator)
-        with compute.autocast():
-            last = final(sample(denoiser, x_T, self.schedule, generator=generator))
-        return Drawn(last.x, last.calls)
+        generate = as_denoiser(self.generator_net, label, generator)
+
+        def denoiser(x_t: Tensor, t: int) -> Tensor:
+            with (
+                compute.autocast()
+            ):  # no longer than the call: whoever takes the steps computes too
+                return generate(x_t, t)
+
+        yield from sample(denoiser, x_T, self.schedule, generator=generator)
 
 
 def latents(

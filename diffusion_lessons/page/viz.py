@@ -1,8 +1,9 @@
-"""Matplotlib pictures of images, points, schedules and sampling steps."""
+"""Pictures and films of images, points, schedules and sampling steps."""
 
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 from torch import Tensor
 
 from .. import checks
@@ -146,6 +148,13 @@ ENDINGS = {".png": 2**31 - 1, ".jpg": 65_500, ".jpeg": 65_500, ".tif": 2**31 - 1
 """How a picture's name may end, and how many pixels wide and high it can be then."""
 
 
+FILMS = {".gif": 65_535, ".webp": 16_383}
+"""The same of a film."""
+
+FRAMES = 60  # of a film, at most
+MOST_IN_A_FILM = 1000  # pictures side by side
+
+
 def picture_outlet(
     path: Path | str, count: int, shape: Sequence[int], columns: int | None = None, zoom: int = 2
 ) -> Path:
@@ -154,15 +163,36 @@ def picture_outlet(
     Raises ValueError for an ending that it cannot write, for columns and zoom outside their range,
     and for more pixels than the format takes; OSError, in words, where nothing can be written.
     """
+    return _outlet("a picture", ENDINGS, path, count, shape, columns, zoom)
+
+
+def film_outlet(
+    path: Path | str, count: int, shape: Sequence[int], columns: int | None = None, zoom: int = 3
+) -> Path:
+    """Where `save_film` will write. Raises as `picture_outlet`, and for too many pictures."""
+    checks.whole("pictures in a film", count, 1, MOST_IN_A_FILM)
+    return _outlet("a film", FILMS, path, count, shape, columns, zoom)
+
+
+def _outlet(
+    what: str,
+    endings: dict[str, int],
+    path: Path | str,
+    count: int,
+    shape: Sequence[int],
+    columns: int | None,
+    zoom: int,
+) -> Path:
     zoom = checks.whole("zoom", zoom, 1, 100)
     rows, columns = _rows_and_columns(count, columns)
     path = expanded(path)
-    checks.ending("a picture", path.with_suffix(path.suffix.lower()), *ENDINGS)
-    longest, most = zoom * max(rows * shape[1], columns * shape[2]), ENDINGS[path.suffix.lower()]
+    checks.ending(what, path.with_suffix(path.suffix.lower()), *endings)
+    longest, most = zoom * max(rows * shape[1], columns * shape[2]), endings[path.suffix.lower()]
     if longest > most:
+        other = max(endings, key=lambda ending: endings[ending])
         raise ValueError(
             f"{path}: {columns} columns and {rows} rows make a side of {longest} pixels, and a "
-            f"{path.suffix} holds {most}; choose a .png, or fewer pictures"
+            f"{path.suffix} holds {most}; choose a {other}, or fewer pictures"
         )
     return outlet(path)
 
@@ -176,8 +206,55 @@ def save_grid(path: Path | str, images: Tensor, columns: int | None = None, zoom
     path = picture_outlet(path, len(images), images.shape[1:], columns, zoom)
     picture = picture.repeat(zoom, 0).repeat(zoom, 1)
     with aside(path) as unfinished:
-        kind = path.suffix.lower().removeprefix(".").replace("tif", "tiff")
-        plt.imsave(unfinished, picture, cmap="gray", vmin=0, vmax=255, format=kind)
+        Image.fromarray(picture).save(unfinished, _format(path))
+
+
+def save_film(
+    path: Path | str,
+    steps: Iterable[Step],
+    columns: int | None = None,
+    zoom: int = 3,
+    seconds: float = 4.0,
+    loop: bool = False,
+) -> None:
+    """Write a walk as a film, a ``.gif`` or ``.webp``: its pictures as a grid, moment by moment.
+
+    It lasts ``seconds`` and stands still on the last step, unless ``loop`` has it begin anew two
+    seconds later. Of more than 60 steps it shows so many, evenly spread. Frames of the way have 32
+    levels of each colour, for noise hides more and would weigh several times as much; the last has
+    all that the format can hold: every grey, every colour in a ``.webp``, 256 colours in a
+    ``.gif``. It is whole or not there. Raises as `tile` and `film_outlet`, and ValueError for a
+    walk of fewer than two steps.
+    """
+    seconds = checks.within("seconds", seconds, 0.1, 60)
+    walk = thin(list(steps), FRAMES)
+    if len(walk) < 2:
+        raise ValueError(f"a film needs a walk of two steps at least, got {len(walk)}")
+    pictures = [tile(step.x, columns) for step in walk]
+    last = walk[-1].x
+    path = film_outlet(path, len(last), last.shape[1:], columns, zoom)
+    pictures = [*(_coarse(picture, 32) for picture in pictures[:-1]), pictures[-1]]
+    first, *others = (Image.fromarray(p.repeat(zoom, 0).repeat(zoom, 1)) for p in pictures)
+    each = 10 * max(2, round(100 * seconds / len(pictures)))  # GIF counts in hundredths
+    options: dict[str, Any] = {"duration": [*[each] * len(others), 2000]}
+    if path.suffix.lower() == ".gif":
+        options |= {"loop": 0} if loop else {}
+    else:
+        options |= {"loop": 0 if loop else 1, "lossless": True}
+    with aside(path) as unfinished:
+        first.save(unfinished, _format(path), save_all=True, append_images=others, **options)
+
+
+def _format(path: Path) -> str:
+    """Pillow's name for it."""
+    ending = path.suffix.lower().removeprefix(".")
+    return {"jpg": "jpeg", "tif": "tiff"}.get(ending, ending)
+
+
+def _coarse(picture: np.ndarray, levels: int) -> np.ndarray:
+    """A picture of bytes with so many levels of each colour, black and white among them."""
+    level = (picture / 255 * (levels - 1)).round()
+    return (level / (levels - 1) * 255).round().astype(np.uint8)
 
 
 def _picture(ax: Axes, picture: np.ndarray, title: str = "") -> None:
