@@ -38,6 +38,8 @@ LABS: dict[str, type[Explorer]] = {"lab.md": widgets.DigitLab, "plane.md": widge
 """Pages that are one widget, and a few words."""
 TO_THE_BOOK = "](../book/"
 """How a link of a lesson to one of the book's own pages begins, where the lesson is edited."""
+TO_A_LESSON = f"](../{LESSONS}"
+"""How a link of one of these pages to a lesson begins there."""
 MARK = ".book"  # a file in the folder of a book, which may be overwritten by the next
 KIT = "diffusion-lessons-kit"  # the id of the kit's model on every page
 
@@ -91,10 +93,13 @@ def stage(source: Path) -> None:
         if page in lessons:
             lesson = (ROOT / page).read_text("utf-8").replace(TO_THE_BOOK, "](../")
             return with_todays_scripts(with_its_source(lesson))
+        if page.endswith(".md") and "/" not in page:
+            return in_the_book((HERE / page).read_text("utf-8")).encode()
         return (HERE / page).read_bytes()
 
     # The first page comes last: its player is named after the lessons' own.
-    order = sorted([*every, "refs.bib", "myst.yml"], key=lambda page: page == "index.ipynb")
+    others = [*images(every), "refs.bib", "myst.yml"]
+    order = sorted([*every, *others], key=lambda page: page == "index.ipynb")
     wanted = {source / page: content(page) for page in order}
     for old in [path for path in source.rglob("*") if path.is_file()]:
         if old not in wanted:
@@ -107,9 +112,26 @@ def stage(source: Path) -> None:
             unfinished.write_bytes(text)
 
 
+def images(pages: list[str]) -> list[str]:
+    """The pictures that the book's own pages show."""
+    texts = [(HERE / page).read_text("utf-8") for page in pages if page.endswith(".md")]
+    return sorted({name for text in texts for name in re.findall(r"\]\((images/[^)]+)\)", text)})
+
+
+def in_the_book(text: str) -> str:
+    """A page of this folder as the book has it.
+
+    In the repository its links lead to lessons and files that lie beside the folder. The book has
+    the lessons; to the files it links where they are published, or else only names them.
+    """
+    text = text.replace(TO_A_LESSON, f"]({LESSONS}")
+    place = rf"[\1]({github()}/blob/HEAD/\2)" if github() else r"\1"
+    return re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", place, text)
+
+
 def lab_page(source: str) -> bytes:
     """A page that is one widget, between the words of its Markdown file."""
-    before, after = (HERE / source).read_text("utf-8").split("<!-- lab -->")
+    before, after = in_the_book((HERE / source).read_text("utf-8")).split("<!-- lab -->")
     widget = LABS[source]()
     bundle = widget._repr_mimebundle_()
     assert bundle is not None
