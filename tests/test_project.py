@@ -1,18 +1,25 @@
 """The house is in order: notebooks, requirements and files say the same thing everywhere."""
 
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import jupytext
 import nbformat
+import numpy as np
 import pytest
+import torch
 import yaml
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+from PIL import Image
+
+from diffusion_lessons import load_pretrained, to_unit
 
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.md"))
@@ -86,11 +93,61 @@ def test_each_lesson_keeps_the_form(source: Path):
     assert text.count("<details><summary>Solution</summary>\n\n") == len(exercises)
 
 
-def test_links_between_lessons_lead_somewhere():
-    for source in [*LESSONS, ROOT / "README.md"]:
-        prose = re.sub(r"(?s)```.*?```", "", source.read_text())
-        for target in re.findall(r"\]\((?!http|#)([^)#]+)", prose):
-            assert (source.parent / target).exists(), f"{source.name} links to {target}"
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES += sorted((ROOT / "book").glob("*.md"))
+MADE = {"lab.ipynb", "plane.ipynb", "bibliography.md"}  # pages that the build of the book makes
+
+
+def places(page: Path) -> set[str]:
+    """What a link may name behind #: the headings, as GitHub and the book spell them."""
+    prose = re.sub(r"(?s)```.*?```", "", page.read_text("utf-8"))
+    heads = re.findall(r"(?m)^#+ (.+)$", prose)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("source", [*LESSONS, *PAGES], ids=lambda path: path.stem)
+def test_links_lead_somewhere_in_the_repository(source: Path):
+    prose = re.sub(r"(?s)```.*?```", "", source.read_text("utf-8"))
+    links = re.findall(r"(?:\]\(|(?:src|srcset)=\")(?!http)([^)#\"]*)(?:#([^)\"]+))?[)\"]", prose)
+    for target, place in links:
+        path = (source.parent / target) if target else source
+        if source.parent.name == "book" and target in MADE:
+            continue
+        assert path.exists(), f"{source.name} links to {target}"
+        if place and path.suffix == ".md":
+            assert place in places(path), f"{source.name} links to {target}#{place}"
+
+
+def test_the_readme_shows_a_film_that_is_light_and_ends():
+    """By one command, which stands below it; who wants less motion sees a picture that stays."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (moving,) = re.findall(r'<img src="(.+?\.gif)"', readme)
+    (still,) = re.findall(r'media="\(prefers-reduced-motion: reduce\)" srcset="(.+?)"', readme)
+    (command,) = re.findall(r"`diffusion-lessons (sample --film .+?) --out digits.gif`", readme)
+    assert command.split() == figures().FILM
+    assert (ROOT / moving).stat().st_size < 1e6
+    with Image.open(ROOT / moving) as film:
+        assert "loop" not in film.info  # it is played once
+        times = []
+        for i in range(film.n_frames):
+            film.seek(i)
+            times.append(film.info["duration"])
+        assert sum(times[:-1]) <= 5000
+        assert film.size == (10 * 28 * 3, 28 * 3)
+        greys = np.asarray(film.convert("L"))
+    digits = to_unit(torch.tensor(greys[1::3, 1::3])).view(28, 10, 28).transpose(0, 1)[:, None]
+    judge = load_pretrained("digits-classifier")
+    assert judge(digits).argmax(1).tolist() == list(range(10))
+    with Image.open(ROOT / still) as picture:
+        assert getattr(picture, "n_frames", 1) == 1
+
+
+def figures() -> ModuleType:
+    """book/figures.py as a module."""
+    spec = importlib.util.spec_from_file_location("figures", ROOT / "book" / "figures.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_the_wheel_holds_data_networks_and_widgets(tmp_path: Path):

@@ -98,7 +98,7 @@ def test_what_is_a_prediction_without_an_answer(texts: list[str], count: int) ->
 PAGES = [
     *sorted(NOTEBOOKS.glob("*.md")),
     *sorted(BOOK.glob("*.md")),
-    NOTEBOOKS.parent / "README.md",
+    *(NOTEBOOKS.parent / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
 ]
 
 
