@@ -151,6 +151,22 @@ def test_docstrings_are_set_without_leftovers(book: Path):
         assert "Should be overridden" not in text
 
 
+@pytest.mark.parametrize("repository", ["", "https://github.com/owner/lessons"])
+def test_a_page_of_the_book_links_to_files_where_they_are_published(
+    build: ModuleType, repository: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("BOOK_REPOSITORY", repository)
+    text = "[one](../notebooks/01_forward.ipynb), [`two`](../benchmarks/x.json), [three](lab.ipynb)"
+    two = f"[`two`]({repository}/blob/HEAD/benchmarks/x.json)" if repository else "`two`"
+    wanted = f"[one](notebooks/01_forward.ipynb), {two}, [three](lab.ipynb)"
+    assert build.in_the_book(text) == wanted
+
+
+def test_pages_show_their_pictures(book: Path, pages: dict[str, PageOf]):
+    assert "_images/cost.png" in pages["measured.html"].loads
+    assert "_images/from-noise-to-digits.png" in pages["command.html"].loads
+
+
 def test_what_a_cell_prints_stands_together(book: Path):
     text = (book / "notebooks" / "03_ddim.html").read_text("utf-8")
     assert re.search(r"even: .*\nquadratic: .*\neta 0,  2 steps, uniform ", text)
