@@ -6,6 +6,7 @@ on each other: `math` (schedules, Gaussians, predictions, samplers, guidance), `
 """
 
 from .data import cifar10, digits, fashion, moons, spiral, to_bytes, to_unit
+from .folders import Pictures, pictures
 from .math.exact import GaussianMixture, grid_mixture, ring_mixture
 from .math.gaussian import (
     Gaussian,
@@ -83,6 +84,7 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "NoiseSchedule",
+    "Pictures",
     "Prediction",
     "RowGenerator",
     "Step",
@@ -121,6 +123,7 @@ __all__ = [
     "moons",
     "noise_prediction_loss",
     "noise_to_x0",
+    "pictures",
     "posterior",
     "posterior_variance",
     "precision_recall",

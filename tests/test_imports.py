@@ -13,15 +13,16 @@ import diffusion_lessons
 PACKAGE = Path(diffusion_lessons.__file__).parent
 
 # The rooms, lowest first: a room may import itself and the rooms that it names here.
-LEAVES = {"checks", "files", "data"}
+LEAVES = {"checks", "files", "data", "folders"}
 ROOMS: dict[str, set[str]] = {
     "checks": set(),
     "files": set(),
     "data": {"files"},
+    "folders": {"files", "data"},
     "math": set(),
     "networks": {"math", "files"},
-    "training": {"math", "networks", "files", "data"},
-    "measuring": {"math", "networks", "training", "files", "data"},
+    "training": {"math", "networks", "files", "data", "folders"},
+    "measuring": {"math", "networks", "training", "files", "data", "folders"},
     "page": {"math", "networks", "files", "data"},
     "course": {"math", "networks", "training", "measuring", "page", "data"},
 }
@@ -109,7 +110,16 @@ def test_every_module_stands_in_a_room():
 
 # What importing loads
 
-HEAVY = ["matplotlib", "ipywidgets", "anywidget", "torchvision", "tqdm", "jupyter", "IPython"]
+HEAVY = [
+    "matplotlib",
+    "PIL",
+    "ipywidgets",
+    "anywidget",
+    "torchvision",
+    "tqdm",
+    "jupyter",
+    "IPython",
+]
 LIGHT = ROOMS.keys() - {"page", "course"}
 
 # Run in a fresh process: which heavy packages does each import add?

@@ -459,6 +459,15 @@ class Before:
         return {**self._values, **{name: changing[name] for name in self._copies}}
 
 
+class Plan(NamedTuple):
+    """What a run is to do; None for what it does not know beforehand."""
+
+    steps: int | None
+    done: int  # of them
+    batch_size: int | None
+    rows: int | None  # of the data
+
+
 class Run(Iterator[TrainStep]):
     """The steps of a training. One that was interrupted, or failed, can go on: loop over it again.
 
@@ -468,6 +477,17 @@ class Run(Iterator[TrainStep]):
 
     def __init__(self, training: Training) -> None:
         self._training = training
+
+    @property
+    def plan(self) -> "Plan":
+        """What is to be done, and how much of it is."""
+        about = getattr(self._training.batches, "about", {})
+        return Plan(
+            self._training.options.steps,
+            self._training.reached.step,
+            about.get("batch_size"),
+            about.get("rows"),
+        )
 
     def __next__(self) -> TrainStep:
         training, handed = self._training, self._training.handed

@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import checks
-from ..data import cifar10, digits, moons, to_unit
+from ..data import Images, cifar10, digits, moons, to_unit
+from ..folders import Pictures
 from ..math.gaussian import forward
 from ..math.losses import Weight, random_times, vae_loss
-from ..math.prediction import PREDICTIONS
+from ..math.prediction import PREDICTIONS, X0
 from ..math.randomness import own_numbers, rand
 from ..math.schedule import SCHEDULES
 from ..networks.classifier import Classifier, NoisyClassifier
@@ -46,24 +47,47 @@ def digits_ddpm(
     predict: str | None = None,
     schedule: str | None = None,
     start: nn.Module | None = None,
+    data: Pictures | None = None,
+    flip: bool = False,
+    channels: int | None = None,
+    batch_size: int | None = None,
 ) -> Iterator[TrainStep]:
     """A class-conditional diffusion model for MNIST; 10,000 steps, its usual, are 21 passes.
 
     It is DDPM's unless another of `PREDICTIONS` or `SCHEDULES` is named. With ``start``, a model
     that is trained already, training goes on from its weights, under its own schedule, at half the
     learning rate; with the same seed it would see the same batches again.
+
+    With ``data`` it is one for your own `pictures`, of their size, colours and classes, and with
+    ``flip`` for their mirror images, too. It is made to be good soon, as lesson 02's is: it
+    predicts x_0, weighed by `clamped_snr`, and has 32 channels (64 on a GPU) unless others are
+    asked for; 3,000 steps are usual.
     """
-    model = _new(
-        lambda: UNet(channels=48, blocks=1),
-        options.seed,
-        predict or "noise",
-        schedule or "linear",
-    )
+    if data is None:
+        network = partial(UNet, channels=channels or 48, blocks=1)
+        model = _new(network, options.seed, predict or "noise", schedule or "linear")
+    else:
+        network = partial(UNet, **_sizes(data), channels=channels or _width(options), blocks=1)
+        model = _new(network, options.seed, predict or "x0", schedule or "linear")
     if start is not None:
-        checks.left_open("a model that training goes on from", predict=predict, schedule=schedule)
+        checks.left_open(
+            "a model that training goes on from",
+            predict=predict,
+            schedule=schedule,
+            channels=channels,
+        )
         model = _to_go_on(start, model)
         options = options.usual(optimizer=partial(MuonAdamW, lr=0.01, adamw_lr=1e-3))
-    return train_on_digits(model, options.usual(steps=10_000, ema=0.999), batch_size=128)
+    if data is None:
+        if flip:
+            raise ValueError("flip is for data of your own: a mirrored digit is none")
+        return train_on_digits(
+            model, options.usual(steps=10_000, ema=0.999), batch_size=batch_size or 128
+        )
+    weight = clamped_snr if model.prediction is X0 else None
+    options = options.usual(steps=3000, ema=0.999)
+    own = _own(data, flip, batch_size or 64)
+    return train_on(own, model, options, batch_size or 64, weight)
 
 
 def digits_adm(
@@ -78,6 +102,15 @@ def digits_adm(
     return train_on_digits(model, options.usual(steps=4000, ema=0.999))
 
 
+def clamped_snr(snr: Tensor) -> Tensor:
+    """How much a squared error of x_0 counts by its signal-to-noise ratio: as much, in 0.3..5.
+
+    Min-SNR-5 (arXiv 2303.09556), that never falls below 0.3, so that what is decided in deep noise
+    is learnt, too.
+    """
+    return snr.clamp(0.3, 5)
+
+
 def train_on_digits(
     model: DiffusionModel,
     options: TrainOptions,
@@ -85,12 +118,25 @@ def train_on_digits(
     weight: Weight | None = None,
 ) -> Iterator[TrainStep]:
     """Teach a model the MNIST digits and their classes, by its own loss, weighed if asked."""
+    return train_on(digits(), model, options, batch_size, weight)
+
+
+def train_on(
+    data: Images,
+    model: DiffusionModel,
+    options: TrainOptions,
+    batch_size: int = 64,
+    weight: Weight | None = None,
+) -> Iterator[TrainStep]:
+    """Teach a model any pictures and, if it knows classes, theirs."""
+    classes = bool(model.classes)
 
     def loss(model: Any, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
         images, labels = batch
-        return model.loss(to_unit(images), g, labels, weight=weight)
+        return model.loss(to_unit(images), g, labels if classes else None, weight=weight)
 
-    return train_with(model, loss, _digit_batches(options, batch_size), options.usual(ema=0.99))
+    batches = _batches(data, options, batch_size)
+    return train_with(model, loss, batches, options.usual(ema=0.99))
 
 
 def digits_classifier(options: TrainOptions = USUAL) -> Iterator[TrainStep]:
@@ -153,6 +199,10 @@ def digits_ddgan(
     lr: float | None = None,
     discriminator_lr: float | None = None,
     start: nn.Module | None = None,
+    data: Pictures | None = None,
+    flip: bool = False,
+    channels: int = 32,
+    batch_size: int = 64,
 ) -> Iterator[TrainStep]:
     """A class-conditional denoising diffusion GAN for MNIST that draws in ``T`` steps.
 
@@ -163,12 +213,20 @@ def digits_ddgan(
     its networks are trained on: the generator more slowly, the discriminator at a rate that does
     not fall, and the average looks back over thousands of updates, for the two circle around the
     point that both would stay at. The rates are 2e-4 and 5e-4, then 1e-4 and 6e-4, or those given.
-    6,000 steps are usual.
+    6,000 steps are usual. With ``data`` it is one for your own `pictures`, of their size, colours
+    and classes and, with ``flip``, for their mirror images, too.
     """
     rates = (2e-4, 5e-4)
+    sizes = {} if data is None else _sizes(data)
+    if data is None and flip:
+        raise ValueError("flip is for data of your own: a mirrored digit is none")
     with first_weights(options.seed):
-        generator_net = Generator(64 if latent is None else latent, channels=32, blocks=1)
-        model = Gan(generator_net, Discriminator(channels=32), 4 if T is None else T)
+        generator_net = Generator(
+            64 if latent is None else latent, **sizes, channels=channels, blocks=1
+        )
+        seen = {name: value for name, value in sizes.items() if name != "size"}
+        discriminator = Discriminator(**seen, channels=channels)
+        model = Gan(generator_net, discriminator, 4 if T is None else T)
     if start is not None:
         checks.left_open("a Gan that training goes on from", T=T, latent=latent)
         model, rates = _to_go_on(start, model), (1e-4, 6e-4)
@@ -178,14 +236,17 @@ def digits_ddgan(
     lr = checks.within("lr", lr, 0, 1)
     discriminator_lr = checks.within("discriminator_lr", discriminator_lr, 0, 1)
 
-    def prepare(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        images, labels = batch
-        return to_unit(images), labels
+    classes = bool(model.classes)
 
+    def prepare(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor | None]:
+        images, labels = batch
+        return to_unit(images), labels if classes else None
+
+    images = digits() if data is None else _own(data, flip, batch_size)
     return train_gan(
         model.generator_net,
         model.discriminator,
-        _digit_batches(options, 64),
+        _batches(images, options, batch_size),
         model.schedule,
         options.usual(steps=6000, ema=0.999, optimizer=adams(lr, discriminator_lr)),
         prepare=prepare,
@@ -287,9 +348,44 @@ def _to_go_on(start: nn.Module, usual: Kind) -> Kind:
     return copy.deepcopy(start).requires_grad_()
 
 
+def _sizes(data: Pictures) -> dict[str, Any]:
+    """What a U-Net's arguments must be for these pictures."""
+    C, size, _ = data.shape
+    unshuffle = 4 if size > 32 and size % 8 == 0 else 2  # it works on at most 16 x 16 positions
+    return {
+        "size": size,
+        "in_channels": C,
+        "classes": len(data.classes),
+        "unshuffle": unshuffle,
+    }
+
+
+def _width(options: TrainOptions) -> int:
+    """Channels of a network for your own pictures, so that minutes are enough on the machine."""
+    return 32 if _device(options).type == "cpu" else 64
+
+
+def _own(data: Pictures, flip: bool, batch_size: int) -> Images:
+    """The pictures to train on, and their mirror images. ValueError if they do not fill a batch."""
+    images, labels = data.train
+    if flip:
+        images, labels = torch.cat([images, images.flip(3)]), labels.repeat(2)
+    count = len(labels)
+    if count < batch_size:
+        raise ValueError(
+            f"{data.folder} has {count} pictures to train on, fewer than a batch of {batch_size}: "
+            f"add some, or take smaller batches (batch_size={max(1, count // 2)})"
+        )
+    return Images(images, labels)
+
+
 def _digit_batches(options: TrainOptions, batch_size: int) -> Shuffled:
-    """Endless batches of (bytes [B, 1, 28, 28], labels [B]), on the run's device."""
-    images, labels = (tensor.to(_device(options)) for tensor in digits())
+    return _batches(digits(), options, batch_size)
+
+
+def _batches(data: Images, options: TrainOptions, batch_size: int) -> Shuffled:
+    """Endless batches of (bytes [B, C, H, W], labels [B]), on the run's device."""
+    images, labels = (tensor.to(_device(options)) for tensor in data)
     return shuffled(images, labels, batch_size=batch_size, seed=options.seed)
 
 
