@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..networks.processes import processes
-from . import drawing, machine, tables, training
+from . import drawing, machine, own, tables, training
 from .streams import patient_streams
 
 MISTAKES = (ValueError, TypeError, OSError, ImportError, FloatingPointError)
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=__version__)
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    for part in (training, drawing, tables, machine):
+    for part in (training, drawing, own, tables, machine):
         part.add_commands(commands)
     for command in commands.choices.values():
         command.add_argument(

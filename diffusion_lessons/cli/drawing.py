@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
@@ -15,6 +16,7 @@ from ..math.solvers import SAMPLERS
 from ..measuring.drawing import draw, draw_walk, settled
 from ..measuring.evaluation import combinations, evaluate_all, measure_for, usual_compute
 from ..measuring.judge import MOST_SAMPLES
+from ..measuring.own import evaluate_pictures
 from ..networks import cards, checkpoints
 from ..networks.classifier import Classifier
 from ..networks.compute import Compute
@@ -24,9 +26,11 @@ from .options import (
     NETWORK,
     Commands,
     add_compute,
+    add_data,
     compute_of,
     compute_words,
     network_path,
+    pictures_for,
     positive,
     tell,
 )
@@ -69,9 +73,10 @@ def add_commands(commands: Commands) -> None:
         type=Path,
         help="measure every combination of steps, eta, sampler, ... into a table, a .jsonl",
     )
+    add_data(measured, "compare with pictures of this folder that it was not trained on")
     measured.set_defaults(run=run_evaluate)
     for command, several in ((sample, None), (measured, "+")):
-        _add_settings(command, several)
+        add_settings(command, several)
         add_compute(command)
 
     exported = commands.add_parser("export", help="write a network as ONNX, checked against torch")
@@ -80,7 +85,8 @@ def add_commands(commands: Commands) -> None:
     exported.set_defaults(run=run_export)
 
 
-def _add_settings(command: argparse.ArgumentParser, several: str | None) -> None:
+def add_settings(command: argparse.ArgumentParser, several: str | None) -> None:
+    """The options that say how to draw."""
     command.add_argument(
         "--steps",
         type=positive,
@@ -106,7 +112,7 @@ def _add_settings(command: argparse.ArgumentParser, several: str | None) -> None
     command.add_argument("--seed", type=int, help="default: 0")
 
 
-def _settings(options: argparse.Namespace) -> list[DrawSettings]:
+def settings_of(options: argparse.Namespace) -> list[DrawSettings]:
     """All combinations of what is given."""
     if options.scale is not None and options.guidance in (None, "none", ["none"]):
         raise ValueError("--scale belongs to a --guidance, and none is named")
@@ -140,12 +146,13 @@ def run_sample(options: argparse.Namespace) -> None:
     if options.columns and options.single:
         raise ValueError("--columns belongs to a grid or a film, not to --single")
     labels, numbers = _rows(model, options.labels, options.each)
-    (settings,) = _settings(options)
+    (settings,) = settings_of(options)
     write = _film if options.film else _single if options.single else _grid
     settings, compute = settled(model, settings), compute_of(options)
     asked = Asked(model, labels, settings, options.seed or 0, numbers, compute)
     out = write(options, asked)
     tell(compute)
+    _tell_rows(path, options.labels)
     print(out)
 
 
@@ -228,9 +235,12 @@ def run_evaluate(options: argparse.Namespace) -> None:
     model = checkpoints.load(path)
     if not isinstance(model, Drawer):
         _refuse_settings(path, model, options)
+    if options.data is not None:
+        _evaluate_own(path, model, options)
+        return
     options.samples = MOST_SAMPLES if options.samples is None else options.samples
     options.seed = 0 if options.seed is None else options.seed
-    settings = _settings(options)
+    settings = settings_of(options)
     if options.out is not None:
         _evaluate_all(path, model, options, settings)
         return
@@ -249,6 +259,32 @@ def run_evaluate(options: argparse.Namespace) -> None:
         if isinstance(model, Drawer):
             command += f" {model.settled(settings[0]).as_arguments()}"
         command += f" --seed {options.seed}"
+    command = " ".join([command, *compute_words(options)])
+    result |= {"command": command, "machine": cards.machine()}
+    print(json.dumps(result, indent=2), flush=True)  # first: the disk may refuse it now
+    tell(compute)
+    if options.write and shared.main:
+        cards.add_measured(path, sha256, result)
+
+
+def _evaluate_own(path: Path, model: Any, options: argparse.Namespace) -> None:
+    """Measure a network for one's own pictures, beside those that were held out."""
+    if options.out is not None:
+        raise ValueError("--out: of your own pictures there is one measurement, and no table")
+    settings = settings_of(options)
+    if len(settings) > 1:
+        raise ValueError("of your own pictures there is one measurement: give one of each setting")
+    shared, seed = processes(), options.seed or 0
+    sha256 = cards.read_card(path)["sha256"]
+    data, compute = pictures_for(path, model, options.data), compute_of(options)
+    if options.write:
+        shared.from_main(lambda: cards.network_outlet(path))
+    result = evaluate_pictures(
+        model, data, settings[0], options.samples, seed, shared.main, compute
+    )
+    command = f"diffusion-lessons evaluate {quote(options.network)} "
+    command += f"--data {quote(str(options.data))} --samples {result['samples']} "
+    command += f"{model.settled(settings[0]).as_arguments()} --seed {seed}"
     command = " ".join([command, *compute_words(options)])
     result |= {"command": command, "machine": cards.machine()}
     print(json.dumps(result, indent=2), flush=True)  # first: the disk may refuse it now
@@ -305,3 +341,11 @@ def run_export(options: argparse.Namespace) -> None:
     out = expanded(options.out or f"{path.stem}.onnx")
     difference = export(checkpoints.load(path), out)
     print(f"{out}: its answers are torch's to {difference:.1e}")
+
+
+def _tell_rows(path: Path, wanted: list[int] | None) -> None:
+    """Of one's own pictures, which class each row shows, for whoever looks on."""
+    names = cards.read_card(path).get("data", {}).get("classes", [])
+    if names and processes().main and sys.stderr is not None:
+        shown = [names[label] for label in wanted or range(len(names))]
+        print(f"rows: {', '.join(shown)}", file=sys.stderr)

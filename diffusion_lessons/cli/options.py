@@ -3,14 +3,18 @@
 import argparse
 import ast
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .. import checks
 from ..files import expanded
+from ..folders import Pictures, pictures
+from ..measuring.own import check_fits
 from ..networks import cards
 from ..networks.compute import FORMATS, Compute, fastest
+from ..networks.drawing import Drawer
 from ..networks.processes import processes
 
 NETWORK = "a pretrained network's name, or a .safetensors file"
@@ -90,3 +94,39 @@ def origin(card: dict[str, Any]) -> dict[str, Any]:
     """What a network's card tells of how it was made."""
     kept = ("command", "history", "steps", "seconds", "sha256", "averaged", "start")
     return {key: card[key] for key in kept if key in card}
+
+
+def add_data(command: argparse.ArgumentParser, words: str, required: bool = False) -> None:
+    """The option that names a folder of pictures."""
+    command.add_argument("--data", type=Path, metavar="FOLDER", help=words, required=required)
+
+
+def pictures_for(path: Path, model: Any, folder: Path) -> Pictures:
+    """The pictures that the network at ``path`` was trained on, and those held out of them.
+
+    ValueError for one that draws no pictures, or if its card tells of other ones: then some that
+    are held out now may have been trained on.
+    """
+    if not isinstance(model, Drawer) or len(model.shape) != 3:
+        raise ValueError(f"{path} draws no pictures, so --data says nothing of it")
+    data = pictures_of(folder, model.shape[-1])
+    check_fits(model, data)
+    trained_on = cards.read_card(path).get("data", {})
+    if trained_on.get("sha256", data.about["sha256"]) != data.about["sha256"]:
+        raise ValueError(
+            f"{path} was trained on other pictures ({trained_on.get('folder')}: "
+            f"{trained_on.get('pictures')} and {trained_on.get('held_out')} held out) than are in "
+            f"{folder} now: some of those held out now may have been trained on"
+        )
+    return data
+
+
+def pictures_of(folder: Path, size: int) -> Pictures:
+    """The pictures of a folder; a line for whoever looks on of each file that is left out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said below, in lines
+        data = processes().from_main(lambda: pictures(folder, size))
+    if processes().main and sys.stderr is not None:
+        for line in data.left_out_in_words():
+            print(line, file=sys.stderr)
+    return data

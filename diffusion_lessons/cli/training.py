@@ -3,10 +3,11 @@
 import argparse
 import shlex
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import signature
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -25,10 +26,12 @@ from .options import (
     NETWORK,
     Commands,
     add_compute,
+    add_data,
     compute_of,
     compute_words,
     network_path,
     origin,
+    pictures_of,
     positive,
     setting,
 )
@@ -56,6 +59,11 @@ def add_commands(commands: Commands) -> None:
         metavar="NAME=VALUE",
         help="an argument of the recipe, such as T=2 for digits-ddgan",
     )
+    add_data(train, "train on the pictures in this folder (or in its folders, a class each)")
+    train.add_argument(
+        "--size", type=positive, help="of the pictures: a multiple of 4 in 8..64 (default: 28)"
+    )
+    train.add_argument("--flip", action="store_true", help="on their mirror images, too")
     train.add_argument("--compile", action="store_true", help="torch.compile; for GPUs")
     add_compute(train)
     train.set_defaults(run=run_train)
@@ -73,6 +81,7 @@ class Wanted:
     recipe: str
     seed: int
     words: list[str] = field(default_factory=list)  # of the command, after seed and steps
+    name: str = ""  # of the file
     arguments: dict[str, Any] = field(default_factory=dict)
     identity: dict[str, str] = field(default_factory=lambda: {"settings": "", "start": ""})
     origin: dict[str, Any] = field(default_factory=dict)
@@ -103,8 +112,8 @@ class Wanted:
 def run_train(options: argparse.Namespace) -> None:
     """Run a recipe to its end, and save the network with its card."""
     shared, folder = processes(), expanded(options.out)
-    state, target = (folder / f"{options.recipe}{ending}" for ending in (".training", cards.ENDING))
     wanted = _wanted(options)
+    state, target = (folder / f"{wanted.name}{ending}" for ending in (".training", cards.ENDING))
     with ExitStack() as held:  # two runs into one folder would overwrite each other's network
         shared.from_main(lambda: _claim(held, state, target))
         _run_train(options, wanted, state, target)
@@ -129,7 +138,10 @@ def _run_train(options: argparse.Namespace, wanted: Wanted, state: Path, target:
         run = RECIPES[options.recipe](train_options, **wanted.arguments)
     except TypeError as error:  # all else that is given here has been checked
         raise ValueError(f"--set: {error}") from error
-    step = final(watch(run, options.recipe))
+    if options.data is not None:
+        trial = replace(train_options, steps=TRIED, checkpoint=None)
+        plan_in_words(run, RECIPES[options.recipe](trial, **wanted.arguments))
+    step = final(watch(run, wanted.name))
     if not processes().main:
         return
     made = read_state(state)[0]
@@ -146,6 +158,34 @@ def _run_train(options: argparse.Namespace, wanted: Wanted, state: Path, target:
     checkpoints.save(target, step.model, card)
     words = Compute.from_dict(made["compute"]).in_words()
     print(f"{target}: {step.step} steps in {step.seconds:.0f} s, {words}")
+
+
+TRIED = 8
+"""Updates that are made, and thrown away, to tell how long a run will take."""
+
+
+def plan_in_words(run: Any, trial: Any) -> None:
+    """Say how many updates a run has left, how many passes that is, and how long it will take."""
+    plan = run.plan
+    left = plan.steps - plan.done
+    if not left:
+        return
+    ends = [step.seconds for step in trial]
+    each = median(later - earlier for earlier, later in pairwise(ends))  # the first one is slow
+    passes = left * plan.batch_size / plan.rows
+    print(
+        f"{left:,} updates of {plan.batch_size} pictures, {passes:.1f} passes over "
+        f"{plan.rows:,}: about {_duration(left * each)} on this machine "
+        f"({each:.2f} s an update); can be interrupted",
+        flush=True,
+    )
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.{int(seconds < 10 * size and unit != 'minutes')}f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def _compute(options: argparse.Namespace, state: Path) -> Compute | None:
@@ -172,7 +212,7 @@ def compiler() -> Any:
 
 
 def _wanted(options: argparse.Namespace) -> Wanted:
-    wanted = Wanted(options.recipe, options.seed)
+    wanted = Wanted(options.recipe, options.seed, name=options.recipe)
     own = own_arguments(options.recipe)
     for name in ("predict", "schedule"):
         value = getattr(options, name)
@@ -184,6 +224,10 @@ def _wanted(options: argparse.Namespace) -> Wanted:
         wanted.words += [f"--{name}", value]
     if options.start is not None:
         _add_start(options, wanted)
+    if options.data is not None:
+        _add_data(options, wanted)
+    elif options.flip or options.size is not None:
+        raise ValueError("--size and --flip are for the pictures of a folder: name it with --data")
     settings = dict(options.set)
     for name, value in settings.items():
         if name not in settable(options.recipe):
@@ -199,6 +243,22 @@ def _wanted(options: argparse.Namespace) -> Wanted:
     return wanted
 
 
+def _add_data(options: argparse.Namespace, wanted: Wanted) -> None:
+    if "data" not in own_arguments(options.recipe):
+        raise ValueError(f"--data is not for {options.recipe}, which has data of its own")
+    data = pictures_of(options.data, options.size or 28)
+    print(data.in_words(), flush=True)
+    about = data.about | {"size": data.shape[-1], "flip": options.flip}
+    wanted.arguments |= {"data": data, "flip": options.flip}
+    wanted.identity["data"] = f"{data.in_words()}, {about['sha256']}"
+    wanted.origin["data"] = about
+    own = data.folder.resolve().name or "pictures"
+    wanted.name = options.recipe.replace("digits", own)
+    wanted.words += ["--data", str(options.data)]
+    wanted.words += [] if options.size is None else ["--size", str(options.size)]
+    wanted.words += ["--flip"] if options.flip else []
+
+
 def _add_start(options: argparse.Namespace, wanted: Wanted) -> None:
     if "start" not in own_arguments(options.recipe):
         raise ValueError(f"--start is not for {options.recipe}, which always begins anew")
@@ -208,7 +268,7 @@ def _add_start(options: argparse.Namespace, wanted: Wanted) -> None:
     path = network_path(options.start)
     card = cards.read_card(path)
     wanted.arguments["start"] = checkpoints.load(path)
-    wanted.origin = {"start": origin(card)}
+    wanted.origin["start"] = origin(card)
     wanted.identity["start"] = card["sha256"]
     wanted.words += ["--start", options.start]
 
@@ -220,7 +280,10 @@ def own_arguments(recipe: str) -> list[str]:
 
 def settable(recipe: str) -> list[str]:
     """Those of them that have no option of their own."""
-    return [name for name in own_arguments(recipe) if name not in ("predict", "schedule", "start")]
+    return [name for name in own_arguments(recipe) if name not in WITH_OPTIONS]
+
+
+WITH_OPTIONS = ("predict", "schedule", "start", "data", "flip")
 
 
 def run_average(options: argparse.Namespace) -> None:

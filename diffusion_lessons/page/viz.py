@@ -79,6 +79,24 @@ def show_rows(rows: dict[str, Tensor], scale: float = 0.8, heads: Sequence[str] 
     return figure
 
 
+def show_named(images: Tensor, names: Sequence[str], columns: int = 8) -> Figure:
+    """Pictures [N, 1 or 3, H, W] in -1..1, each under its name."""
+    tile(images)  # refuses what it cannot draw
+    if len(names) != len(images):
+        raise ValueError(f"names must be {len(images)}, one a picture, got {len(names)}")
+    rows, columns = _rows_and_columns(len(images), columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(1.3 * columns, 1.5 * rows), squeeze=False, layout="constrained"
+    )
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, image, name in zip(axes.flat, images, names, strict=False):
+        _picture(ax, tile(image[None]))
+        ax.set_title(name, fontsize=7, parse_math=False)
+    plt.close(figure)
+    return figure
+
+
 def show_steps(steps: Iterable[Step], columns: int = 8, which: int = 0) -> Figure:
     """One picture's way out of the noise: x_t above, x0_hat below, at evenly spaced moments."""
     kept = thin(list(steps), columns)
