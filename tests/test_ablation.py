@@ -11,10 +11,12 @@ from diffusion_lessons.files import read_json_lines
 from diffusion_lessons.measuring import ablation
 from diffusion_lessons.measuring.ablation import (
     BASE,
+    MEMORY_VARIANTS,
     PLANE_VARIANTS,
     VARIANTS,
     ablate,
     ablate_gan,
+    ablate_memorisation,
     ablate_plane,
     ablate_prediction,
     held_out_loss,
@@ -222,3 +224,61 @@ def test_the_shipped_one_has_three_seeds_and_a_gap_beyond_their_spread():
     assert all(least < right < most for right, *_ in found["x0, weighed"])
     plain, weighed = ([recall for *_, recall in found[name]] for name in ("x0", "x0, weighed"))
     assert min(weighed) > max(plain) + 0.15
+
+
+def test_few_pictures_are_trained_on_as_often_as_many_and_looked_for_among_the_samples(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "memorisation.jsonl"
+    small = {"steps": 2, "samples": 20, "sampling_steps": 2}
+    rows = list(ablate_memorisation(out, (3,), variants=["20", "200"], **small))
+    assert [row["pictures"] for row in rows] == [20, 200]
+    for row in rows:
+        assert row["nearer_by_chance"] == 0.5  # as many are held out
+        assert row["copies_held_out"] == 0  # MNIST holds hardly any picture twice
+        assert 0 <= row["nearer"] <= 1
+        assert row["floor"]["frechet_distance"] > 0
+    assert "batch_size" in next(iter(read_json_lines(out)))[1]
+    again = ["ablate", "memorisation", "--seeds", "3", "--variants", "20", "200", "--steps", "2"]
+    assert cli.main([*again, "--samples", "20", "--out", str(out)]) == 2  # of another budget
+    capsys.readouterr()
+    other = tmp_path / "other.jsonl"
+    few = [*again[:4], "--variants", "20", "--steps", "2", "--samples", "20"]
+    assert cli.main([*few, "--out", str(other)]) == 0
+    assert "20, seed 3: " in (said := capsys.readouterr().out)
+    assert "nearest to a training picture" in said
+
+
+def test_the_digits_held_out_of_a_memorisation_are_not_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen = {}
+    real = ablation.memorisation
+
+    def looked(x: torch.Tensor, train: torch.Tensor, held_out: torch.Tensor) -> Any:
+        seen["parts"] = {image.numpy().tobytes() for image in train}, held_out
+        return real(x, train, held_out)
+
+    monkeypatch.setattr(ablation, "memorisation", looked)
+    small = {"steps": 1, "samples": 10, "sampling_steps": 1}
+    list(ablate_memorisation(tmp_path / "x.jsonl", (0,), variants=["200"], **small))
+    trained, held_out = seen["parts"]
+    assert len(held_out) == 200
+    assert not any(image.numpy().tobytes() in trained for image in held_out)
+
+
+def test_the_shipped_curve_of_memorisation_falls_to_chance_with_three_seeds():
+    table = shipped_table("ablation-memorisation")
+    assert (table["steps"], table["samples"], table["batch_size"]) == (1000, 500, 32)
+    of: dict[int, list[dict[str, Any]]] = {n: [] for n in MEMORY_VARIANTS.values()}
+    for row in table["rows"]:
+        assert row["nearer_by_chance"] == 0.5
+        of[row["pictures"]].append(row)
+    assert [sorted(row["seed"] for row in rows) for rows in of.values()] == [[0, 1, 2]] * 5
+    for n, rows in of.items():
+        for row in rows:
+            assert row["nearer"] > 0.95 if n <= 50 else row["nearer"] < 0.75
+            assert row["copies"] > 0.4 if n <= 50 else row["copies"] < 0.01
+    means = [sum(row["nearer"] for row in rows) / 3 for rows in of.values()]
+    assert means == sorted(means, reverse=True)
+    assert means[-1] == pytest.approx(0.5, abs=0.05)

@@ -8,11 +8,13 @@ from ..files import expanded
 from ..math.solvers import SAMPLERS
 from ..measuring.ablation import (
     GAN_VARIANTS,
+    MEMORY_VARIANTS,
     PLANE_VARIANTS,
     PREDICTION_VARIANTS,
     VARIANTS,
     ablate,
     ablate_gan,
+    ablate_memorisation,
     ablate_plane,
     ablate_prediction,
 )
@@ -26,6 +28,7 @@ ABLATIONS: dict[str, Callable[..., Iterator[Row]]] = {
     "ddgan": ablate_gan,
     "plane": ablate_plane,
     "prediction": ablate_prediction,
+    "memorisation": ablate_memorisation,
 }
 
 
@@ -43,9 +46,13 @@ def add_commands(commands: Commands) -> None:
         help="updates; default: 1000; ddgan: 1200; plane: 3000; prediction: 700",
     )
     ablation.add_argument(
-        "--samples", type=positive, help="default: 2000; ddgan: 5000; not for plane"
+        "--samples",
+        type=positive,
+        help="default: 2000; ddgan: 5000; memorisation: 500; not for plane",
     )
-    every = dict.fromkeys([*VARIANTS, *GAN_VARIANTS, *PLANE_VARIANTS, *PREDICTION_VARIANTS])
+    every = dict.fromkeys(
+        [*VARIANTS, *GAN_VARIANTS, *PLANE_VARIANTS, *PREDICTION_VARIANTS, *MEMORY_VARIANTS]
+    )
     ablation.add_argument("--variants", choices=list(every), nargs="+", help="default: all")
     ablation.set_defaults(run=run_ablate)
 
@@ -97,6 +104,8 @@ def _in_words(row: Row) -> str:
     if "found" in row:
         return f"{row['found']} of 25 found, {row['close']:.0%} of the points close to one"
     loss = f"loss {row['test_loss']:.5f}, " if "test_loss" in row else ""
+    if "copies" in row:
+        loss = f"{row['nearer']:.1%} nearest to a training picture, {row['copies']:.1%} copies, "
     return (
         f"{loss}Frechet distance {row['frechet_distance']:.2f} "
         f"(floor {row['floor']['frechet_distance']:.2f}), recall {row['recall']:.2f}, "

@@ -1,8 +1,9 @@
 """Ablations in our size: the same training with one part changed, measured.
 
 ADM's of the U-Net (`ablate`), DDGAN's of its latent and its number of steps, for digits
-(`ablate_gan`) and in the plane (`ablate_plane`), and what lesson 02's network learns in its minute
-if it predicts something else (`ablate_prediction`).
+(`ablate_gan`) and in the plane (`ablate_plane`), what lesson 02's network learns in its minute if
+it predicts something else (`ablate_prediction`), and what it copies if it has few pictures to
+learn from (`ablate_memorisation`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from .. import checks
-from ..data import digits, to_unit
+from ..data import Images, digits, to_unit
 from ..math.losses import Weight
 from ..math.prediction import PREDICTIONS
 from ..math.randomness import BY_ROW, seeded
@@ -25,9 +26,17 @@ from ..networks.diffusion import DiffusionModel
 from ..networks.drawing import DrawSettings
 from ..networks.unet import UNet
 from ..training.loop import TrainOptions, TrainStep, watch
-from ..training.recipes import digits_ddgan, first_weights, train_on_digits
+from ..training.recipes import (
+    clamped_snr,
+    digits_ddgan,
+    first_weights,
+    train_on,
+    train_on_digits,
+)
+from .drawing import draw
 from .evaluation import evaluate
-from .judge import MOST_SAMPLES
+from .judge import MOST_SAMPLES, judged, reference
+from .nearest import memorisation
 from .plane import PLANE, measure_plane, modes_found, plane_draws, plane_gan
 from .tables import Row, Table
 
@@ -74,9 +83,8 @@ PLANE_VARIANTS: dict[str, dict[str, Any]] = {
 SMALL: dict[str, Any] = {"channels": 16, "blocks": 1, "attention_resolutions": []}
 """The U-Net of lesson 02's minute."""
 
-WEIGHTS: dict[str, Weight | None] = {"none": None, "snr 0.3 to 5": lambda snr: snr.clamp(0.3, 5)}
-"""How much a squared error counts by its signal-to-noise ratio. The second is Min-SNR-5 (arXiv
-2303.09556) that never falls below 0.3, so that what is decided in deep noise is learnt, too."""
+WEIGHTS: dict[str, Weight | None] = {"none": None, "snr 0.3 to 5": clamped_snr}
+"""How much a squared error counts by its signal-to-noise ratio."""
 
 PREDICTION_VARIANTS: dict[str, dict[str, str]] = {
     "noise": {"prediction": "noise", "schedule": "linear", "weight": "none"},
@@ -87,6 +95,11 @@ PREDICTION_VARIANTS: dict[str, dict[str, str]] = {
     "x0, weighed, cosine": {"prediction": "x0", "schedule": "cosine", "weight": "snr 0.3 to 5"},
 }
 """What each variant predicts, under which schedule, with which of `WEIGHTS`."""
+
+MEMORY_VARIANTS: dict[str, int] = {str(n): n for n in (20, 50, 200, 1000, 5000)}
+"""How many pictures each variant is trained on."""
+
+SMALL_BATCH = 32  # of theirs: more updates in the same time
 
 BATCH = 64
 KEPT = ("class_accuracy", "frechet_distance", "precision", "recall", "density", "coverage", "floor")
@@ -216,6 +229,52 @@ def ablate_prediction(
 
     def measured(model: Any, compute: Compute) -> dict[str, Any]:
         return _kept(evaluate(model, settings, samples, progress=False, compute=compute))
+
+    yield from _rows(Table(out, head, _settings), seeds, variants, run, measured, compute)
+
+
+def ablate_memorisation(
+    out: Path | str,
+    seeds: Sequence[int] = (0, 1, 2),
+    steps: int = 1000,
+    samples: int = 500,
+    sampling_steps: int = 20,
+    variants: Sequence[str] = tuple(MEMORY_VARIANTS),
+    compute: Compute | None = None,
+) -> Iterator[Row]:
+    """The same for lesson 02's small network, which predicts x_0, trained on few digits or many.
+
+    A row is what `memorisation` finds in the samples, beside as many digits that were held out as
+    were trained on, and what the judge says of them. The seed also decides which digits these are.
+    All have as many updates, with batches of the same size: few digits are repeated to fill one.
+    """
+    seeds, steps, samples = _checked(variants, MEMORY_VARIANTS, seeds, steps, samples)
+    sampling_steps = checks.whole("sampling_steps", sampling_steps, 1, linear_schedule().T)
+    weight = "snr 0.3 to 5"
+    head = {"base": SMALL, "prediction": "x0", "weight": weight, "batch_size": SMALL_BATCH}
+    head |= {"steps": steps, "samples": samples, "sampling_steps": sampling_steps}
+    head |= {"random_numbers": BY_ROW}
+    settings = DrawSettings(sampling_steps)
+    parts: dict[str, Images] = {}
+
+    def run(variant: str, seed: int, compute: Compute) -> Iterator[TrainStep]:
+        count, every = MEMORY_VARIANTS[variant], digits()
+        rows = torch.randperm(len(every.labels), generator=seeded(seed))
+        for name, some in (("train", rows[:count]), ("held out", rows[-count:])):
+            parts[name] = Images(every.images[some], every.labels[some])
+        again = torch.arange(max(count, SMALL_BATCH)) % count
+        few = Images(parts["train"].images[again], parts["train"].labels[again])
+        with first_weights(seed):
+            model = DiffusionModel(UNet(**SMALL), prediction=PREDICTIONS["x0"])
+        options = TrainOptions(steps, seed=seed, ema=0.99, compute=compute)
+        return train_on(few, model, options, SMALL_BATCH, WEIGHTS[weight])
+
+    def measured(model: Any, compute: Compute) -> dict[str, Any]:
+        real = reference(samples, compute=compute)
+        x = draw(model, real.labels, settings, compute=compute)
+        found = memorisation(x, parts["train"].images, parts["held out"].images)
+        pictures = {"pictures": len(parts["train"].labels), **found._asdict()}
+        return {**pictures, **judged(x, real, True, compute), "floor": real.floor}
 
     yield from _rows(Table(out, head, _settings), seeds, variants, run, measured, compute)
 
