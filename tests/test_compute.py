@@ -2,6 +2,9 @@
 
 import copy
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +158,24 @@ def test_the_choice_is_kept_for_every_later_process(
     module._kept.cache_clear()
     with pytest.raises(pytest.fail.Exception):
         fastest(CPU)
+
+
+def test_a_folder_that_the_user_may_not_look_into_does_no_harm(tmp_path: Path, bound: list[str]):
+    """As a home of another account: nothing can be kept there."""
+    secret = tmp_path / "secret"
+    secret.mkdir(mode=0)
+    code = (
+        "from diffusion_lessons.networks import compute; compute.ROUNDS = 2; "
+        "print(compute.fastest().in_words())"
+    )
+    env = os.environ | {"DIFFUSION_LESSONS_CACHE": str(secret / "kept")}
+    done = subprocess.run(
+        [*bound, sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120
+    )
+    secret.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert "on cpu" in done.stdout
+    assert list(secret.iterdir()) == []
 
 
 def other(words: dict[str, object]) -> bytes:

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shlex
+import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from diffusion_lessons import DiffusionModel, TrainOptions, cli, moons, sample
+from diffusion_lessons.cli import machine
 from diffusion_lessons.files import read_json_lines
 from diffusion_lessons.measuring.evaluation import evaluate_points
 from diffusion_lessons.networks import cards, checkpoints
@@ -745,14 +748,55 @@ def test_a_compiler_that_is_missing_is_told_before_the_work(
 
 
 def test_a_busy_port_gets_one_line(capsys: pytest.CaptureFixture[str]):
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         assert cli.main(["lab", "--folder", "notebooks", "--port", port, "--no-browser"]) == 2
     assert f"port {port} is busy" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="Windows has no groups of processes")
+def test_ctrl_c_is_jupyterlabs_where_it_has_a_process_of_its_own(tmp_path: Path):
+    """As on Windows: the command waits for JupyterLab, which asks what Ctrl-C shall mean."""
+    (tmp_path / "child.py").write_text(
+        "import signal, sys, time\n"
+        "def stop(*_): print('asked', flush=True); sys.exit(7)\n"
+        "signal.signal(signal.SIGINT, stop)\n"
+        "print('here', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    code = (
+        "import sys; from diffusion_lessons.cli.machine import wait_for; "
+        f"sys.exit(wait_for([sys.executable, {str(tmp_path / 'child.py')!r}]))"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "here\n"
+        os.killpg(parent.pid, signal.SIGINT)  # as a console does: to both
+        assert parent.stdout.read() == "asked\n"
+        assert parent.wait(60) == 7
+
+
+def test_on_windows_the_command_waits_for_jupyterlab(monkeypatch: pytest.MonkeyPatch):
+    started: list[list[str]] = []
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("it would go on out of its console"))
+    monkeypatch.setattr(machine, "wait_for", lambda command: started.append(command) or 5)
+    # There a port with this option could be taken while another has it.
+    monkeypatch.setattr("socket.socket.setsockopt", lambda *_: pytest.fail("no option is asked"))
+    with pytest.raises(SystemExit, match=r"^5$"):
+        cli.main(["lab", "--folder", "notebooks", "--port", str(free_port()), "--no-browser"])
+    ((python, *arguments),) = started
+    assert python == sys.executable
+    assert arguments[:2] == ["-m", "jupyterlab"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_the_module_is_the_command():

@@ -3,7 +3,9 @@
 import argparse
 import errno
 import os
+import signal
 import socket
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -40,7 +42,8 @@ def run_lab(options: argparse.Namespace) -> None:
     if find_spec("jupyterlab") is None:
         raise ValueError("JupyterLab is not installed: pip install jupyterlab")
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform != "win32":  # there it would share a port that is busy
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", options.port))
         except PermissionError as error:
@@ -68,7 +71,19 @@ def run_lab(options: argparse.Namespace) -> None:
         command.append("--allow-root")
     if options.no_browser:
         command.append("--no-browser")
+    if sys.platform == "win32":  # there a process that is taken over goes on out of its console
+        sys.exit(wait_for(command))
     os.execv(sys.executable, command)  # JupyterLab takes this process over: Ctrl-C goes to it
+
+
+def wait_for(command: list[str]) -> int:
+    """Run a command to its end and return its exit status. Ctrl-C is the command's alone."""
+    with subprocess.Popen(command) as process:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return process.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def run_doctor(options: argparse.Namespace) -> None:
@@ -89,7 +104,7 @@ def run_doctor(options: argparse.Namespace) -> None:
     for choice, times in measure(device).items():
         print(f"  {median(times) * 1e3:7.2f} ms  {choice.in_words()}")
     print(f"Networks run in {fastest().in_words()}.")
-    if (path := kept_file(device)) is not None and path.exists():
+    if (path := kept_file(device)) is not None and os.path.exists(path):
         print(f"That was chosen once and is kept in {path}; delete it to choose anew.")
     for line in _slow(about, device):
         print(line)

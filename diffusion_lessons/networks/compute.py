@@ -281,7 +281,7 @@ def kept_file(device: torch.device | None = None, threads: int | None = None) ->
 def _read(device: torch.device, threads: int) -> Compute | None:
     """The choice that was kept; None if there is none that can be read and is of this machine."""
     path = kept_file(device, threads)
-    if path is None or not path.exists():
+    if path is None or not os.path.exists(path):  # nor where the user may not look
         return None
     try:
         _, content = next(read_json_lines(path))
