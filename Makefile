@@ -1,4 +1,5 @@
 # make lab    opens JupyterLab at the first lesson (sets everything up the first time)
+# make check  lint, types and the tests that are done at once: for daily work
 # make test   the same set-up, then everything CI runs
 # make book   the lessons as web pages, in book/_build/html; make book-serve shows them
 # make readme the README's table of lessons, from the lessons' front matter
@@ -12,12 +13,16 @@ BIN := $(VENV)/bin
 PINS := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: lab test lint types unit nbval test-lowest test-newest notebooks readme book book-serve clean
+.PHONY: lab check test lint types unit nbval test-lowest test-newest notebooks readme book book-serve clean
 
 lab: $(VENV)/.lab
 	@$(BIN)/diffusion-lessons lab --port $(PORT)
 
 test: lint types unit nbval
+
+# No browser, no training, nothing that takes seconds.
+check: lint types
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow' --ignore=tests/browser
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
@@ -26,13 +31,15 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(BIN)/mypy
 
-# Each test works on one core, and so each core has tests of its own, file by file.
+# Each test works on one core, and so each core has tests of its own; one that has done its own
+# takes some of the other's.
 unit: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # Every cell of every lesson runs, and of the book's first page; outputs may differ, errors may not.
+# The longest lessons come first (conftest.py).
 nbval: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 	  --nbval-lax --nbval-cell-timeout=600 -p no:cacheprovider notebooks book/index.ipynb
 
 # The tests with the lowest versions that pyproject.toml allows, and with the newest of today;

@@ -382,6 +382,7 @@ def test_no_card_overwrites_what_is_no_card(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [table]
 
 
+@pytest.mark.unix
 def test_links_are_followed_unless_they_lead_to_a_network_with_a_card(saved: Path, tmp_path: Path):
     """Else that card would describe weights that are gone."""
     disk = tmp_path / "disk"

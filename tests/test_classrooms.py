@@ -21,6 +21,8 @@ ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 HOOK = ROOT / "docker" / "20-lessons.sh"
 
+pytestmark = pytest.mark.unix  # bash runs what an image or a workflow would
+
 
 def shell(code: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run bash the way the image's start script runs: an error would end it."""

@@ -300,6 +300,7 @@ def test_fashion_has_the_shape_of_digits(train, n, monkeypatch, tmp_path):
     assert FashionMNIST.asked == (tmp_path, train, True)
 
 
+@pytest.mark.unix
 def test_the_home_folder_is_understood(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     stand_in(monkeypatch, FashionMNIST=FashionMNIST)
@@ -343,6 +344,7 @@ def test_a_failed_download_says_what_can_be_done(load, name, error, monkeypatch,
     assert caught.value.__cause__ is error
 
 
+@pytest.mark.unix
 def test_without_a_home_the_folder_must_be_named(monkeypatch, tmp_path):
     stand_in(monkeypatch, FashionMNIST=FashionMNIST)
     monkeypatch.delenv("HOME", raising=False)

@@ -592,6 +592,7 @@ def test_an_attempt_that_never_ends_gets_a_hint(
     assert check("07.3", SOLUTIONS["07.3"][0]).right  # and the next one is as before
 
 
+@pytest.mark.unix
 def test_an_alarm_of_somebody_else_goes_on() -> None:
     rang: list[int] = []
     handler = signal.signal(signal.SIGALRM, lambda *_: rang.append(1))

@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import random
-import resource
 import shutil
 import signal
 import time
@@ -33,6 +32,9 @@ from diffusion_lessons.training.gan import train_gan
 from diffusion_lessons.training.states import read_state
 
 # More of each for a hunt: FAULTS=100 python -m pytest tests/test_faults.py
+resource = pytest.importorskip("resource", reason="limits are Unix's")
+pytestmark = pytest.mark.unix
+
 MANY = int(os.environ.get("FAULTS", "1"))
 KILLS, DAMAGES = 3 * MANY, 20 * MANY
 

@@ -38,6 +38,8 @@ from diffusion_lessons.files import (
 
 ROOT = Path(__file__).parent.parent
 
+pytestmark = pytest.mark.unix  # rights, links, and locks that no file holds open
+
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)

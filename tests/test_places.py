@@ -19,6 +19,8 @@ from diffusion_lessons.networks.checkpoints import save
 
 ROOT = Path(__file__).parent.parent
 LESSON = ROOT / "notebooks" / "01_forward.ipynb"
+
+pytestmark = pytest.mark.unix
 # The package is found from any folder, installed or not.
 HERE = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
 

@@ -5,7 +5,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +22,7 @@ from packaging.version import Version
 from PIL import Image
 
 from diffusion_lessons import load_pretrained, to_unit
+from diffusion_lessons.course.lessons import read_lessons
 
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.md"))
@@ -91,6 +94,21 @@ def test_each_lesson_keeps_the_form(source: Path):
     assert text.count("<details><summary>Solution</summary>\n\n") == len(exercises)
 
 
+@pytest.mark.slow
+def test_the_longest_lessons_are_run_first_and_their_cells_in_order():
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "--nbval-lax"]
+    command += ["-p", "no:cacheprovider", "notebooks"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    cells = re.findall(r"^notebooks/(.+)\.ipynb::(?:.*\.)?Cell (\d+)$", done.stdout, re.MULTILINE)
+    names = list(dict.fromkeys(name for name, _ in cells))
+    assert sorted(names) == [path.stem for path in LESSONS]
+    assert cells == [(n, str(i)) for n in names for i in range(sum(n == m for m, _ in cells))]
+    facts = {lesson.name: lesson.run_time.split() for lesson in read_lessons(ROOT / "notebooks")}
+    seconds = [float(facts[n][0]) * (60 if "minute" in facts[n][1] else 1) for n in names]
+    assert seconds == sorted(seconds, reverse=True)
+    assert seconds[0] > seconds[-1]
+
+
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES += sorted((ROOT / "book").glob("*.md"))
 MADE = {"lab.ipynb", "plane.ipynb", "bibliography.md"}  # pages that the build of the book makes
@@ -149,9 +167,6 @@ def figures() -> ModuleType:
 
 
 def test_the_wheel_holds_data_networks_and_widgets(tmp_path: Path):
-    import sys
-    import zipfile
-
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "--no-build-isolation"]
     command += ["-w", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True)
@@ -234,6 +249,8 @@ def fake_python(folder: Path, version: str) -> Path:
 @pytest.fixture
 def course(tmp_path: Path) -> Path:
     """A folder with what `make lab` looks at, and two Pythons beside it; python3 is the older."""
+    if shutil.which("make") is None:
+        pytest.skip("there is no make")
     course = tmp_path / "the course"
     course.mkdir()
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
@@ -319,5 +336,7 @@ def test_make_uses_a_venv_of_another_tool_that_does(course: Path):
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    if shutil.which("make") is None:
+        pytest.skip("there is no make")
     command = ["make", "--no-print-directory", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -604,6 +604,7 @@ def test_places_are_tried_before_the_work(
         assert error.count("\n") == 1
 
 
+@pytest.mark.unix
 def test_the_home_folder_is_understood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -756,7 +757,7 @@ def test_a_busy_port_gets_one_line(capsys: pytest.CaptureFixture[str]):
     assert f"port {port} is busy" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not hasattr(os, "killpg"), reason="Windows has no groups of processes")
+@pytest.mark.unix
 def test_ctrl_c_is_jupyterlabs_where_it_has_a_process_of_its_own(tmp_path: Path):
     """As on Windows: the command waits for JupyterLab, which asks what Ctrl-C shall mean."""
     (tmp_path / "child.py").write_text(

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import stat
 import subprocess
 import sys
@@ -22,6 +21,9 @@ from diffusion_lessons.networks.compute import Compute
 from diffusion_lessons.networks.mlp import MLP
 from diffusion_lessons.training import states
 from diffusion_lessons.training.recipes import moons_ddpm
+
+resource = pytest.importorskip("resource", reason="limits are Unix's")
+pytestmark = pytest.mark.unix
 
 ROOT = Path(__file__).parent.parent
 POINTS = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))

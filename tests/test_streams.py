@@ -14,6 +14,8 @@ from diffusion_lessons.networks import checkpoints
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "diffusion_lessons"]
 ENV = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+pytestmark = pytest.mark.unix  # bash closes the streams
+
 TRAIN = ["train", "moons-ddpm", "--steps", "2", "--out"]
 
 

@@ -95,6 +95,7 @@ def test_the_head_is_compared_as_it_is_read(tmp_path: Path) -> None:
     assert table(tmp_path / "t.jsonl", {"levels": (14, 7)}).rows == IN_ORDER
 
 
+@pytest.mark.unix
 def test_files_are_made_as_the_umask_says_in_folders_that_are_made(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folders" / "t.jsonl"
     before = os.umask(0o027)

@@ -1,6 +1,5 @@
 """Pictures that are written: whole or not there, in a format and size that can be."""
 
-import resource
 from pathlib import Path
 
 import matplotlib.image
@@ -57,7 +56,9 @@ def test_what_a_format_cannot_hold_is_refused_before_it_is_drawn(tmp_path: Path)
     save_grid(tmp_path / "a.webp", PICTURES[:1].repeat(292, 1, 1, 1), 292)
 
 
+@pytest.mark.unix
 def test_a_full_disk_leaves_the_old_picture(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits are Unix's")
     path = tmp_path / "a.png"
     save_grid(path, PICTURES)
     before = path.read_bytes()

@@ -7,7 +7,7 @@ the Jupyter server; its messages go through the extension to the kernel. By defa
 Content-Security-Policy: the one of the setting `notebook.experimental.enableCsp` allows no script
 from blob:, and so no anywidget of anybody.
 
-The environment variable VSCODE_WIDGETS names the folder in which .ci/run unpacks that package and
+The environment variable VSCODE_WIDGETS names the folder in which .ci/tools unpacks that package and
 requirejs; without it the tests are skipped, and on CI they fail. The kernel is this process.
 """
 
