@@ -43,6 +43,14 @@ SCHEDULES = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the book waits until it is built."""
+    for item in items:
+        if "book" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
 @pytest.fixture(params=SCHEDULES)
 def schedule(request: pytest.FixtureRequest) -> NoiseSchedule:
     """Each kind of schedule in turn: two long ones and the four steps of a denoising GAN."""

@@ -41,6 +41,7 @@ def test_each_variant_changes_its_part_alone():
     assert VARIANTS["all three"] == three
 
 
+@pytest.mark.slow
 def test_an_ablation_that_was_cut_off_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out, small = tmp_path / "table.jsonl", {"steps": 2, "samples": 20, "sampling_steps": 2}
     variants = ["base", "4 heads"]
@@ -116,6 +117,7 @@ def test_the_network_of_lesson_04_looks_around_at_two_resolutions():
     assert measured["class_accuracy"] > 0.93
 
 
+@pytest.mark.slow
 def test_the_gan_is_ablated_the_same_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "gan.jsonl"
     rows = list(ablate_gan(out, steps=1, samples=20, variants=["T = 1", "no z"]))
@@ -142,6 +144,7 @@ def test_so_is_what_a_network_predicts(tmp_path: Path, monkeypatch: pytest.Monke
         next(ablate_prediction(out, variants=["wings"]))
 
 
+@pytest.mark.slow
 def test_the_plane_is_ablated_the_same_way(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ from diffusion_lessons import load_pretrained
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "device.py"
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_the_device_trains_draws_and_counts(tmp_path: Path):
     out = tmp_path / "device.json"
     small = ["--seconds", "0.5", "--samples", "10", "--batch", "2", "--steps", "2", "--out"]

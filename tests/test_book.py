@@ -364,6 +364,7 @@ def test_a_damaged_script_stops_the_build(
         build.unpack_vendor(tmp_path / "static")
 
 
+@pytest.mark.slow
 def test_a_page_that_has_gone_leaves_no_source_behind(build: ModuleType, tmp_path: Path):
     build.stage(tmp_path)
     kept = tmp_path / "notebooks" / LESSONS[0].name

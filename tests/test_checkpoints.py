@@ -552,6 +552,7 @@ for i in range(20):
 """
 
 
+@pytest.mark.slow
 def test_two_that_measure_one_network_both_find_their_results_on_its_card(saved: Path):
     command = [sys.executable, "-c", ADD, str(saved)]
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
@@ -560,6 +561,7 @@ def test_two_that_measure_one_network_both_find_their_results_on_its_card(saved:
     assert len(cards.read_card(saved)["measured"]) == 40
 
 
+@pytest.mark.slow
 def test_a_network_that_may_not_be_read_is_not_called_damaged(saved: Path, bound: list[str]):
     load = "import sys; from diffusion_lessons.networks.checkpoints import load; load(sys.argv[1])"
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}

@@ -70,6 +70,7 @@ def without_classes(tmp_path: Path) -> Path:
 # A picture belongs to its seed and its number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "settings"), EACH_WAY, ids=in_short)
 def test_a_picture_belongs_to_its_seed_and_its_number_alone(name: str, settings: DrawSettings):
     model: Any = load_pretrained(name)

@@ -17,6 +17,7 @@ def of_unit_normal(x_t: torch.Tensor, t: int) -> torch.Tensor:
     return SCHEDULE.alpha[t].to(x_t.dtype) * x_t
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", [50, 300, 800])
 def test_a_restored_normal_number_is_drawn_from_what_x_t_leaves_open(t: int) -> None:
     """x_t = a x_0 + s noise, and x_0 given x_t is N(a x_t, s^2): mean a^2 x_0, variance both's."""

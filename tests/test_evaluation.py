@@ -31,6 +31,7 @@ from diffusion_lessons.networks.mlp import MLP
 from diffusion_lessons.networks.unet import UNet
 
 
+@pytest.mark.slow
 def test_the_judge_knows_real_digits():
     assert evaluate_classifier(judge())["accuracy"] >= 0.985
 
@@ -45,6 +46,7 @@ def test_features_do_not_depend_on_the_batch():
     torch.testing.assert_close(features(x, batch_size=2), features(x), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_floor_falls_with_more_pictures():
     few, many = reference(200), reference(2000)
     assert len(few.labels) == 200
@@ -60,6 +62,7 @@ def test_the_floor_is_of_the_same_classes_but_other_digits():
     assert (again["precision"], again["recall"]) == (1, 1)
 
 
+@pytest.mark.slow
 def test_halves_tell_how_far_figures_waver_from_one_set_of_samples_to_another():
     """Against many sets that were really drawn; within what twenty halves can tell."""
     generator = torch.Generator().manual_seed(0)
@@ -79,6 +82,7 @@ def test_more_samples_than_test_digits_are_refused(count: int):
         reference(count)
 
 
+@pytest.mark.slow
 def test_the_shipped_ddpm_draws_what_it_is_asked_for():
     model = load_pretrained("digits-ddpm")
     found = evaluate(model, DrawSettings(20), 300, progress=False)
@@ -203,6 +207,7 @@ def test_what_draws_no_digits_is_not_measured(model: Any):
         evaluate(model, count=20)
 
 
+@pytest.mark.slow
 def test_the_command_tells_how_a_classifier_was_measured(capsys: pytest.CaptureFixture[str]):
     words = ["evaluate", "digits-noisy-classifier", "--samples", "200", "--seed", "3"]
     assert cli.main(words) == 0
@@ -211,6 +216,7 @@ def test_the_command_tells_how_a_classifier_was_measured(capsys: pytest.CaptureF
     assert row["accuracy_at"] != evaluate_noisy_classifier(noisy_classifier(), 200)["accuracy_at"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("guidance", "weak", "strong"),
     [("classifier", 0.0, 4.0), ("label+classifier", 0.0, 4.0), ("classifier-free", 0.0, 3.0)],
@@ -250,6 +256,7 @@ def test_scales_make_rows_of_a_table(tmp_path: Path):
     assert run() == []
 
 
+@pytest.mark.slow
 def test_the_noisy_classifier_sees_less_the_more_noise_there_is():
     measured = evaluate_noisy_classifier(noisy_classifier(), count=2000)
     found = measured["accuracy_at"]
@@ -399,12 +406,14 @@ def test_truncating_the_starting_noise_does_so_too(name: str):
     assert min(row["class_accuracy"] for row in cut) >= plain["class_accuracy"]
 
 
+@pytest.mark.slow
 def test_the_shipped_vae_draws_what_it_is_asked_for():
     found = evaluate(load_pretrained("digits-vae"), count=1000, progress=False)
     assert found["class_accuracy"] > 0.95
     assert found["frechet_distance"] > 2 * found["floor"]["frechet_distance"]  # blurs are no digits
 
 
+@pytest.mark.slow
 def test_the_shipped_ddgan_draws_what_it_is_asked_for_and_z_matters():
     gan = load_pretrained("digits-ddgan")
     found = evaluate(gan, count=1000, progress=False)

@@ -58,6 +58,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_kind_of_network(name: str, tmp_path: Path) -> None:
     save(tmp_path / "net.safetensors", shaken(NETWORKS[name]()))  # in half precision
@@ -78,6 +79,7 @@ def test_what_draws_nothing_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_graph_that_answers_otherwise_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,7 @@ def same_but_for_the_time(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(one[key] == other[key] for key in one if key != "seconds")
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_loses_one_interval_and_ends_the_same(
     whole: tuple[bytes, dict[str, Any], float], tmp_path: Path
 ) -> None:
@@ -144,6 +145,7 @@ def small_disk(most: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_words_and_keeps_the_last_state(
     whole: tuple[bytes, dict[str, Any], float], tmp_path: Path
 ) -> None:

@@ -323,6 +323,7 @@ def claim(path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=env, text=True, stdin=pipe, stdout=pipe, stderr=pipe)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [True, False])
 def test_what_a_process_claims_is_free_when_it_ends_or_is_killed(
     killed: bool, tmp_path: Path

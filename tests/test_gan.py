@@ -378,6 +378,7 @@ def test_the_running_average_is_of_the_generator_alone() -> None:
     assert not any(torch.equal(average, now) for average, now in weights)
 
 
+@pytest.mark.slow
 def test_a_short_training_separates_two_lumps_and_keeps_both() -> None:
     """Four steps; the two discs below are 6 % of the square that the samples could smear over."""
     lumps = GaussianMixture(

@@ -238,6 +238,7 @@ def test_every_public_name_is_called_here():
     assert set(dl.__all__) == CALLS.keys() | NO_CALLS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "gradients"),
     [*((name, True) for name in {**CALLS, **ROOMS}), *((name, False) for name in CALLS)],
@@ -255,6 +256,7 @@ def test_a_call_leaves_global_state_and_inputs_alone(name: str, gradients: bool)
     assert bits(list(given)) == inputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(RECIPES.keys() - {"cifar10-adm"}))
 def test_between_the_steps_of_a_training_everything_is_the_callers(name: str):
     before = state()
@@ -271,6 +273,7 @@ def test_between_the_steps_of_a_walk_everything_is_the_callers():
         assert state() == before
 
 
+@pytest.mark.slow
 def test_measuring_and_saving_leave_everything_alone(tmp_path: Path):
     before = state()
     list(ablate(tmp_path / "a.jsonl", (0,), 1, 10, 1, ("base",), MORE_THREADS))

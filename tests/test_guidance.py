@@ -56,6 +56,7 @@ def test_at_scale_1_the_exact_posterior_gives_the_exact_conditional(
         torch.testing.assert_close(guided(x_t, t), wanted, atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_guided_samples_have_the_moments_of_their_class():
     schedule = linear_schedule()
     guided = classifier_guidance(MIXTURE.denoiser(schedule), of_class(1, schedule), schedule)
@@ -73,6 +74,7 @@ def test_guided_samples_have_the_moments_of_their_class():
     assert (posterior - expected).abs().max() < 0.03  # where the classes overlap, as in the data
 
 
+@pytest.mark.slow
 def test_a_larger_scale_is_a_sharper_class():
     """More scale: surer of the class (fidelity), and narrower (diversity)."""
     schedule = linear_schedule()

@@ -136,6 +136,7 @@ print(json.dumps(added))
 """
 
 
+@pytest.mark.slow
 def test_the_package_and_its_math_load_neither_jupyter_nor_pictures():
     names = [PACKAGE.name]
     for path in FILES:

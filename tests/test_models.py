@@ -58,6 +58,7 @@ def attention_sides(model: UNet) -> list[int]:
 # U-Net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -263,6 +263,7 @@ def test_noise_of_a_row_by_two_ways(tmp_path: Path) -> None:
     torch.testing.assert_close(torch.tensor(page[2]).reshape(ROWS, 400), cut, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**63 - 1), use=st.integers(0, 2**40), count=st.integers(2, 60))
 @settings(max_examples=10, deadline=None)
 def test_seeds_of_their_own_and_steps_that_are_kept(seed: int, use: int, count: int) -> None:

@@ -29,6 +29,8 @@ PLATFORMS = {
 }
 OF_TORCH = re.compile("nvidia-|cuda-|triton$")  # for NVIDIA's GPUs, in versions that torch chooses
 
+pytestmark = pytest.mark.slow  # a network may be
+
 Resolve = Callable[[str, str, str, Path], subprocess.CompletedProcess[str]]
 
 

@@ -68,6 +68,7 @@ def told(path: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_two_notebooks_run_at_once_from_folders_elsewhere(tmp_path: Path, beginning: Path):
     """Both come out as they are committed: every number printed, every picture drawn."""
     runs = []
@@ -81,6 +82,7 @@ def test_two_notebooks_run_at_once_from_folders_elsewhere(tmp_path: Path, beginn
     assert [*(tmp_path / "one").iterdir(), *(tmp_path / "two").iterdir()] == []  # no litter
 
 
+@pytest.mark.slow
 def test_a_notebook_runs_where_nothing_can_be_written(
     read_only: Path, bound: list[str], beginning: Path
 ):
@@ -168,6 +170,7 @@ def bar_style(messages: list[dict]) -> list[str]:
     return [state["bar_style"] for state in states if state.get("bar_style")]
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_when_its_cell_is_run_again(
     kernel: tuple[KernelManager, Client],
 ):
@@ -212,11 +215,13 @@ def homeless(request: pytest.FixtureRequest, read_only: Path) -> dict[str, str]:
     return env | ({} if request.param == "none" else {"HOME": str(read_only)})
 
 
+@pytest.mark.slow
 def test_package_pictures_and_widgets_need_no_home(homeless: dict[str, str], bound: list[str]):
     command = [*bound, sys.executable, "-c", USE]
     subprocess.run(command, env=homeless, check=True, timeout=240)
 
 
+@pytest.mark.slow
 def test_the_command_needs_no_home(read_only: Path, bound: list[str], tmp_path: Path):
     env = os.environ | HERE | {"HOME": str(read_only), "OMP_NUM_THREADS": "1"}
     env = {k: v for k, v in env.items() if k not in ("DIFFUSION_LESSONS_CACHE", "XDG_CACHE_HOME")}
@@ -250,6 +255,7 @@ for i in range(40):
 """
 
 
+@pytest.mark.slow
 def test_two_that_save_to_one_place_leave_a_whole_network(tmp_path: Path):
     path = tmp_path / "net.safetensors"
     save(path, load_pretrained("moons-ddpm"))

@@ -50,6 +50,9 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("two")

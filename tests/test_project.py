@@ -166,6 +166,7 @@ def figures() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_data_networks_and_widgets(tmp_path: Path):
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "--no-build-isolation"]
     command += ["-w", str(tmp_path), str(ROOT)]

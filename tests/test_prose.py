@@ -306,6 +306,7 @@ def test_a_number_that_has_moved_is_found() -> None:
     assert sum(lost) > 0.6 * len(lost) > 10
 
 
+@pytest.mark.slow
 def test_what_is_derived_is_what_its_expression_gives() -> None:
     names = {"torch": torch, "math": math, "d": diffusion_lessons} | {
         "MLP": MLP,

@@ -25,6 +25,9 @@ from diffusion_lessons.page.widgets import FinalTest
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
+pytestmark = pytest.mark.slow  # every item runs what it asks about
+
+
 @pytest.fixture(scope="module")
 def items() -> list[dict[str, Any]]:
     return final_test(variants=3)

@@ -478,6 +478,7 @@ def walk_of_diffusers(scheduler, model, x, timesteps, **options):
     return xs
 
 
+@pytest.mark.slow
 def test_schedules_of_diffusers_are_ours_shifted_by_one():
     diffusers = pytest.importorskip("diffusers")
     linear = diffusers.DDPMScheduler(T, beta_start=1e-4, beta_end=0.02).alphas_cumprod
@@ -550,6 +551,7 @@ def test_ddim_walks_as_in_diffusers(steps, eta, clip):
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [10, 50, 1000])
 def test_the_trained_network_draws_the_digits_that_diffusers_draws(steps):
     """In float32, as people use it: diffusers with its own float32 coefficients, ours with ours."""

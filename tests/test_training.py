@@ -661,6 +661,7 @@ def test_the_callers_random_numbers_are_left_alone():
     torch.testing.assert_close(torch.rand(3), expected, **SAME)
 
 
+@pytest.mark.slow
 @RUNS
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(run, tmp_path):
     whole_model, steps = run(steps=11)
@@ -747,6 +748,7 @@ def adam_run(**options):
     return points_run(optimizer=adamw(), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [points_run, adam_run, pictures_run])
 def test_a_run_may_be_interrupted_at_any_line_and_ends_with_the_same_bits(run, tmp_path):
     """In the loop, in the optimisers, in the average, while a state is saved: a hundred places."""
@@ -1152,6 +1154,7 @@ def test_watch_yields_the_same_steps():
     assert plain[:2] == watched[:2]
 
 
+@pytest.mark.slow
 def test_the_bar_moves_fifty_times_however_long_the_training(bar_moves):
     finish(watch(points_run(steps=500)[1]))
     assert 50 <= bar_moves() < 60

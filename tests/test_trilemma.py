@@ -48,6 +48,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return measured
 
 
+@pytest.mark.slow
 def test_a_row_is_what_evaluate_finds(rows: list[dict[str, Any]]) -> None:
     row, settings = rows[1], METHODS[FEW[1]].settings
     model: Any = load_pretrained("digits-ddpm")
@@ -63,6 +64,7 @@ def test_a_row_is_what_evaluate_finds(rows: list[dict[str, Any]]) -> None:
     torch.testing.assert_close(pictures(row), shown.clamp(-1, 1), rtol=0, atol=1 / 255 + 1e-6)
 
 
+@pytest.mark.slow
 def test_times_are_taken_again_and_what_was_drawn_stays(
     rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -91,6 +93,7 @@ def test_times_are_taken_again_and_what_was_drawn_stays(
         next(time_again(old, out))
 
 
+@pytest.mark.slow
 def test_another_sampler_is_measured_for_whom_asks(tmp_path: Path) -> None:
     out = tmp_path / "table.jsonl"
     names = list(solver_methods(["heun"]))
