@@ -131,6 +131,7 @@ def test_the_gan_is_ablated_the_same_way(tmp_path: Path, capsys: pytest.CaptureF
     assert "was measured with steps 1, not 1200" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_so_is_what_a_network_predicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ablation, "SMALL", ablation.SMALL | {"channels": 8})
     out = tmp_path / "prediction.jsonl"
@@ -173,6 +174,7 @@ def test_gaussians_are_found_if_enough_points_are_close(generator: torch.Generat
     assert modes_found(PLANE.means[:3] + 0.3, PLANE.means) == (0, 0.0)
 
 
+@pytest.mark.slow
 def test_a_generator_that_does_not_see_x_1_is_found_out() -> None:
     """One that always draws the same point: nothing found, and no correlation with x_1."""
     net = PointGenerator(latent=2)

@@ -93,6 +93,7 @@ def trained(made: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path / "cifar10-adm.safetensors"
 
 
+@pytest.mark.slow
 def test_the_command_draws_cats_and_dogs_in_colour(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

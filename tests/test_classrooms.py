@@ -73,6 +73,7 @@ def copied(target: Path) -> None:
                     shutil.copy(path, folder)
 
 
+@pytest.mark.slow
 def test_the_image_holds_what_its_installation_needs(tmp_path: Path):
     copied(tmp_path)
     course = tmp_path / "opt" / "diffusion-lessons"

@@ -160,6 +160,7 @@ def test_the_choice_is_kept_for_every_later_process(
         fastest(CPU)
 
 
+@pytest.mark.slow
 def test_a_folder_that_the_user_may_not_look_into_does_no_harm(tmp_path: Path, bound: list[str]):
     """As a home of another account: nothing can be kept there."""
     secret = tmp_path / "secret"

@@ -186,6 +186,7 @@ def test_whatever_the_exact_network_predicts_its_denoiser_is_the_exact_one(
         torch.testing.assert_close(clipped, exact.clamp(-0.5, 0.5), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_what_is_drawn_does_not_hang_on_what_is_predicted(schedule: NoiseSchedule, sampler: str):

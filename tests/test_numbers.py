@@ -550,6 +550,7 @@ def test_few_steps_that_end_far_from_noise_are_told(T: int) -> None:
         d.DiffusionModel(MLP(2, 8, 1), schedule)
 
 
+@pytest.mark.slow
 def test_schedules_that_end_in_noise_say_nothing_and_give_the_mean_that_is_asked() -> None:
     """Points around (2, 2): a walk from far away in the schedule's own sense finds their mean."""
     mixture = d.GaussianMixture(torch.full((1, 2), 2.0), torch.tensor([0.5]), torch.ones(1))

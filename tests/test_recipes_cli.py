@@ -29,6 +29,7 @@ from diffusion_lessons.training.recipes import RECIPES
 SMALL_RECIPES = sorted(RECIPES.keys() - {"cifar10-adm"})  # test_cifar10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL_RECIPES)
 def test_every_recipe_takes_a_step_and_can_be_saved(name: str, tmp_path: Path):
     *_, last = RECIPES[name](TrainOptions(steps=2))
