@@ -29,7 +29,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 
 types: $(VENV)/.test
-	$(BIN)/mypy
+	$(BIN)/mypy --cache-dir $(VENV)/.mypy_cache
 
 # Each test works on one core, and so each core has tests of its own; one that has done its own
 # takes some of the other's.
@@ -131,5 +131,8 @@ $(VENV)/bin/python:
 	elif [ -e $(VENV) ] || [ -L $(VENV) ]; then \
 	  echo '$(VENV) will not do: $(ANEW). As make did not make it, it stays:'; \
 	  echo 'remove it, or name another place: make lab VENV=.venv-course'; exit 1; fi
+	@folder=$$(dirname '$(VENV)'); [ ! -e "$$folder" ] || [ -w "$$folder" ] || { \
+	  echo "This account may not write into $$(cd "$$folder" && pwd). Take a clone of your own,"; \
+	  echo 'or name a place of yours: make lab VENV=~/diffusion-lessons-venv'; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 	@touch $(VENV)/.made

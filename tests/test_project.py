@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -261,9 +262,11 @@ def course(tmp_path: Path) -> Path:
     return course
 
 
-def lab(course: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def lab(
+    course: Path, *arguments: str, before: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(course.parent), os.environ["PATH"]])
-    command = ["make", "--no-print-directory", "lab", *arguments]
+    command = [*before, "make", "--no-print-directory", "lab", *arguments]
     env = os.environ | {"PATH": path}
     return subprocess.run(command, cwd=course, env=env, capture_output=True, text=True, timeout=60)
 
@@ -273,6 +276,19 @@ def test_make_sets_up_once(course: Path):
     assert first.stdout.splitlines()[-2:] == ["installed", "opened by 3.11"]
     assert second.stdout.splitlines() == ["opened by 3.11"]
     assert "anew" not in first.stdout
+
+
+def test_in_a_clone_of_another_account_make_says_what_to_do(course: Path, bound: list[str]):
+    course.chmod(0o555)
+    try:
+        found = lab(course, before=bound)
+        assert found.returncode
+        assert f"This account may not write into {course}. Take a clone of your own" in found.stdout
+        assert "Permission denied" not in found.stdout + found.stderr
+        found = lab(course, f"VENV={course.parent / 'mine'}", before=bound)
+        assert found.stdout.splitlines()[-2:] == ["installed", "opened by 3.11"]
+    finally:
+        course.chmod(0o755)
 
 
 def test_make_sets_up_anew_when_the_folder_was_moved(course: Path):
