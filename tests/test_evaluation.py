@@ -54,6 +54,7 @@ def test_the_floor_falls_with_more_pictures():
     assert few.floor["precision"] > 0.8  # real digits look real
 
 
+@pytest.mark.slow
 def test_the_floor_is_of_the_same_classes_but_other_digits():
     found = reference(500)
     assert found.floor["frechet_distance"] > 0.1
@@ -445,6 +446,7 @@ class Real(nn.Module):
         return torch.stack(drawn)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("T", [1, 4])
 def test_a_generator_of_real_digits_is_measured_as_good_as_real(T: int):
     found = evaluate(Gan(Real(), nn.Identity(), T), count=1000, progress=False)

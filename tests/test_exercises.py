@@ -532,6 +532,7 @@ def test_a_check_never_fails_whatever_it_is_given(name: str) -> None:
         assert verdict._repr_markdown_()
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.binary(),

@@ -105,6 +105,7 @@ def test_the_pages_graphs_are_those_of_the_networks(name: str) -> None:
     assert export.compare(load_pretrained(name), graph, weights) < 1e-4
 
 
+@pytest.mark.slow
 def test_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "vae.onnx"
     assert main(["export", "digits-vae", "--out", str(out)]) == 0

@@ -467,6 +467,7 @@ def test_a_damaged_table_is_not_gone_on_with(tmp_path: Path) -> None:
     hunt(path, lambda: table().rows, same)
 
 
+@pytest.mark.slow
 def test_a_damaged_file_of_digits_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

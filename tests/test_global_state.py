@@ -337,6 +337,7 @@ def known(value: Any) -> Any:
     return bits(value), extra, getattr(value, "training", None), getattr(value, "cached", None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HANDED_OUT)
 def test_what_is_handed_out_is_the_callers_own(name: str):
     get = HANDED_OUT[name]
@@ -352,6 +353,7 @@ def test_a_network_that_is_asked_for_in_inference_mode_can_be_trained(name: str)
     assert not any(x.is_inference() for x in [*network.parameters(), *network.buffers()])
 
 
+@pytest.mark.slow
 def test_drawing_leaves_the_modes_of_a_networks_parts_alone():
     """A part that was frozen in eval mode stays frozen."""
     with torch.random.fork_rng():

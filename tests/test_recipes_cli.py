@@ -64,6 +64,7 @@ def test_a_recipe_refuses_an_unknown_prediction_or_schedule(name: str):
         RECIPES["digits-ddpm"](TrainOptions(steps=2), **{name: "unknown"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL_RECIPES)
 def test_a_recipe_leaves_the_callers_random_numbers_alone(name: str):
     before = torch.get_rng_state()
@@ -84,6 +85,7 @@ def test_train_writes_a_network_with_its_card(tmp_path: Path, capsys: pytest.Cap
     assert "20 steps" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("predict", "schedule"),
     [("v", "cosine"), ("v", "straight"), ("x0", "straight"), ("velocity", "straight")],
@@ -143,6 +145,7 @@ def test_a_card_of_an_unknown_prediction_or_schedule_is_refused_and_named(
     assert words in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits-ddpm", "digits-ddgan"])
 def test_train_goes_on_from_a_network_and_says_so(name: str, tmp_path: Path):
     arguments = ["train", name, "--steps", "1", "--seed", "7", "--out", str(tmp_path)]
@@ -165,6 +168,7 @@ def test_train_goes_on_from_a_network_and_says_so(name: str, tmp_path: Path):
             torch.testing.assert_close(average, weight.lerp(now, share), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_recipe_can_be_told_its_own_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     arguments = ["train", "digits-ddgan", "--steps", "1", "--out", str(tmp_path)]
     assert cli.main([*arguments, "--set", "T=2", "latent=0", "discriminator_lr=1e-4"]) == 0
@@ -183,6 +187,7 @@ def test_a_recipe_can_be_told_its_own_arguments(tmp_path: Path, capsys: pytest.C
     assert "must be NAME=VALUE" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_began_otherwise_is_not_gone_on_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -242,6 +247,7 @@ def test_a_run_that_was_stopped_and_given_other_steps_says_so(tmp_path: Path):
     assert second == "diffusion-lessons train moons-ddpm --seed 0 --steps 4"
 
 
+@pytest.mark.slow
 def test_paths_on_a_card_are_quoted(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder = tmp_path / "my runs; 'really'"
     start, target = folder / "digits-ddpm.safetensors", folder / "mean.safetensors"
@@ -259,6 +265,7 @@ def test_paths_on_a_card_are_quoted(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert shlex.split(command)[2] == str(start)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["sample", "evaluate", "table", "train"])
 def test_the_number_format_is_an_option_and_is_told(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -456,6 +463,7 @@ def test_evaluate_measures_points_with_any_settings_of_a_walk(capsys: pytest.Cap
     )
 
 
+@pytest.mark.slow
 def test_evaluate_can_write_into_the_card(tmp_path: Path):
     path = tmp_path / "classifier.safetensors"
     checkpoints.save(path, checkpoints.load_pretrained("digits-classifier"))
@@ -465,6 +473,7 @@ def test_evaluate_can_write_into_the_card(tmp_path: Path):
     assert measured["accuracy"] >= 0.985
 
 
+@pytest.mark.slow
 def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[str]):
     assert cli.main(["doctor"]) == 0
     out = capsys.readouterr().out
@@ -665,6 +674,7 @@ sys.exit(cli.main(["train", "moons-ddpm", "--steps", "150", "--seed", *sys.argv[
 """
 
 
+@pytest.mark.slow
 def test_of_two_runs_into_one_folder_one_is_refused(tmp_path: Path):
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
     runs = [

@@ -143,6 +143,7 @@ def test_the_shipped_table_is_of_the_shipped_networks_and_says_what_lesson_07_sa
         assert rows[pushed]["recall"] < rows[plain]["recall"]
 
 
+@pytest.mark.slow
 def test_the_room_holds_the_rows(rows: list[dict[str, Any]]) -> None:
     widget = TrilemmaExplorer(rows)
     assert widget.chosen["method"] == "VAE"

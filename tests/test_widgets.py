@@ -79,6 +79,7 @@ def state_size(widget: Any) -> int:
 # ------------------------------------------------------------------ every widget
 
 
+@pytest.mark.slow
 def test_the_package_itself_loads_no_widgets() -> None:
     code = "import sys, diffusion_lessons; print('anywidget' in sys.modules)"
     root = Path(__file__).parents[1]
@@ -88,6 +89,7 @@ def test_the_package_itself_loads_no_widgets() -> None:
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.slow
 def test_importing_the_widgets_loads_no_matplotlib() -> None:
     code = "import sys, diffusion_lessons.page.widgets; print('matplotlib.figure' in sys.modules)"
     root = Path(__file__).parents[1]
@@ -97,6 +99,7 @@ def test_importing_the_widgets_loads_no_matplotlib() -> None:
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.slow
 def test_each_has_a_view_a_picture_and_a_short_text() -> None:
     for widget in each():
         data, _ = widget._repr_mimebundle_()
@@ -107,6 +110,7 @@ def test_each_has_a_view_a_picture_and_a_short_text() -> None:
         assert data["text/plain"] == f"{type(widget).__name__}()"
 
 
+@pytest.mark.slow
 def test_the_picture_follows_the_state() -> None:
     for widget, change in [
         (ForwardExplorer(pictures()), {"t": 900}),
