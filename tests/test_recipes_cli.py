@@ -768,6 +768,7 @@ def test_a_busy_port_gets_one_line(capsys: pytest.CaptureFixture[str]):
     assert f"port {port} is busy" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.unix
 def test_ctrl_c_is_jupyterlabs_where_it_has_a_process_of_its_own(tmp_path: Path):
     """As on Windows: the command waits for JupyterLab, which asks what Ctrl-C shall mean."""
@@ -811,12 +812,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_the_module_is_the_command():
     command = [sys.executable, "-m", "diffusion_lessons", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == cli.__version__
 
 
+@pytest.mark.slow
 def test_the_shipped_moons_look_like_moons(capsys: pytest.CaptureFixture[str]):
     arguments = ["--samples", "2000", "--steps", "50", "--eta", "1"]
     assert cli.main(["evaluate", "moons-ddpm", *arguments]) == 0

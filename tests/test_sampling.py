@@ -489,6 +489,7 @@ def test_schedules_of_diffusers_are_ours_shifted_by_one():
     torch.testing.assert_close(cosine.double(), ours, rtol=1e-3, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", [None, 1], ids=["no clip", "clip"])
 @pytest.mark.parametrize("large", [False, True], ids=["beta_tilde", "beta"])
 @pytest.mark.parametrize("steps", [3, 10, 25])

@@ -62,6 +62,7 @@ def ends(sampler, schedule, steps):
     return last.x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variance_preserving", [True, False])
 @pytest.mark.parametrize(("name", "order"), [("ddim", 1), ("euler", 1), ("heun", 2), ("dpm++", 2)])
 def test_the_error_falls_with_the_steps_as_the_method_promises(name, order, variance_preserving):
@@ -133,6 +134,7 @@ def ours(network, sampler, times):
     return [step.x for step in steps]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [5, 10, 20])
 def test_2m_walks_as_in_diffusers(network, steps):
     diffusers = pytest.importorskip("diffusers")

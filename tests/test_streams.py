@@ -52,6 +52,7 @@ def test_closed_streams_take_what_is_said(monkeypatch: pytest.MonkeyPatch) -> No
     assert sys.stderr is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_a_training_needs_no_streams(closed: str, tmp_path: Path) -> None:
     done = shell(f'"$@" {closed}', *TRAIN, "runs", cwd=tmp_path)
@@ -59,6 +60,7 @@ def test_a_training_needs_no_streams(closed: str, tmp_path: Path) -> None:
     checkpoints.load(tmp_path / "runs" / "moons-ddpm.safetensors")
 
 
+@pytest.mark.slow
 def test_a_reader_who_leaves_early_stops_nothing(tmp_path: Path) -> None:
     line = 'set -o pipefail; "$@" 2>&1 | head -c 1 > /dev/null'
     done = shell(line, *TRAIN, "runs", cwd=tmp_path)
@@ -66,12 +68,14 @@ def test_a_reader_who_leaves_early_stops_nothing(tmp_path: Path) -> None:
     checkpoints.load(tmp_path / "runs" / "moons-ddpm.safetensors")
 
 
+@pytest.mark.slow
 def test_an_ascii_terminal_hears_of_a_folder_with_an_umlaut(tmp_path: Path) -> None:
     done = shell('"$@"', *TRAIN, "r\u00fcns", cwd=tmp_path, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert "r\\xfcns" in done.stdout
 
 
+@pytest.mark.slow
 def test_output_that_a_full_disk_does_not_take_is_told_in_one_line(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")

@@ -171,6 +171,7 @@ def cut_off_in_the_middle(path: Path) -> None:
     table(path).add({"steps": 4})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prepare", [lambda path: None, cut_off_in_the_middle])
 def test_any_flipped_bit_is_refused_or_changes_nothing(
     prepare: Callable[[Path], None], path: Path

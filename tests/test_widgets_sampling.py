@@ -352,6 +352,7 @@ def test_the_kernel_computes_what_else_is_wanted(monkeypatch: pytest.MonkeyPatch
     assert sent[-1] == {"part": part, "seed": 0, "done": 4, "of": 4}
 
 
+@pytest.mark.slow
 def test_a_notebook_for_the_book_stores_what_its_page_cannot_compute() -> None:
     explorer = StepsExplorer(denoiser, noise(), SCHEDULE, (1, 4, 9), (0, 0.5))
     between = InterpolationExplorer(denoiser, noise(), noise(), SCHEDULE, 3, positions=21)
