@@ -1,4 +1,5 @@
-# make lab    opens JupyterLab at the first lesson (sets everything up the first time)
+# make lab    opens JupyterLab at your own copies of the lessons, in my-lessons (sets everything up
+#             the first time); make lab AGAIN=03 lays that one anew and keeps yours beside it
 # make check  lint, types and the tests that are done at once: for daily work
 # make test   the same set-up, then everything CI runs
 # make book   the lessons as web pages, in book/_build/html; make book-serve shows them
@@ -16,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: lab check test lint types unit nbval test-lowest test-newest notebooks readme book book-serve clean
 
 lab: $(VENV)/.lab
-	@$(BIN)/diffusion-lessons lab --port $(PORT)
+	@$(BIN)/diffusion-lessons lab --port $(PORT) $(if $(AGAIN),--again $(AGAIN))
 
 test: lint types unit nbval
 

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -14,9 +15,11 @@ from statistics import median
 from typing import Any
 
 import torch
+from jupyter_core.paths import jupyter_config_dir, jupyter_data_dir, jupyter_runtime_dir
 
 from .. import __version__
-from ..files import expanded
+from ..course import copies
+from ..files import ASSETS, expanded
 from ..networks import cards, checkpoints
 from ..networks.compute import best_device, fastest, kept_file, measure
 from .options import Commands, port
@@ -24,21 +27,90 @@ from .options import Commands, port
 
 def add_commands(commands: Commands) -> None:
     """The two commands and their options."""
-    lab = commands.add_parser("lab", help="open JupyterLab at the first lesson")
-    lab.add_argument("--folder", type=Path, default=Path("notebooks"))
+    lab = commands.add_parser("lab", help="open JupyterLab at your own copies of the lessons")
+    lab.add_argument(
+        "--folder",
+        type=Path,
+        help="where your copies lie (default: my-lessons); the lessons' own is opened as it is",
+    )
+    lab.add_argument(
+        "--again",
+        nargs="+",
+        metavar="LESSON",
+        default=[],
+        help="lay a lesson anew, as --again 03; a copy that you have worked in keeps another name",
+    )
     lab.add_argument("--port", type=port, default=8888)
     lab.add_argument("--no-browser", action="store_true")
+    lab.add_argument(
+        "--no-server", action="store_true", help="lay the copies and end, as for VS Code"
+    )
     lab.set_defaults(run=run_lab)
     doctor = commands.add_parser("doctor", help="what is this machine, what is slow on it and why")
     doctor.set_defaults(run=run_doctor)
 
 
 def run_lab(options: argparse.Namespace) -> None:
-    """Become JupyterLab, opened at the first lesson."""
-    folder = expanded(options.folder)
-    lessons = sorted(folder.glob("[0-9]*.ipynb"))
-    if not lessons:
-        raise ValueError(f"no lessons in {folder}: run this in a clone of the course")
+    """Lay what is missing in the learner's folder, and become JupyterLab, opened at a lesson."""
+    again = copies.named(options.again)
+    folder = (expanded(options.folder) if options.folder else copies.usual_folder()).absolute()
+    _settle_jupyter(folder)
+    if options.folder and copies.is_workshop(folder):
+        if again:
+            raise ValueError(f"{folder} holds the lessons themselves; --again is for copies")
+        first = copies.lessons(folder)[0].name
+    else:
+        _lay_copies(folder, again, options)
+        first = f"{again[0]}.ipynb" if again else copies.lessons(copies.originals())[0].name
+    if not options.no_server:
+        _become_jupyterlab(folder, first, options)
+
+
+def _lay_copies(folder: Path, again: list[str], options: argparse.Namespace) -> None:
+    place = f"--folder {shlex.quote(str(options.folder))} " if options.folder else ""
+    fetch = f"diffusion-lessons lab {place}--again "
+    if "MAKELEVEL" in os.environ and not place:
+        fetch = "make lab AGAIN="
+    new = not (folder / copies.HIDDEN).exists()
+    try:
+        told = copies.lay(folder, again, fetch)
+    except OSError as error:
+        raise type(error)(
+            f"{error}; another place is named by: diffusion-lessons lab --folder FOLDER"
+        ) from error
+    yours = "; what you do in them is yours, and no update overwrites it" if new else ""
+    print(f"Your copies of the lessons are in {folder}{yours}")
+    for line in told:
+        print(line)
+
+
+def _settle_jupyter(folder: Path) -> None:
+    """Where Jupyter cannot write in the user's home, give it a place beside the copies.
+
+    Raises OSError if that cannot be written either.
+    """
+    homes = map(Path, (jupyter_data_dir(), jupyter_config_dir(), jupyter_runtime_dir()))
+    if all(_writable(path) for path in homes):
+        return
+    place = folder / copies.HIDDEN
+    if not _writable(place):
+        raise PermissionError(
+            f"neither your home nor {folder} can be written, and JupyterLab needs one of them: "
+            "name a folder of yours by --folder"
+        )
+    print(f"Your home cannot be written: Jupyter's own files go to {place}")
+    for name in ("CONFIG", "DATA", "RUNTIME"):
+        os.environ[f"JUPYTER_{name}_DIR"] = str(place / f"jupyter-{name.lower()}")
+    os.environ["IPYTHONDIR"] = str(place / "ipython")
+
+
+def _writable(folder: Path) -> bool:
+    """Whether a folder can be written, or made."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
+def _become_jupyterlab(folder: Path, first: str, options: argparse.Namespace) -> None:
     if find_spec("jupyterlab") is None:
         raise ValueError("JupyterLab is not installed: pip install jupyterlab")
     with socket.socket() as probe:
@@ -58,19 +130,20 @@ def run_lab(options: argparse.Namespace) -> None:
             raise ValueError(
                 f"port {options.port} {why}; choose another: make lab PORT=8889"
             ) from error
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        f"--ServerApp.root_dir={folder.resolve()}",
-    ]
-    command += [f"--LabApp.default_url=/lab/tree/{lessons[0].name}"]  # printed, and opened
+    command = [sys.executable, "-m", "jupyterlab"]
+    command += [f"--ServerApp.root_dir={folder}"]
+    command += [f"--LabApp.default_url=/lab/tree/{first}"]  # printed, and opened
     command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={options.port}"]
     command += ["--ServerApp.port_retries=0"]
+    if (folder / copies.HIDDEN).exists():  # which tabs are open here is no matter of other folders
+        command += [f"--LabApp.workspaces_dir={folder / copies.HIDDEN / 'workspaces'}"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     if options.no_browser:
         command.append("--no-browser")
+    # What the course wants of JupyterLab is a layer of defaults, and not written to its settings.
+    layers = [str(ASSETS / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, layers))
     if sys.platform == "win32":  # there a process that is taken over goes on out of its console
         sys.exit(wait_for(command))
     os.execv(sys.executable, command)  # JupyterLab takes this process over: Ctrl-C goes to it

@@ -139,14 +139,23 @@ def jupyterlab(home: Path, root: Path, before: Sequence[str] = ()) -> Iterator[s
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.news_url=None",
     ]
-    with (home / "log").open("w") as log:
-        server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    with running(command, env, home / "log", port) as address:
+        yield address
+
+
+@contextmanager
+def running(
+    command: list[str], env: dict[str, str], log: Path, port: int, folder: Path | None = None
+) -> Iterator[str]:
+    """A command, run in ``folder``, that becomes a JupyterLab: its address, once it answers."""
+    with log.open("w") as words:
+        server = subprocess.Popen(command, cwd=folder, env=env, stdout=words, stderr=words)
     address = f"http://127.0.0.1:{port}"
     try:
         until = time.monotonic() + 90
         while True:
             if server.poll() is not None or time.monotonic() > until:
-                pytest.fail(f"JupyterLab did not start:\n{(home / 'log').read_text()[-2000:]}")
+                pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
             try:
                 urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=2).close()
                 break
@@ -174,9 +183,9 @@ def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
 class Lab:
     """One notebook, open in JupyterLab."""
 
-    def __init__(self, page: Any, address: str, notebook: str) -> None:
+    def __init__(self, page: Any) -> None:
+        """Waits until the notebook is there and its kernel is ready."""
         self.page = page
-        page.goto(f"{address}/lab/tree/{notebook}?token={TOKEN}&reset")
         page.wait_for_function(
             """() => {
                 const session = window.jupyterapp?.shell.currentWidget?.sessionContext;
@@ -185,6 +194,11 @@ class Lab:
                     && kernel.connectionStatus === "connected";
             }"""
         )
+
+    @classmethod
+    def opened(cls, page: Any, address: str, notebook: str) -> "Lab":
+        page.goto(f"{address}/lab/tree/{notebook}?token={TOKEN}&reset")
+        return cls(page)
 
     def command(self, name: str, **options: Any) -> None:
         """Start one of JupyterLab's commands. It is not awaited: some never come back."""
@@ -229,7 +243,7 @@ def open_notebook(watched: tuple[Any, Watch], lab_server: tuple[str, Path]) -> A
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         notebook.metadata.kernelspec = kernel
         nbformat.write(notebook, root / name)
-        lab = Lab(page, address, name)
+        lab = Lab.opened(page, address, name)
         lab.command("notebook:run-all-cells")
         return lab
 
@@ -248,7 +262,7 @@ def open_executed(watched: tuple[Any, Any], lab_server: tuple[str, Path]) -> Cal
         # What another has executed JupyterLab shows only if it was signed.
         NotebookNotary(data_dir=str(root.parent / "jupyter_data_dir")).sign(notebook)
         nbformat.write(notebook, root / name)
-        return Lab(watched[0], address, name)
+        return Lab.opened(watched[0], address, name)
 
     return opened
 
@@ -263,6 +277,6 @@ def lab_of(
         def opened(path: Path, before: Sequence[str] = ()) -> Lab:
             home = tmp_path_factory.mktemp("jupyter")
             address = servers.enter_context(jupyterlab(home, path.parent, before))
-            return Lab(watched[0], address, path.name)
+            return Lab.opened(watched[0], address, path.name)
 
         yield opened
