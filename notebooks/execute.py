@@ -3,6 +3,8 @@
     python notebooks/execute.py            every lesson, and the book's first page
     python notebooks/execute.py 02_ddpm    this one
 
+Who edits lessons opens them themselves, and no copies: diffusion-lessons lab --folder notebooks
+
 Outputs and widget state are kept, times of execution are not.
 """
 

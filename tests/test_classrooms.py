@@ -1,5 +1,6 @@
 """Where classes work: Binder, Colab, and the image for a JupyterHub."""
 
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from diffusion_lessons.page.widgets import ScheduleExplorer
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 HOOK = ROOT / "docker" / "20-lessons.sh"
+COURSE = f"{sys.executable} -m diffusion_lessons"
 
 pytestmark = pytest.mark.unix  # bash runs what an image or a workflow would
 
@@ -86,7 +88,9 @@ def test_the_image_holds_what_its_installation_needs(tmp_path: Path):
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "--no-build-isolation"]
     subprocess.run([*command, "-w", str(tmp_path), str(course)], check=True)
     (wheel,) = tmp_path.glob("*.whl")
-    assert "diffusion_lessons/assets/mnist.zip" in zipfile.ZipFile(wheel).namelist()
+    held = set(zipfile.ZipFile(wheel).namelist())
+    assert "diffusion_lessons/assets/mnist.zip" in held
+    assert {f"diffusion_lessons/assets/lessons/{lesson.name}" for lesson in LESSONS} <= held
 
 
 def test_the_image_is_of_one_day_and_not_run_as_root():
@@ -104,38 +108,62 @@ def home(tmp_path: Path) -> Path:
 
 def start(home: Path, uid: int = 1000, **env: str) -> subprocess.CompletedProcess[str]:
     """Source the hook as a container does at its start, and go on."""
-    code = f'id() {{ echo {uid}; }}; chown() {{ echo "chown $@"; }}; source {HOOK}; echo started'
-    return shell(code, **({"HOME": str(home), "LESSONS": str(ROOT / "notebooks")} | env))
+    code = f"""
+        id() {{ echo {uid}; }}
+        setpriv() {{ echo "setpriv $1 $2 $3 $4 $5"; shift 5; "$@"; }}
+        diffusion-lessons() {{ $COURSE "$@"; }}
+        source {HOOK}
+        echo started"""
+    kept = [name for name in os.environ if name.startswith(("JUPYTER", "XDG"))]
+    return shell(
+        f"unset x {' '.join(kept)}\n{code}", **({"HOME": str(home), "COURSE": COURSE} | env)
+    )
 
 
 def test_a_new_user_gets_the_lessons_and_an_old_one_keeps_hers(home: Path):
     lessons = home / "diffusion-lessons"
-    assert start(home).stdout == "started\n"
-    assert {path.name for path in lessons.iterdir()} == {lesson.name for lesson in LESSONS}
-    assert lessons.stat().st_mode & 0o777 == 0o755
+    words = f"Your copies of the lessons are in {lessons}"
+    first = start(home)
+    assert first.stdout.startswith(words), first.stderr
+    assert first.stdout.endswith("\nstarted\n")
+    assert {path.name for path in lessons.glob("*")} == {
+        ".diffusion-lessons",
+        *(lesson.name for lesson in LESSONS),
+    }
+    assert (home / ".local" / "share" / "jupyter" / "nbsignatures.db").exists()  # they are trusted
     mine = lessons / LESSONS[0].name
     mine.write_text("my answers")
-    assert start(home).stdout == "started\n"
+    assert start(home).stdout == f"{words}\nstarted\n"
     assert mine.read_text() == "my answers"
-    assert [path.name for path in home.iterdir()] == ["diffusion-lessons"]
 
 
 def test_started_as_root_the_lessons_belong_to_the_user(home: Path):
     user = "../" * len(home.parents) + str(home)  # /home/$NB_USER
     found = start(Path("/nonexistent"), uid=0, NB_USER=user, NB_UID="1234", NB_GID="100")
-    assert re.match(r"chown -R 1234:100 .*\nstarted\n", found.stdout)
+    user_alone = "setpriv --reuid 1234 --regid 100 --clear-groups"
+    assert found.stdout.startswith(f"{user_alone}\nYour copies of"), found.stderr
     assert (home / "diffusion-lessons" / LESSONS[0].name).exists()
 
 
-@pytest.mark.parametrize("trouble", ["no home", "no lessons"])
+@pytest.mark.parametrize("trouble", ["a file in the way", "no course"])
 def test_the_hook_never_stops_the_start(home: Path, trouble: str):
-    where = home / "nothing" if trouble == "no home" else home
-    env = {"LESSONS": str(home / "nothing")} if trouble == "no lessons" else {}
-    found = start(where, **env)
+    if trouble == "no course":
+        found = start(home, COURSE="no-such-command")
+    else:
+        (home / "diffusion-lessons").write_text("mine")
+        found = start(home)
+        assert (home / "diffusion-lessons").read_text() == "mine"
     assert found.returncode == 0
     assert found.stdout == "started\n"
-    assert "could not be copied" in found.stderr
-    assert list(home.iterdir()) == []  # no half of it either
+    assert found.stderr.endswith("There are no new lessons today\n")
+
+
+def test_the_images_jupyterlab_keeps_widgets_and_asks_about_no_news(tmp_path: Path):
+    copied(tmp_path)
+    settings = tmp_path / "usr/local/etc/jupyter/labconfig/default_setting_overrides.json"
+    said = json.loads(settings.read_text())
+    assert said["@jupyter-widgets/jupyterlab-manager:plugin"]["saveState"]
+    assert (tmp_path / "usr/local/etc/jupyter/jupyter_server_config.py").exists()
 
 
 # ------------------------------------------------------------------ Colab

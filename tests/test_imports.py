@@ -24,7 +24,7 @@ ROOMS: dict[str, set[str]] = {
     "training": {"math", "networks", "files", "data", "folders"},
     "measuring": {"math", "networks", "training", "files", "data", "folders"},
     "page": {"math", "networks", "files", "data"},
-    "course": {"math", "networks", "training", "measuring", "page", "data"},
+    "course": {"math", "networks", "training", "measuring", "page", "files", "data"},
 }
 """`cli` and `__main__` may import everything, and nothing imports them."""
 
@@ -32,7 +32,8 @@ ROOMS: dict[str, set[str]] = {
 MATH = ["randomness", "schedule", "gaussian", "prediction", "losses"]
 MATH += ["sampling", "solvers", "guidance", "editing", "exact"]
 
-FILES = sorted(path for path in PACKAGE.rglob("*.py"))
+# What Jupyter's server reads among the assets is no module of the package.
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if "assets" not in path.parts)
 
 
 def module_of(path: Path) -> tuple[str, ...]:

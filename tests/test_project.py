@@ -167,19 +167,48 @@ def figures() -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `pip install` would put in place, from a source distribution made of this folder."""
+    folder = tmp_path_factory.mktemp("built")
+    build = [sys.executable, "-m", "hatchling", "build", "-d", str(folder), "-t"]
+    subprocess.run([*build, "sdist"], cwd=ROOT, check=True)
+    (packed,) = folder.glob("*.tar.gz")
+    shutil.unpack_archive(packed, folder)
+    source = folder / packed.name.removesuffix(".tar.gz")
+    subprocess.run([*build, "wheel"], cwd=source, check=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
 @pytest.mark.slow
-def test_the_wheel_holds_data_networks_and_widgets(tmp_path: Path):
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "--no-build-isolation"]
-    command += ["-w", str(tmp_path), str(ROOT)]
-    subprocess.run(command, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
+def test_the_wheel_holds_data_networks_widgets_and_lessons(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
     package = ROOT / "diffusion_lessons"
     kinds = ["*.py", "*.js", "*.css", "assets/**/*", "engine/**/*.gz", "*.onnx"]
     files = {f for kind in kinds for f in package.rglob(kind) if f.is_file()}
-    expected = {str(f.relative_to(ROOT)) for f in files}
+    expected = {str(f.relative_to(ROOT)) for f in files if "__pycache__" not in f.parts}
     assert any(name.endswith("tables/speed-quality.jsonl") for name in expected)
+    assert any(name.endswith("labconfig/default_setting_overrides.json") for name in expected)
+    lessons = {f"diffusion_lessons/assets/lessons/{path.stem}.ipynb" for path in LESSONS}
     assert expected <= names
+    assert {name for name in names if "/lessons/" in name} == lessons  # and not their sources
+
+
+def test_who_installed_a_wheel_gets_copies_beside_the_current_folder(wheel: Path, tmp_path: Path):
+    installed, here = tmp_path / "site-packages", tmp_path / "here"
+    here.mkdir()
+    zipfile.ZipFile(wheel).extractall(installed)
+    env = os.environ | {"PYTHONPATH": str(installed), "JUPYTER_DATA_DIR": str(tmp_path / "data")}
+    command = [sys.executable, "-m", "diffusion_lessons", "lab", "--no-server"]
+    done = subprocess.run(command, cwd=here, env=env, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        f"Your copies of the lessons are in {here / 'my-lessons'}; what you do in them is yours, "
+        "and no update overwrites it\n"
+    )
+    copies = sorted(path.name for path in (here / "my-lessons").glob("*.ipynb"))
+    assert copies == [path.with_suffix(".ipynb").name for path in LESSONS]
 
 
 @pytest.mark.parametrize(

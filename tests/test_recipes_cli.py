@@ -515,7 +515,7 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
             ["train", "digits-ddpm", "--start", "digits-ddpm", "--predict", "v"],
             "a network that training goes on from keeps its own",
         ),
-        (["lab", "--folder", "nowhere"], "no lessons in nowhere"),
+        (["lab", "--again", "12"], "there is no lesson '12'; there are 00, 01, 02"),
         (["ablate", "--samples", "20000"], "samples must lie in 10..10000"),
         (["ablate", "--seeds", "0", "-1"], "each of seeds must lie in 0.."),
         (["trilemma", "--divide", "100000"], "divide must lie in 1..50"),

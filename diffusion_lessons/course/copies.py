@@ -146,10 +146,11 @@ def _bring(
         return fresh, [f"{copy.name} has changed in the course; you had not worked in it yet."]
     if fresh["text"] in (laid.get("text"), there.get("text")):
         return laid, []
-    return laid, [
-        f"{copy.name} has changed in the course since your copy was made; yours stays. For the "
-        f"new one, and yours under another name: {fetch}{copy.name.partition('_')[0]}"
-    ]
+    words = "has changed in the course since your copy was made; yours stays"
+    if not laid:
+        words = "is not as the course has it, and stays"
+    number = copy.name.partition("_")[0]
+    return laid, [f"{copy.name} {words}. The new one, and yours renamed: {fetch}{number}"]
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -92,7 +92,9 @@ def shown(path: Path) -> tuple[list[str], set[str]]:
     notebook = nbformat.read(path, as_version=4)
     kind = "application/vnd.jupyter.widget-{}+json"
     bundles = [out.get("data", {}) for cell in notebook.cells for out in cell.get("outputs", [])]
-    views = [data[kind.format("view")]["model_id"] for data in bundles if kind.format("view") in data]
+    views = [
+        data[kind.format("view")]["model_id"] for data in bundles if kind.format("view") in data
+    ]
     return views, set(notebook.metadata.widgets[kind.format("state")]["state"])
 
 
