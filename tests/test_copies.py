@@ -118,9 +118,33 @@ def test_the_courses_own_lessons_can_be_laid(tmp_path: Path, monkeypatch: pytest
     for path in originals:
         copy, original = (nbformat.read(f / path.name, 4) for f in (tmp_path / "mine", path.parent))
         assert copy.cells == original.cells
-        assert copy.metadata.widgets == original.metadata.widgets
+        states, stored = (n.metadata.widgets[STATE]["state"] for n in (copy, original))
+        assert states.keys() == stored.keys()
         assert "jupytext" not in copy.metadata
         assert trusted(tmp_path / "mine" / path.name, tmp_path)
+
+
+def test_stored_widgets_ask_for_the_anywidget_that_is_installed(
+    course: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lesson = notebook("first")
+    one = {"_model_module": "anywidget", "_model_module_version": "~0.5.*", "t": 3}
+    other = {"_model_module": "@jupyter-widgets/base", "_model_module_version": "2.0.0"}
+    states = {"a": {"state": one}, "b": {"state": other}}
+    lesson.metadata["widgets"] = {STATE: {"state": states, "version_major": 2}}
+    nbformat.write(lesson, course / "00_start.ipynb")
+    lay(mine)
+    for version in (copies.ANYWIDGET, "~9.1.*"):  # which is another one from now on
+        monkeypatch.setattr(copies, "ANYWIDGET", version)
+        assert lay(mine) == []
+        content = nbformat.read(mine / "00_start.ipynb", as_version=4)
+        found = content.metadata.widgets[STATE]["state"]
+        asked = dict.fromkeys(("_model_module_version", "_view_module_version"), version)
+        assert found == {"a": {"state": one | asked}, "b": {"state": other}}
+    saved = write(mine / "00_start.ipynb")
+    monkeypatch.setattr(copies, "ANYWIDGET", "~9.2.*")
+    assert lay(mine) == []
+    assert (mine / "00_start.ipynb").read_bytes() == saved
 
 
 def test_what_cannot_be_signed_is_laid_all_the_same(

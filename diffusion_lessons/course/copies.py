@@ -14,17 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from anywidget import AnyWidget
 from jupyter_core.paths import jupyter_data_dir
 from jupyter_core.utils import ensure_dir_exists
 from nbformat.sign import NotebookNotary
 
 from ..files import ASSETS, aside, checksum, locked, outlet, read_bytes, read_json, write_json
+from ..page.standalone import STATE
 
 CLONE = Path(__file__).parents[2]
 """The folder of the clone that the package is used from, if it is not installed apart from one."""
 
 HIDDEN = ".diffusion-lessons"
 """The folder, among the copies, of what belongs to them and is no lesson."""
+
+ANYWIDGET: str = AnyWidget._model_module_version.default_value
+"""The version of anywidget that a widget of this environment asks for."""
 
 Digests = dict[str, str]
 """Of one notebook: ``text``, of what is written in it; ``work``, of that and of what came out."""
@@ -107,9 +112,16 @@ def lay(folder: Path, again: Sequence[str] = (), fetch: str = "--again ") -> lis
 
 
 def for_learners(notebook: bytes) -> bytes:
-    """A lesson as it is laid: JupyterLab opens it without looking for its source."""
+    """A lesson as it is laid: JupyterLab opens it without looking for its source.
+
+    Its stored widgets ask for the anywidget that is installed, for no other would draw them.
+    """
     content = json.loads(notebook)
     content["metadata"].pop("jupytext", None)
+    models = content["metadata"].get("widgets", {}).get(STATE, {"state": {}})["state"]
+    for state in (model["state"] for model in models.values()):
+        if state.get("_model_module") == "anywidget":
+            state |= dict.fromkeys(("_model_module_version", "_view_module_version"), ANYWIDGET)
     return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
 
 
@@ -120,14 +132,15 @@ def _bring(
     new: bytes, copy: Path, laid: Digests, again: bool, fetch: str
 ) -> tuple[Digests, list[str]]:
     """Bring one copy up to date: what is laid in its place now, and what to tell."""
-    fresh = _digests(new)
+    fresh = _digests(new) | {"anywidget": ANYWIDGET}
     try:
         now = read_bytes(copy)
     except FileNotFoundError:
         _write(copy, new)
         return fresh, []
     there = _digests(now)
-    worked_in = there != fresh and (not there or there["work"] != laid.get("work"))
+    same = there.get("work") == fresh["work"]
+    worked_in = not same and (not there or there["work"] != laid.get("work"))
     if again:
         words = f"{copy.name} is laid anew"
         if worked_in:
@@ -136,14 +149,15 @@ def _bring(
             words += f"; yours is {other.name} now"
         _write(copy, new)
         return fresh, [f"{words}."]
-    if there == fresh:
+    if same and laid.get("anywidget", ANYWIDGET) == ANYWIDGET:
         return fresh, []
     if not worked_in:
         try:
             _write(copy, new)
         except OSError as error:
             return laid, [f"{copy.name} has changed in the course: {error}"]
-        return fresh, [f"{copy.name} has changed in the course; you had not worked in it yet."]
+        words = f"{copy.name} has changed in the course; you had not worked in it yet."
+        return fresh, [] if same else [words]
     if fresh["text"] in (laid.get("text"), there.get("text")):
         return laid, []
     words = "has changed in the course since your copy was made; yours stays"
