@@ -128,19 +128,21 @@ def test_stored_widgets_ask_for_the_anywidget_that_is_installed(
     course: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
 ):
     lesson = notebook("first")
-    one = {"_model_module": "anywidget", "_model_module_version": "~0.5.*", "t": 3}
-    other = {"_model_module": "@jupyter-widgets/base", "_model_module_version": "2.0.0"}
-    states = {"a": {"state": one}, "b": {"state": other}}
-    lesson.metadata["widgets"] = {STATE: {"state": states, "version_major": 2}}
+
+    def states(version: str) -> dict[str, Any]:
+        asked = dict.fromkeys(("_model_module_version", "_view_module_version"), version)
+        one = {"model_module": "anywidget", "model_module_version": version, "state": asked}
+        base = {"model_module": "@jupyter-widgets/base", "model_module_version": "2.0.0"}
+        return {"a": one, "b": base | {"state": {"t": 3}}}
+
+    lesson.metadata["widgets"] = {STATE: {"state": states("~0.5.*"), "version_major": 2}}
     nbformat.write(lesson, course / "00_start.ipynb")
     lay(mine)
     for version in (copies.ANYWIDGET, "~9.1.*"):  # which is another one from now on
         monkeypatch.setattr(copies, "ANYWIDGET", version)
         assert lay(mine) == []
         content = nbformat.read(mine / "00_start.ipynb", as_version=4)
-        found = content.metadata.widgets[STATE]["state"]
-        asked = dict.fromkeys(("_model_module_version", "_view_module_version"), version)
-        assert found == {"a": {"state": one | asked}, "b": {"state": other}}
+        assert content.metadata.widgets[STATE]["state"] == states(version)
     saved = write(mine / "00_start.ipynb")
     monkeypatch.setattr(copies, "ANYWIDGET", "~9.2.*")
     assert lay(mine) == []

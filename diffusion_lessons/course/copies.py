@@ -119,9 +119,11 @@ def for_learners(notebook: bytes) -> bytes:
     content = json.loads(notebook)
     content["metadata"].pop("jupytext", None)
     models = content["metadata"].get("widgets", {}).get(STATE, {"state": {}})["state"]
-    for state in (model["state"] for model in models.values()):
-        if state.get("_model_module") == "anywidget":
-            state |= dict.fromkeys(("_model_module_version", "_view_module_version"), ANYWIDGET)
+    for model in models.values():
+        if model["model_module"] == "anywidget":
+            model["model_module_version"] = ANYWIDGET
+            asked = ("_model_module_version", "_view_module_version")
+            model["state"] |= dict.fromkeys(asked, ANYWIDGET)
     return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
 
 
