@@ -77,7 +77,9 @@ const sentence = (text) => pieces(text).map(([part, low]) => (low ? h("sub", {},
 
 // The memory that a browser has for this test; null where it has none.
 function memoryFor(items) {
-  const text = JSON.stringify(items.map(({ id, question, variants }) => [id, question, variants]));
+  // In one order: a kernel sends its own, and a notebook is stored with names in the alphabet's.
+  const ordered = (variants) => variants?.map(({ answer, text }) => ({ answer, text }));
+  const text = JSON.stringify(items.map(({ id, question, variants }) => [id, question, ordered(variants)]));
   let hash = 0x811c9dc5; // FNV-1a: another test is another text
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   const key = `diffusion-lessons final test ${(hash >>> 0).toString(16)}`;
