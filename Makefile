@@ -32,10 +32,10 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(BIN)/mypy --cache-dir $(VENV)/.mypy_cache
 
-# Each test works on one core, and so each core has tests of its own; one that has done its own
-# takes some of the other's.
+# Each test works on one core, and so each core has tests of its own, file by file: what a file
+# shares, a browser or a JupyterLab, is made once. The browser's files, the longest, come first.
 unit: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Every cell of every lesson runs, and of the book's first page; outputs may differ, errors may not.
 # The longest lessons come first (conftest.py).

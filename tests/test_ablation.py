@@ -231,6 +231,7 @@ def test_the_shipped_one_has_three_seeds_and_a_gap_beyond_their_spread():
     assert min(weighed) > max(plain) + 0.15
 
 
+@pytest.mark.slow
 def test_few_pictures_are_trained_on_as_often_as_many_and_looked_for_among_the_samples(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -120,6 +120,7 @@ def start(home: Path, uid: int = 1000, **env: str) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.slow
 def test_a_new_user_gets_the_lessons_and_an_old_one_keeps_hers(home: Path):
     lessons = home / "diffusion-lessons"
     words = f"Your copies of the lessons are in {lessons}"
@@ -137,6 +138,7 @@ def test_a_new_user_gets_the_lessons_and_an_old_one_keeps_hers(home: Path):
     assert mine.read_text() == "my answers"
 
 
+@pytest.mark.slow
 def test_started_as_root_the_lessons_belong_to_the_user(home: Path):
     user = "../" * len(home.parents) + str(home)  # /home/$NB_USER
     found = start(Path("/nonexistent"), uid=0, NB_USER=user, NB_UID="1234", NB_GID="100")
@@ -145,6 +147,7 @@ def test_started_as_root_the_lessons_belong_to_the_user(home: Path):
     assert (home / "diffusion-lessons" / LESSONS[0].name).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["a file in the way", "no course"])
 def test_the_hook_never_stops_the_start(home: Path, trouble: str):
     if trouble == "no course":

@@ -337,6 +337,7 @@ def here() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": path}
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_told_unless_all_is_there(
     course: Path, mine: Path, bound: list[str]
 ):
@@ -352,6 +353,7 @@ def test_a_folder_that_cannot_be_written_is_told_unless_all_is_there(
         assert whole or "00_start.ipynb could not be written (Permission denied)" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True])
 def test_several_at_once_lay_one_set(course: Path, mine: Path, again: bool):
     if again:
@@ -510,6 +512,7 @@ def test_a_clone_has_its_copies_inside_where_git_ignores_them():
     assert "my-lessons/" in (ROOT / ".gitignore").read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_without_a_home_jupyters_own_files_go_beside_the_copies(tmp_path: Path, bound: list[str]):
     home = tmp_path / "home"
     home.mkdir()

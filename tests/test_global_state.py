@@ -105,6 +105,7 @@ def classifier(x_t: Tensor, t: Tensor) -> Tensor:
 
 
 # What each public name does, and what it is given.
+IMAGES = Path(__file__).parents[1] / "book" / "images"
 CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "DiffusionModel": (lambda x, t: points()(x, t), (X, T_B)),
     "DrawSettings": (dl.DrawSettings, (3,)),
@@ -117,6 +118,8 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "Step": (dl.Step, (0, X, X)),
     "TrainOptions": (dl.TrainOptions, (3,)),
     "TrainStep": (dl.TrainStep, (1, X.sum(), 0.0, 1.0, points())),
+    "Pictures": (lambda: dl.pictures(IMAGES, 8, progress=False).held_out, ()),
+    "pictures": (lambda: dl.pictures(IMAGES, 8, progress=False).train, ()),
     "cifar10": (lambda: dl.cifar10.__doc__, ()),  # wants a download
     "fashion": (lambda: dl.fashion.__doc__, ()),
     "class_accuracy": (dl.class_accuracy, (numbers(6, 3), LABEL)),

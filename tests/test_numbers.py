@@ -52,6 +52,8 @@ ELSEWHERE = {
     "posterior_variance": "of a schedule's own numbers",
     "prediction_loss": "noise_prediction_loss calls it",
     "quadratic": "of a share",
+    "pictures": "of files",
+    "Pictures": "what was read of them",
     "Step": "a tuple",
     "Prediction": "a name and a function",
     "stepwise": "sample calls it",

@@ -144,6 +144,7 @@ def test_random_features_are_the_same_every_time_and_leave_random_numbers_alone(
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_features_tell_what_principal_components_do_not():
     """Noise, blur and a missing class are further from real digits than other real ones are."""
     test = digits(train=False)
@@ -285,6 +286,7 @@ def run(*arguments: str | Path) -> int:
     return cli.main([*map(str, arguments), "--threads", "1"])
 
 
+@pytest.mark.slow
 def test_from_a_folder_to_samples_and_what_they_are_worth(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -332,6 +334,7 @@ def test_from_a_folder_to_samples_and_what_they_are_worth(
     assert "holds the training of another" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_with_classes_each_is_drawn_and_seen(
     classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -351,6 +354,7 @@ def test_with_classes_each_is_drawn_and_seen(
     assert "class_accuracy" in result
 
 
+@pytest.mark.slow
 def test_a_run_on_a_folder_goes_on_and_says_what_is_left(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -195,6 +195,7 @@ def test_the_wheel_holds_data_networks_widgets_and_lessons(wheel: Path):
     assert {name for name in names if "/lessons/" in name} == lessons  # and not their sources
 
 
+@pytest.mark.slow
 def test_who_installed_a_wheel_gets_copies_beside_the_current_folder(wheel: Path, tmp_path: Path):
     installed, here = tmp_path / "site-packages", tmp_path / "here"
     here.mkdir()

@@ -303,7 +303,7 @@ def test_a_number_that_has_moved_is_found() -> None:
             if reason in told and number.step < 1:
                 moved = replace(number, value=1.37 * number.value + number.step)
                 lost.append(ground(moved, lesson, block) is None)
-    assert sum(lost) > 0.6 * len(lost) > 10
+    assert sum(lost) > 0.55 * len(lost) > 10
 
 
 @pytest.mark.slow
