@@ -1,4 +1,4 @@
-"""Draw the pictures of the README: make book, then python book/figures.py
+"""Draw the pictures of the README and of the pages: make book, then python book/figures.py
 
 Chromium takes three of them in the built book; it is found as the browser tests find theirs.
 """
@@ -14,7 +14,9 @@ import torch
 
 from diffusion_lessons import cli, from_noise_model, linear_schedule, load_pretrained, sample
 from diffusion_lessons.files import aside, outlet
+from diffusion_lessons.measuring.tables import shipped_table
 from diffusion_lessons.networks.compute import fast
+from diffusion_lessons.page.palette import DATA, INK, RESULT
 from diffusion_lessons.page.viz import show_steps
 
 HERE = Path(__file__).parent
@@ -41,6 +43,33 @@ def from_noise_to_digits() -> None:
     figure = show_steps(steps, columns=10)
     with aside(target) as unfinished:
         figure.savefig(unfinished, format="png", dpi=110, bbox_inches="tight", facecolor="white")
+    print(target)
+
+
+def memorisation() -> None:
+    """How many samples are nearest to a training picture, against the number of pictures."""
+    from matplotlib.figure import Figure
+
+    target = outlet(IMAGES / "memorisation.png")
+    figure = Figure(figsize=(5.6, 3.2), layout="constrained", facecolor="white")
+    axes = figure.subplots()
+    rows = shipped_table("ablation-memorisation")["rows"]
+    shares = [
+        ("nearer", RESULT, "o", "nearest to a training picture"),
+        ("copies", DATA, "s", "copies"),
+    ]
+    for name, colour, marker, words in shares:
+        for seed in sorted({row["seed"] for row in rows}):
+            mine = sorted((row["pictures"], row[name]) for row in rows if row["seed"] == seed)
+            axes.plot(*zip(*mine, strict=True), color=colour, lw=1, marker=marker, ms=4)
+        axes.plot([], [], color=colour, marker=marker, label=words)
+    axes.axhline(rows[0]["nearer_by_chance"], color=INK, ls=":", label="nearest, by chance")
+    axes.set_xscale("log")
+    axes.set_xlabel("training pictures"), axes.set_ylabel("share of 500 samples")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False)
+    with aside(target) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=130)
     print(target)
 
 
@@ -95,4 +124,5 @@ def widgets_at_work() -> None:
 if __name__ == "__main__":
     digits()
     from_noise_to_digits()
+    memorisation()
     widgets_at_work()
