@@ -297,8 +297,14 @@ def lab(
 ) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(course.parent), os.environ["PATH"]])
     command = [*before, "make", "--no-print-directory", "lab", *arguments]
-    env = os.environ | {"PATH": path}
+    env = outside_make() | {"PATH": path}
     return subprocess.run(command, cwd=course, env=env, capture_output=True, text=True, timeout=60)
+
+
+def outside_make() -> dict[str, str]:
+    """The environment without what a make that runs these tests hands down to another."""
+    handed = ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "VENV", "PYTHON")
+    return {name: value for name, value in os.environ.items() if name not in handed}
 
 
 def test_make_sets_up_once(course: Path):
@@ -386,4 +392,5 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     if shutil.which("make") is None:
         pytest.skip("there is no make")
     command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    env = outside_make()
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
