@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from greys import STORED
 from pages import Page, check_names, check_narrow
 
 SETUP = """
@@ -76,9 +77,9 @@ def test_steps_and_eta_by_keyboard_show_that_pair(notebook: Page) -> None:
     exact = notebook.python_bytes("list(walks.sampled(5, 1))[-1].x").view(3, 28, 28)
     for i in range(3):
         for part in ("x", "x0_hat"):  # at the walk's end both are the finished picture
-            assert (notebook.greys("walks", f"{part}-{i}") - exact[i]).abs().max() <= 1
+            assert (notebook.greys("walks", f"{part}-{i}") - exact[i]).abs().max() <= STORED
     strip = notebook.greys("walks", "finished-2", 3 * 28)
-    assert (strip - exact.reshape(3 * 28, 28)).abs().max() <= 1
+    assert (strip - exact.reshape(3 * 28, 28)).abs().max() <= STORED
     assert "5 network calls" in notebook.words("walks")
 
 
@@ -129,7 +130,7 @@ def test_new_noise_starts_with_the_chosen_pair_and_a_newer_one_supersedes(notebo
     assert eval(lab.python(have))[0] == 4  # 20 steps, eta 0, before the others
     exact = notebook.python_bytes("list(walks.sampled(20, 0))[-1].x").view(3, 28, 28)
     shown = notebook.greys("walks", "x-0")
-    assert (shown - exact[0]).abs().max() <= 1
+    assert (shown - exact[0]).abs().max() <= STORED
     lab.python("0", "wait = 0.0")
     lab.wait_for_python("sum(walks._has(k) for k in range(15))", "15")
     widget.get_by_role("progressbar").wait_for(state="hidden")
