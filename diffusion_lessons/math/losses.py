@@ -1,6 +1,6 @@
 """Losses: what a network is trained to make small, one function a loss."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from .. import checks
 from .gaussian import Gaussian, forward, kl_divergence
 from .prediction import NOISE, Prediction
 from .randomness import rand, randn_like, spread
+from .sampling import ddim_step
 from .schedule import NoiseSchedule
 
 Weight = Callable[[Tensor], Tensor]
@@ -42,19 +43,22 @@ def prediction_loss(
     label: Tensor | None = None,
     drop_label: float = 0.1,
     weight: Weight | None = None,
+    noise: Tensor | None = None,
 ) -> Tensor:
     """The same for a network that predicts something else: mean squared error of the prediction.
 
     In x_0 the error at each time then weighs `Prediction.loss_weight`: the signal-to-noise ratio
     for noise, 1 for x_0, and for v one more than the ratio (arXiv 2202.00512, section 4). With a
     ``weight`` it counts as many times more: ``lambda snr: snr.clamp(max=5)`` for x_0 is Min-SNR-5
-    (arXiv 2303.09556, section 3.4).
+    (arXiv 2303.09556, section 3.4). ``noise`` [B, ...] is that of each picture, if it is given;
+    otherwise each gets new noise.
     """
     checks.examples(x_0=x_0)
     drop_label = checks.share("drop_label", drop_label)
     t = random_times(len(x_0), schedule.T, generator).to(x_0.device)
     q = forward(x_0, 0, t, schedule)
-    noise = randn_like(x_0, generator)
+    noise = randn_like(x_0, generator) if noise is None else noise
+    checks.alike(x_0=x_0, noise=noise)
     x_t = q.mean + q.std * noise
     target = prediction.target(x_0, noise, t, schedule)
     if label is None:
@@ -68,6 +72,61 @@ def prediction_loss(
         alpha, sigma = schedule.at(t, x_0)
         error = error * weight((alpha / sigma) ** 2).to(error.dtype)
     return error.mean()
+
+
+def consistency_loss(
+    model: Any,
+    teacher: Any,
+    x_0: Tensor,
+    times: Sequence[int],
+    generator: torch.Generator | None = None,
+    label: Tensor | None = None,
+    drop_label: float = 0.1,
+) -> Tensor:
+    """Consistency distillation (Song et al., arXiv 2303.01469, Algorithm 2): one walk, one picture.
+
+    ``times`` fall to 0. A picture x_0 [B, ...] is noised to one of them, t, and the teacher, a
+    `DiffusionModel`, makes DDIM's step from there to the next, s. What the model, another one under
+    the same schedule, guesses at t shall be what it guesses at s, where it is not taught; at s = 0
+    that is the point itself. So its guess at any time becomes the end of the teacher's walk. The
+    model's own guess stands for the paper's average of it, and the distance of two pictures is the
+    pseudo-Huber one (Song & Dhariwal, arXiv 2310.14189, sections 3.2 and 3.3).
+    """
+    checks.examples(x_0=x_0)
+    schedule = model.schedule
+    grid = torch.tensor(checks.walk(None, list(times), schedule.T)[::-1], device=x_0.device)
+    n = random_times(len(x_0), len(grid) - 1, generator).to(x_0.device)
+    t, s = grid[n], grid[n - 1]
+    x_t = forward(x_0, 0, t, schedule).sample(generator)
+    if label is not None:
+        label = checks.rows("label", label, x_0)
+        drop = rand((len(x_0),), generator, x_0.device) < drop_label
+        label = label.masked_fill(drop, int(model.classes))
+
+    def guess(network: Any, x: Tensor, t: Tensor) -> Tensor:
+        answer = network(x, t) if label is None else network(x, t, label)
+        return network.prediction.x0_hat(answer, x, t, schedule)
+
+    with torch.no_grad():
+        x_s = ddim_step(x_t, _limited(guess(teacher, x_t, t), teacher), t, s, schedule).mean
+        ahead = _limited(guess(model, x_s, s.clamp(min=1)), teacher)
+        end = torch.where((s == 0).view(-1, *[1] * (x_0.ndim - 1)), x_s, ahead)
+    return pseudo_huber(guess(model, x_t, t), end)
+
+
+def _limited(x: Tensor, model: Any) -> Tensor:
+    return x if model.limit is None else x.clamp(-model.limit, model.limit)
+
+
+def pseudo_huber(a: Tensor, b: Tensor) -> Tensor:
+    """Mean distance of the rows of a and b [B, ...], rounded where it is tiny.
+
+    ``sqrt(|a - b|^2 + c^2) - c`` with c = 0.00054 sqrt(d) for d numbers a row (arXiv 2310.14189,
+    section 3.3): a square near 0, a length elsewhere, so that no odd picture counts for many.
+    """
+    c = 0.00054 * a[0].numel() ** 0.5
+    squared = (a.float() - b.float()).square().flatten(1).sum(1)
+    return ((squared + c**2).sqrt() - c).mean()
 
 
 def vae_loss(

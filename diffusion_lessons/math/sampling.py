@@ -24,7 +24,7 @@ from .gaussian import (
     posterior_std,
     x0_to_noise,
 )
-from .schedule import NoiseSchedule, wide
+from .schedule import NoiseSchedule, Time, wide
 
 Kind = TypeVar("Kind")
 
@@ -121,7 +121,7 @@ def ddpm_step(
 
 
 def ddim_step(
-    x_t: Tensor, x0_hat: Tensor, t: int, s: int, schedule: NoiseSchedule, eta: float = 0.0
+    x_t: Tensor, x0_hat: Tensor, t: Time, s: Time, schedule: NoiseSchedule, eta: float = 0.0
 ) -> Gaussian:
     """DDIM (arXiv 2010.02502) eq. 12: predicted x_0, direction pointing to x_t, random noise.
 
@@ -139,6 +139,22 @@ def ddim_step(
     dtype = x_t.dtype
     mean = weight_0.to(dtype) * x0_hat + direction.to(dtype) * x_t
     return Gaussian(mean, drawn.to(dtype))
+
+
+def consistency_step(
+    x_t: Tensor, x0_hat: Tensor, t: int, s: int, schedule: NoiseSchedule
+) -> Gaussian:
+    """The guess of x_0, noised anew to s (Song et al., arXiv 2303.01469, Algorithm 1).
+
+    For a network whose guess at any time is a finished picture, as `consistency_loss` teaches; of
+    x_t itself nothing is kept. At s = 0 it is the guess.
+    """
+    checks.floats(x_t=x_t, x0_hat=x0_hat)
+    checks.alike(x_t=x_t, x0_hat=x0_hat)
+    if s == 0:
+        return Gaussian(x0_hat, torch.zeros((), dtype=x0_hat.dtype))
+    checks.order(s, t)
+    return forward(x0_hat, 0, s, schedule)
 
 
 def stepwise(rule: StepRule) -> Sampler:

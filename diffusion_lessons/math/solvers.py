@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .gaussian import Gaussian, x0_to_noise
-from .sampling import Denoiser, Sampler, Step, ddim_step, ddpm_step, stepwise
+from .sampling import Denoiser, Sampler, Step, consistency_step, ddim_step, ddpm_step, stepwise
 from .schedule import NoiseSchedule
 
 FAR = 200
@@ -104,5 +104,6 @@ SAMPLERS: dict[str, Sampler] = {
     "heun": heun,
     "dpm++": dpm_solver_2m,
     "euler": stepwise(euler_step),
+    "consistency": stepwise(consistency_step),
 }
 """The samplers that a command can name."""

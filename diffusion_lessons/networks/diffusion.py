@@ -7,7 +7,7 @@ of sense, and nothing in its weights would tell: so they are made, saved and loa
 import copy
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -32,27 +32,36 @@ from .drawing import (
 )
 
 
+class Usual(NamedTuple):
+    """How a model is drawn from, if nobody says otherwise."""
+
+    sampler: str = "ddim"
+    steps: int = 50
+
+
 class DiffusionModel(nn.Module):
     """A network ``(x_t, t [B], label [B]) -> what it predicts``, its schedule and its prediction.
 
     Without more it is DDPM's: noise, under the linear schedule. Called, it is the network itself,
     which refuses times outside 1..T. Its weights carry the network's own names. Raises ValueError
     for a network that predicts noise under a schedule that leaves nothing of x_0 at T: its guess
-    of x_0 there would be a division by 0.
+    of x_0 there would be a division by 0. ``usual`` is the sampler with which it is drawn from, and
+    in how many steps, unless others are asked for.
     """
-
-    usual_steps = 50
 
     def __init__(
         self,
         network: nn.Module,
         schedule: NoiseSchedule | None = None,
         prediction: Prediction = NOISE,
+        usual: Usual = Usual(),  # noqa: B008 (it cannot be changed)
     ) -> None:
         super().__init__()
         checks.instance("network", network, nn.Module)
         checks.instance("prediction", prediction, Prediction)
-        self.network, self.prediction = network, prediction
+        self.network, self.prediction, self.usual = network, prediction, Usual(*usual)
+        checks.one_of("the usual sampler", self.usual.sampler, SAMPLERS)
+        checks.whole("the usual steps", self.usual.steps, 1)
         self.schedule = linear_schedule() if schedule is None else schedule
         checks.instance("schedule", self.schedule, NoiseSchedule)
         checks.ends_in_noise(self.schedule, 2)
@@ -133,12 +142,14 @@ class DiffusionModel(nn.Module):
     # ------------------------------------------------------------------ drawing
 
     def settled(self, settings: DrawSettings) -> DrawSettings:
-        """The settings filled up: 50 steps of DDIM without noise. ValueError for what cannot be.
+        """The settings filled up, usually with 50 steps of DDIM without noise. ValueError for what
+        cannot be.
 
         Truncation is that of the noise at the start.
         """
-        sampler = settings.sampler or "ddim"
-        settings = settings.filled(min(self.usual_steps, self.schedule.T), sampler, _eta(sampler))
+        sampler = settings.sampler or self.usual.sampler
+        steps = min(self.usual.steps, self.schedule.T)
+        settings = settings.filled(steps, sampler, _eta(sampler))
         checks.whole("steps", settings.steps, 1, self.schedule.T)
         if sampler != "ddim" and settings.eta != _eta(sampler):
             raise ValueError(f"eta belongs to the sampler ddim, not to {sampler}")
@@ -211,6 +222,7 @@ class DiffusionModel(nn.Module):
             "config": getattr(self.network, "config", {}),
             "predicts": self.prediction.name,
             "schedule": self.schedule.config,
+            **({} if self.usual == Usual() else {"usual": self.usual._asdict()}),
         }
 
     @classmethod
@@ -223,7 +235,7 @@ class DiffusionModel(nn.Module):
         predicts = card.get("predicts", NOISE.name)
         checks.one_of("what the network predicts", predicts, PREDICTIONS)
         schedule = schedule_from(card["schedule"]) if "schedule" in card else linear_schedule()
-        return cls(network, schedule, PREDICTIONS[predicts])
+        return cls(network, schedule, PREDICTIONS[predicts], Usual(**card.get("usual", {})))
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """The network's own."""

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +18,15 @@ from .. import checks
 from ..data import Images, cifar10, digits, moons, to_unit
 from ..folders import Pictures
 from ..math.gaussian import forward
-from ..math.losses import Weight, random_times, vae_loss
-from ..math.prediction import PREDICTIONS, X0
+from ..math.losses import Weight, consistency_loss, prediction_loss, random_times, vae_loss
+from ..math.prediction import PREDICTIONS, VELOCITY, X0, V
 from ..math.randomness import own_numbers, rand
-from ..math.schedule import SCHEDULES
+from ..math.schedule import SCHEDULES, straight_schedule
+from ..networks.checkpoints import load_pretrained
 from ..networks.classifier import Classifier, NoisyClassifier
-from ..networks.compute import Compute, best_device
-from ..networks.diffusion import DiffusionModel
+from ..networks.compute import Compute, best_device, chosen
+from ..networks.diffusion import DiffusionModel, Usual
+from ..networks.drawing import DrawSettings
 from ..networks.gan import Discriminator, Gan, Generator
 from ..networks.mlp import MLP
 from ..networks.processes import processes
@@ -34,6 +36,7 @@ from .batches import Shuffled, shuffled
 from .gan import adams, train_gan
 from .loop import TrainOptions, TrainStep, train_with
 from .optimizers import MuonAdamW, adamw
+from .pairs import Pairs
 
 Recipe = Callable[..., Iterator[TrainStep]]
 Kind = TypeVar("Kind", bound=nn.Module)
@@ -77,7 +80,7 @@ def digits_ddpm(
             channels=channels,
         )
         model = _to_go_on(start, model)
-        options = options.usual(optimizer=partial(MuonAdamW, lr=0.01, adamw_lr=1e-3))
+        options = options.usual(optimizer=_gently)
     if data is None:
         if flip:
             raise ValueError("flip is for data of your own: a mirrored digit is none")
@@ -260,6 +263,77 @@ def digits_gan(options: TrainOptions = USUAL) -> Iterator[TrainStep]:
     return digits_ddgan(options.usual(steps=2000), T=1, discriminator_updates=1)
 
 
+def digits_consistency(
+    options: TrainOptions = USUAL,
+    *,
+    start: nn.Module | None = None,
+    walk: int = 20,
+    batch_size: int = 64,
+) -> Iterator[TrainStep]:
+    """`digits-ddpm`, or the model ``start``, distilled into one that draws in 1, 2 or 4 calls.
+
+    See `consistency_loss`; ``walk`` is the number of DDIM's steps whose end it learns to tell from
+    anywhere. It begins with the teacher's weights, and predicts v, for a predicted noise says
+    hardly anything of x_0 where the walk begins. 3,000 steps are usual.
+    """
+    teacher = _teacher(start, options)
+    network = copy.deepcopy(teacher.network).requires_grad_()
+    model = DiffusionModel(network, teacher.schedule, V, Usual("consistency", 2))
+    times = teacher.schedule.times(walk)
+    classes = bool(model.classes)
+
+    def loss(model: Any, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
+        images, labels = batch
+        label = labels if classes else None
+        return consistency_loss(model, teacher, to_unit(images), times, g, label)
+
+    batches = _digit_batches(options, batch_size)
+    usual = options.usual(steps=3000, ema=0.999, optimizer=_gently)
+    return train_with(model, loss, batches, usual)
+
+
+def digits_reflow(
+    options: TrainOptions = USUAL,
+    *,
+    start: nn.Module | None = None,
+    walk: int = 10,
+    batch_size: int = 64,
+) -> Iterator[TrainStep]:
+    """`digits-ddpm`, or the model ``start``, made straight, so that 1, 2 or 4 steps of Euler do.
+
+    Reflow (Liu et al., arXiv 2209.03003): a new model learns the velocity of the straight line from
+    each noise to the picture that the teacher's ``walk`` steps of DDIM make of that very noise
+    (`Pairs`). It begins with the teacher's weights. 3,000 steps are usual.
+    """
+    teacher = _teacher(start, options)
+    network = copy.deepcopy(teacher.network).requires_grad_()
+    model = DiffusionModel(network, straight_schedule(), VELOCITY, Usual("euler", 2))
+    classes = bool(model.classes)
+
+    def loss(model: Any, batch: tuple[Tensor, ...], g: torch.Generator) -> Tensor:
+        x_0, noise, label = batch
+        return prediction_loss(
+            model, x_0, model.schedule, VELOCITY, g, label if classes else None, noise=noise
+        )
+
+    batches = Pairs(teacher, DrawSettings(walk), batch_size, options.seed, chosen(options.compute))
+    usual = options.usual(steps=3000, ema=0.999, optimizer=_gently)
+    return train_with(model, loss, batches, usual)
+
+
+def _gently(model: nn.Module) -> MuonAdamW:
+    """For weights that are trained already: half the usual rates."""
+    return MuonAdamW(model, lr=0.01, adamw_lr=1e-3)
+
+
+def _teacher(start: nn.Module | None, options: TrainOptions) -> DiffusionModel:
+    """The model to learn from, `digits-ddpm` unless another is given, where it will be asked."""
+    teacher = load_pretrained("digits-ddpm") if start is None else copy.deepcopy(start)
+    checks.instance("start", teacher, DiffusionModel)
+    chosen(options.compute).place(teacher)
+    return cast(DiffusionModel, teacher.eval().requires_grad_(False))
+
+
 def cifar10_adm(
     options: TrainOptions = USUAL,
     *,
@@ -413,6 +487,8 @@ RECIPES: dict[str, Recipe] = {
     "digits-vae": digits_vae,
     "digits-ddgan": digits_ddgan,
     "digits-gan": digits_gan,
+    "digits-consistency": digits_consistency,
+    "digits-reflow": digits_reflow,
     "cifar10-adm": cifar10_adm,
     "moons-ddpm": moons_ddpm,
 }
