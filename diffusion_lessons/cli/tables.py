@@ -19,7 +19,7 @@ from ..measuring.ablation import (
     ablate_prediction,
 )
 from ..measuring.tables import Row
-from ..measuring.trilemma import METHODS, solver_methods, time_again, trilemma
+from ..measuring.trilemma import FEW_CALLS, METHODS, solver_methods, time_again, trilemma
 from ..networks.compute import Compute
 from .options import Commands, add_compute, compute_of, positive, tell
 
@@ -58,7 +58,12 @@ def add_commands(commands: Commands) -> None:
 
     three = commands.add_parser("trilemma", help="every way to draw a digit, measured in one run")
     three.add_argument("--out", type=Path, default=Path("runs/trilemma.jsonl"))
-    three.add_argument("--methods", choices=list(METHODS), nargs="+", help="default: all")
+    three.add_argument(
+        "--methods",
+        choices=[*METHODS, *FEW_CALLS],
+        nargs="+",
+        help="default: those of the papers up to 2022",
+    )
     three.add_argument(
         "--sampler",
         choices=list(SAMPLERS),

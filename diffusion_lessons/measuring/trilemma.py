@@ -1,8 +1,8 @@
 """The trilemma, measured: one judge, one machine, one run, for every way to draw a digit.
 
 What Xiao, Kreis and Vahdat (arXiv 2112.07804) call the generative learning trilemma: samples should
-be good, diverse and quickly made. `trilemma` measures all three for each of `METHODS`, and
-`time_again` the third alone, on a machine that has nothing else to do.
+be good, diverse and quickly made. `trilemma` measures all three for each of `METHODS`, those of
+lessons 03 to 06, and for whom asks for them of `FEW_CALLS`, which came later; `time_again` the third alone, on a machine that has nothing else to do.
 """
 
 import base64
@@ -71,7 +71,23 @@ METHODS: dict[str, Method] = {
 }
 """What is measured, in this order."""
 
-EVERY = METHODS | solver_methods(list(SAMPLERS))
+
+def _few(network: str, sampler: str, steps: Sequence[int], name: str) -> dict[str, Method]:
+    """A network in so many steps, each of which is one call."""
+    return {
+        f"{name}, {n} call{'s' * (n > 1)}": Method(network, DrawSettings(n, sampler=sampler))
+        for n in steps
+    }
+
+
+FEW_CALLS: dict[str, Method] = (
+    _few("digits-consistency", "consistency", (1, 2, 4), "consistency")
+    | _few("digits-reflow", "euler", (1, 2, 4), "reflow")
+    | _few("digits-ddpm", "dpm++", (5, 10), "DPM-Solver++ 2M")
+)
+"""What came after 2022, lesson 09's: fewer calls by training, and by a better solver."""
+
+EVERY = METHODS | FEW_CALLS | solver_methods(list(SAMPLERS))
 """These and, for whom asks for them, every sampler of `SAMPLERS`."""
 
 SAMPLES = 1000
@@ -88,21 +104,25 @@ def trilemma(
     divide: int = 1,
     compute: Compute | None = None,
 ) -> Iterator[Row]:
-    """Measure every method into a table, the .jsonl file ``out``; yields each new row.
+    """Measure methods into a table, the .jsonl file ``out``; yields each new row.
 
     A row is what `evaluate` finds of `SAMPLES` samples, with the ``spread`` of each figure; how
-    fast this machine draws (`speed`); and 30 of the pictures (`pictures` unpacks them). The
-    networks' checksums stand at the table's head. A run that was cut off goes on after the last
-    row. ``divide`` takes so many times fewer samples, but 20 at least. Raises ValueError for a
-    method that does not exist, or a file of other networks, another seed or ``divide``.
+    fast this machine draws (`speed`); 30 of the pictures (`pictures` unpacks them); and the
+    network with its checksum. A run that was cut off goes on after the last row. ``divide`` takes
+    so many times fewer samples, but 20 at least. Raises ValueError for a method that does not
+    exist, or a file of another network of that name, another seed or ``divide``.
     """
     if unknown := set(methods) - set(EVERY):
         raise ValueError(f"methods must be of {list(EVERY)}, got {sorted(unknown)}")
     seed = checks.whole("seed", seed, 0, 2**63 - 1)
     divide = checks.whole("divide", divide, 1, SAMPLES // FEWEST)
-    networks = {name: checksum(name) for name in sorted({m.network for m in METHODS.values()})}
-    head = {"networks": networks, "seed": seed, "divide": divide, "random_numbers": BY_ROW}
+    head = {"seed": seed, "divide": divide, "random_numbers": BY_ROW}
     table = Table(out, head, _place)
+    for row in table.rows:
+        if row["sha256"] != checksum(row["network"]):
+            raise ValueError(
+                f"{out} was measured with another network {row['network']}; choose another file"
+            )
     compute = chosen(compute)
     for name in methods:
         if list(EVERY).index(name) in table:
@@ -119,6 +139,7 @@ def trilemma(
         row = {
             "method": name,
             "network": method.network,
+            "sha256": checksum(method.network),
             **result,
             "pictures": base64.b64encode(zlib.compress(greys.numpy().tobytes(), 9)).decode(),
             "machine": machine(),
