@@ -114,6 +114,22 @@ SOLUTIONS: dict[str, list[Any]] = {
         lambda a, b: all(b >= a) and any(b > a),
     ],
     "07.4": [precision_recall, lambda real, fake: tuple(precision_recall(real, fake))],
+    "09.1": ["c", "C."],
+    "09.2": [
+        lambda x_u, noise, u: (noise - x_u) / (1 - u),
+        lambda x_u, noise, u: noise - (x_u - u * noise) / (1 - u),
+        lambda x_u, noise, u: ((noise - x_u) / (1 - u)).float(),
+    ],
+    "09.3": [
+        lambda x, velocity, u, w: x + (w - u) * velocity,
+        lambda x, velocity, u, w: x - (u - w) * velocity,
+    ],
+    "09.4": [
+        lambda drawn, known, mask, noise, a, s: torch.where(mask, a * known + s * noise, drawn),
+        lambda drawn, known, mask, noise, a, s: (
+            mask * (a * known + s * noise) + ~mask * drawn  # without torch.where
+        ),
+    ],
 }
 
 LETTERS = [("d", "one of the letters"), (3, "one of the letters"), ("because", "one of the")]
@@ -435,6 +451,61 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (lambda real, fake: precision_recall(fake, real), "the faulty line"),
         (lambda real, fake: (1.0, 1.0), "both the same"),
         (lambda real, fake: (0.5, 0.4), "the real features first"),
+        *FUNCTIONS,
+    ],
+    "09.1": [("a", "divided by"), ("b", "are equal"), *LETTERS],
+    "09.2": [
+        (lambda x_u, noise, u: noise, "the noise alone"),
+        (lambda x_u, noise, u: (x_u - u * noise) / (1 - u), "the first half"),
+        (lambda x_u, noise, u: (x_u - noise) / (1 - u), "the other way round"),
+        (lambda x_u, noise, u: noise - x_u, "it holds noise, too"),
+        (lambda x_u, noise, u: x_u - noise, "and the velocity is"),
+        (lambda x_u, noise, u: noise - x_u + u * noise, "to the size of x_0"),
+        (lambda x_u, noise, u: noise - (x_u - (1 - u) * noise) / u, "have changed places"),
+        (lambda x_u, noise, u: noise - (x_u - noise) / (1 - u), "u of the noise, not all"),
+        (lambda x_u, noise, u: 2 * noise, "which x_0 hides"),
+        *FUNCTIONS,
+    ],
+    "09.3": [
+        (lambda x, velocity, u, w: x + (u - w) * velocity, "the faulty line"),
+        (lambda x, velocity, u, w: x - velocity, "How much of u"),
+        (lambda x, velocity, u, w: x + velocity, "towards the noise"),
+        (lambda x, velocity, u, w: x - w * velocity, "not from w to 0"),
+        (lambda x, velocity, u, w: x - u * velocity, "The step ends at w"),
+        (lambda x, velocity, u, w: x + w * velocity, "points to the noise"),
+        (lambda x, velocity, u, w: x, "the change of u"),
+        *FUNCTIONS,
+    ],
+    "09.4": [
+        (lambda drawn, known, mask, noise, a, s: drawn, "nothing of the known"),
+        (lambda drawn, known, mask, noise, a, s: a * known + s * noise, "all of it is known"),
+        (lambda drawn, known, mask, noise, a, s: torch.where(mask, known, drawn), "clean pixels"),
+        (
+            lambda drawn, known, mask, noise, a, s: torch.where(mask, drawn, a * known + s * noise),
+            "exchanged: the mask",
+        ),
+        (lambda drawn, known, mask, noise, a, s: torch.where(mask, drawn, known), "is not noised"),
+        (
+            lambda drawn, known, mask, noise, a, s: torch.where(mask, known + s * noise, drawn),
+            "only alpha",
+        ),
+        (
+            lambda drawn, known, mask, noise, a, s: torch.where(mask, known + noise, drawn),
+            "alpha of the picture and sigma",
+        ),
+        (
+            lambda drawn, known, mask, noise, a, s: torch.where(mask, a * known, drawn),
+            "there is noise as well",
+        ),
+        (
+            lambda drawn, known, mask, noise, a, s: torch.where(mask, a * known + noise, drawn),
+            "sigma of the noise, not all",
+        ),
+        (
+            lambda drawn, known, mask, noise, a, s: mask * (a * known + s * noise),
+            "is lost",
+        ),
+        (lambda drawn, known, mask, noise, a, s: 2 * drawn, "two parts"),
         *FUNCTIONS,
     ],
 }

@@ -2,7 +2,8 @@
 
 What Xiao, Kreis and Vahdat (arXiv 2112.07804) call the generative learning trilemma: samples should
 be good, diverse and quickly made. `trilemma` measures all three for each of `METHODS`, those of
-lessons 03 to 06, and for whom asks for them of `FEW_CALLS`, which came later; `time_again` the third alone, on a machine that has nothing else to do.
+lessons 03 to 06, and for whom asks for them of `FEW_CALLS`, which came later; `time_again` the
+third alone, on a machine that has nothing else to do.
 """
 
 import base64
