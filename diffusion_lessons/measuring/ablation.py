@@ -93,6 +93,8 @@ PREDICTION_VARIANTS: dict[str, dict[str, str]] = {
     "x0": {"prediction": "x0", "schedule": "linear", "weight": "none"},
     "x0, weighed": {"prediction": "x0", "schedule": "linear", "weight": "snr 0.3 to 5"},
     "x0, weighed, cosine": {"prediction": "x0", "schedule": "cosine", "weight": "snr 0.3 to 5"},
+    "velocity": {"prediction": "velocity", "schedule": "linear", "weight": "none"},
+    "velocity, straight": {"prediction": "velocity", "schedule": "straight", "weight": "none"},
 }
 """What each variant predicts, under which schedule, with which of `WEIGHTS`."""
 
@@ -208,7 +210,7 @@ def ablate_prediction(
     variants: Sequence[str] = tuple(PREDICTION_VARIANTS),
     compute: Compute | None = None,
 ) -> Iterator[Row]:
-    """The same for lesson 02's small network, which predicts noise, v or x_0.
+    """The same for lesson 02's small network, which predicts noise, v, x_0 or the velocity.
 
     All have as many updates, about those of a minute on two cores, the same weights to begin with,
     and the same noise.

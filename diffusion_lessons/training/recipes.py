@@ -267,7 +267,7 @@ def digits_consistency(
     options: TrainOptions = USUAL,
     *,
     start: nn.Module | None = None,
-    walk: int = 20,
+    walk: int = 12,
     batch_size: int = 64,
 ) -> Iterator[TrainStep]:
     """`digits-ddpm`, or the model ``start``, distilled into one that draws in 1, 2 or 4 calls.
