@@ -52,7 +52,7 @@ class Prediction:
         where the variance is preserved (Salimans & Ho, arXiv 2202.00512, section 4 and appendix D),
         of the velocity (1 + alpha / sigma)^2.
         """
-        _, of_x_0 = _weights(*schedule.at(t, like), X0, self)
+        _, of_x_0 = combination(*schedule.at(t, like), X0, self)
         return of_x_0**2
 
 
@@ -71,20 +71,27 @@ def convert(
     nothing of x_0 is left, a predicted x_0 at t = 0.
     """
     checks.floats(x_t=x_t, answer=answer)
-    of_x_t, of_answer = _weights(*schedule.at(t, x_t), source, target)
+    of_x_t, of_answer = combination(*schedule.at(t, x_t), source, target)
     x, answer = wide(x_t), wide(answer)  # what is near 0 at T divides: 16 bits would overflow
     return (of_x_t.to(x.dtype) * x + of_answer.to(x.dtype) * answer).to(x_t.dtype)
 
 
-def _weights(
+def combination(
     alpha: Tensor, sigma: Tensor, source: Prediction, target: Prediction
 ) -> tuple[Tensor, Tensor]:
-    """How much of x_t, and how much of the source's answer, is in the target's."""
+    """How much of x_t, and how much of the source, is in the target: the weights of `convert`.
+
+    The second is also how often an error of the source is in the target. Raises ValueError where
+    the two do not determine it.
+    """
     (a, b), (wanted_a, wanted_b) = source.mixture(alpha, sigma), target.mixture(alpha, sigma)
     both = alpha * b - sigma * a  # 0 where x_t and the answer are one and the same
+    multiple = wanted_a * b == a * wanted_b  # of the source: x_t need not be known
     why = f"x_0 and noise cannot be read off a predicted {source.name} there"
-    checks.above_zero("what to divide by", both, why)
-    return (wanted_a * b - a * wanted_b) / both, (alpha * wanted_b - sigma * wanted_a) / both
+    checks.above_zero("what to divide by", torch.where(multiple, 1, both), why)
+    of_x_t, of_source = (wanted_a * b - a * wanted_b) / both, alpha * wanted_b - sigma * wanted_a
+    factor = torch.where(b == 0, wanted_a / a, wanted_b / b)
+    return torch.where(multiple, 0, of_x_t), torch.where(multiple, factor, of_source / both)
 
 
 def _one(alpha: Tensor) -> Tensor:

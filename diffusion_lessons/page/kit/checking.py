@@ -31,8 +31,9 @@ def check_pictures(images: Any, name: str = "images", most: int = 12) -> Tensor:
     if x.ndim == 4 and x.shape[1] == 1:
         x = x[:, 0]
     if x.ndim != 3 or not 1 <= len(x) <= most or not all(1 <= n <= 64 for n in x.shape[1:]):
+        what = f"1 to {most} grey pictures [N, 1, H, W]" if most > 1 else "a grey picture [1, H, W]"
         raise ValueError(
-            f"{name} must be 1 to {most} grey pictures [N, 1, H, W] of at most 64 x 64 pixels, "
+            f"{name} must be {what} of at most 64 x 64 pixels, "
             f"got shape {list(torch.as_tensor(images).shape)}"
         )
     if x.abs().max() > 1.001:

@@ -61,6 +61,19 @@ export function select({ name, label, options, onInput }) {
   return { element, input, sync: (value) => input.value !== value && (input.value = value) };
 }
 
+// One of a few, as radio buttons in a row; `options` are [value, words].
+export function choice({ name, label, options, onInput }) {
+  const group = newId();
+  const inputs = options.map(([value]) =>
+    h("input", { type: "radio", name: group, "data-name": name, value, onchange: () => onInput(value) }),
+  );
+  const row = options.map(([, words], i) => h("label", {}, inputs[i], h("span", {}, words)));
+  return {
+    element: h("fieldset", { class: "dl-either" }, h("legend", {}, label), h("div", {}, ...row)),
+    sync: (chosen) => inputs.forEach((input) => (input.checked = input.value === String(chosen))),
+  };
+}
+
 export function button(text, onClick, attributes = {}) {
   return h("button", { type: "button", class: "dl-button", onclick: onClick, ...attributes }, text);
 }

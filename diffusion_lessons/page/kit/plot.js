@@ -6,11 +6,12 @@ import { fit } from "./pictures.js";
 
 // A pair of axes on a canvas. Positions are in the data's units.
 export class Plot {
-  // `square` axes have the same unit both ways; without axes, `bare`, they fill the canvas.
+  // `square` axes have the same unit both ways; without axes, `bare`, they fill the canvas. `yText`
+  // writes the ticks of an axis whose numbers are not to be read as they are, such as logarithms.
   constructor(
     canvas,
     colours,
-    { x, y, xLabel = "", yLabel = "", xTicks, yTicks, square = false, bare = false },
+    { x, y, xLabel = "", yLabel = "", xTicks, yTicks, yText = tickText, square = false, bare = false },
   ) {
     const { ctx, width, height } = fit(canvas);
     Object.assign(this, { ctx, colours, x, y });
@@ -25,7 +26,7 @@ export class Plot {
       this.box = { ...this.box, left: this.box.left + spare, bottom: this.box.top + side };
       this.box.right = this.box.left + side;
     }
-    this.axes(xTicks ?? niceTicks(...x), yTicks ?? niceTicks(...y, 4), xLabel, yLabel);
+    this.axes(xTicks ?? niceTicks(...x), yTicks ?? niceTicks(...y, 4), xLabel, yLabel, yText);
   }
 
   X(x) {
@@ -38,7 +39,7 @@ export class Plot {
     return bottom - ((y - this.y[0]) / (this.y[1] - this.y[0])) * (bottom - top);
   }
 
-  axes(xTicks, yTicks, xLabel, yLabel) {
+  axes(xTicks, yTicks, xLabel, yLabel, yText) {
     const { ctx, colours, box } = this;
     ctx.lineWidth = 1;
     ctx.strokeStyle = colours.line;
@@ -64,7 +65,7 @@ export class Plot {
       this.write(tickText(tick), this.X(tick), base + 8, { align: "center", base: "top" });
     }
     for (const tick of yTicks) {
-      this.write(tickText(tick), box.left - 7, this.Y(tick), { align: "right", base: "middle" });
+      this.write(yText(tick), box.left - 7, this.Y(tick), { align: "right", base: "middle" });
     }
     const middle = (box.left + box.right) / 2;
     this.write(xLabel, middle, base + 25, { align: "center", base: "top", colour: colours.ink });

@@ -69,13 +69,19 @@ export const PREDICTIONS = {
   score: (alpha, sigma) => [0, -1 / sigma],
 };
 
+// How much of x_t, and how much of the source, is in the target; not finite where the two do not
+// determine it.
+export function combination(alpha, sigma, source, target) {
+  const [a, b] = PREDICTIONS[source](alpha, sigma);
+  const [wantedA, wantedB] = PREDICTIONS[target](alpha, sigma);
+  if (wantedA * b === a * wantedB) return [0, b === 0 ? wantedA / a : wantedB / b];
+  const both = alpha * b - sigma * a;
+  return [(wantedA * b - a * wantedB) / both, (alpha * wantedB - sigma * wantedA) / both];
+}
+
 // The same knowledge by another name: an answer of kind `source` as one of kind `target`.
 export function convert(answer, x_t, t, { alpha, sigma }, source, target) {
-  const [a, b] = PREDICTIONS[source](alpha[t], sigma[t]);
-  const [wantedA, wantedB] = PREDICTIONS[target](alpha[t], sigma[t]);
-  const both = alpha[t] * b - sigma[t] * a;
-  const ofXt = (wantedA * b - a * wantedB) / both;
-  const ofAnswer = (alpha[t] * wantedB - sigma[t] * wantedA) / both;
+  const [ofXt, ofAnswer] = combination(alpha[t], sigma[t], source, target);
   return each(x_t, (i) => ofXt * x_t[i] + ofAnswer * answer[i]);
 }
 

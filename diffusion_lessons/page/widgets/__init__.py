@@ -17,8 +17,10 @@ from .guidance import GuidanceExplorer as GuidanceExplorer
 from .interpolation import InterpolationExplorer as InterpolationExplorer
 from .latent import LatentExplorer as LatentExplorer
 from .multimodal import MultimodalExplorer as MultimodalExplorer
+from .paths import PathsExplorer as PathsExplorer
 from .plane import PlaneLab as PlaneLab
 from .posterior import PosteriorExplorer as PosteriorExplorer
+from .prediction import PredictionExplorer as PredictionExplorer
 from .schedule import ScheduleExplorer as ScheduleExplorer
 from .steps import StepsExplorer as StepsExplorer
 from .trajectory import TrajectoryPlayer as TrajectoryPlayer

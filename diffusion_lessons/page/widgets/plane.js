@@ -2,6 +2,7 @@
 
 import {
   button,
+  choice,
   clamp,
   describe,
   figure,
@@ -47,19 +48,6 @@ const LEARNT = ["points", "std", "width"];
 const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 const many = (n) => n.toLocaleString("en");
 const amount = (n, what) => `${many(n)} ${what}${n === 1 ? "" : "s"}`;
-
-// One of a few, as radio buttons in a row; `options` are [value, words].
-function choice({ name, label, options, onInput }) {
-  const group = newId();
-  const inputs = options.map(([value]) =>
-    h("input", { type: "radio", name: group, "data-name": name, value, onchange: () => onInput(value) }),
-  );
-  const row = options.map(([, words], i) => h("label", {}, inputs[i], h("span", {}, words)));
-  return {
-    element: h("fieldset", { class: "dl-either" }, h("legend", {}, label), h("div", {}, ...row)),
-    sync: (chosen) => inputs.forEach((input) => (input.checked = input.value === String(chosen))),
-  };
-}
 
 // A share: words, a percentage, a bar.
 function meter(name, look, words) {
