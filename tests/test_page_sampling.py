@@ -23,7 +23,7 @@ from diffusion_lessons.math.guidance import (
     log_prob_gradient,
     truncated_normal,
 )
-from diffusion_lessons.math.prediction import NOISE, SCORE, VELOCITY, X0, V, convert
+from diffusion_lessons.math.prediction import NOISE, SCORE, VELOCITY, X0, V, combination, convert
 from diffusion_lessons.math.randomness import RowGenerator, derived
 from diffusion_lessons.math.sampling import (
     Step,
@@ -138,6 +138,30 @@ def test_every_prediction_as_every_other(tmp_path: Path, name: str) -> None:
     for source, answers in zip(kinds, page, strict=True):
         for target, answer in zip(kinds, answers, strict=True):
             close(answer, convert(OTHER, START, t, schedule, source, target), 2e-6)
+
+
+@pytest.mark.parametrize("name", ["linear", "straight", "path"])
+def test_the_weights_of_every_combination(tmp_path: Path, name: str) -> None:
+    """At T of the straight path some are not determined: there Python refuses."""
+    schedule = SCHEDULES[name]
+    kinds = (NOISE, X0, V, VELOCITY, SCORE)
+    times = [1, schedule.T]
+    expression = f"""{times}.map((t) => given.kinds.map((source) => given.kinds.map((target) =>
+        kit.combination(schedule.alpha[t], schedule.sigma[t], source, target))))"""
+    page = in_page(tmp_path, schedule, expression, kinds=[kind.name for kind in kinds])
+    refused = 0
+    for t, table in zip(times, page, strict=True):
+        level = schedule.alpha[t], schedule.sigma[t]
+        for source, row in zip(kinds, table, strict=True):
+            for target, (of_x_t, of_source) in zip(kinds, row, strict=True):
+                if of_source is None:  # not a finite number
+                    refused += 1
+                    with pytest.raises(ValueError, match=f"a predicted {source.name} there"):
+                        combination(*level, source, target)
+                    continue
+                wanted = [float(weight) for weight in combination(*level, source, target)]
+                assert [of_x_t, of_source] == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+    assert refused == (6 if name == "straight" else 0)
 
 
 @pytest.mark.parametrize("name", ["linear", "cosine", "path"])

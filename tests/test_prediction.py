@@ -163,6 +163,15 @@ def test_at_pure_noise_x0_v_and_velocity_still_say_x_0_and_noise_does_not(schedu
             prediction.x0_hat(noise, noise, T, schedule)
 
 
+def test_a_multiple_of_what_is_predicted_is_known_even_there():
+    schedule, noise = straight_schedule(10), torch.full((2, 3), 0.5)
+    score = convert(noise, noise, 10, schedule, NOISE, SCORE)
+    torch.testing.assert_close(score, -noise)
+    torch.testing.assert_close(convert(score, noise, 10, schedule, SCORE, NOISE), noise)
+    for kind, t in [(NOISE, 10), (X0, 0)]:
+        torch.testing.assert_close(convert(noise, noise, t, schedule, kind, kind), noise)
+
+
 def test_an_error_in_noise_is_enlarged_near_T_and_one_in_v_is_not():
     schedule, x_t = cosine_schedule(), torch.zeros(1, 1, dtype=D)
     error = torch.full((1, 1), 0.01, dtype=D)

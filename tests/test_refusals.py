@@ -677,6 +677,21 @@ CASES |= {
         {"mixture": MIXTURE, "particles": 5, "steps": 3},
         {"particles": HUGE_COUNT, "steps": [*COUNT, HUGE], "label": [*WHOLE, 3], "seed": SEED},
     ),
+    "PredictionExplorer": Case(
+        widgets.PredictionExplorer,
+        {"x_0": PICTURES[0], "schedules": {"short": SCHEDULE}},
+        {
+            "x_0": NO_PICTURES,
+            "noise": [*NO_FLOATS[5:], PICTURES, PICTURES[0] * math.nan],
+            "schedules": [{}, {"a": SCHEDULE, "b": d.linear_schedule(9)}, {"a": 3}, {1: SCHEDULE}],
+            "seed": SEED,
+        },
+    ),
+    "PathsExplorer": Case(
+        widgets.PathsExplorer,
+        {"mixture": MIXTURE, "points": 3},
+        {"mixture": [None, 3], "points": [*HUGE_COUNT, 1], "seed": SEED},
+    ),
     "DiscriminatorExplorer": Case(
         widgets.DiscriminatorExplorer,
         {"mixture": PLANE, "moments": {1: POINT_GAN}, "points": 2},

@@ -177,6 +177,8 @@ def made() -> dict[str, Any]:
         ),
         "VectorExplorer": (widgets.VectorExplorer(ring_mixture(3), label=1), "scale", "plane"),
         "PlaneLab": (widgets.PlaneLab(), "frame", "plane"),
+        "PredictionExplorer": (widgets.PredictionExplorer(ring()), "t", "x0"),
+        "PathsExplorer": (widgets.PathsExplorer(ring_mixture(), 20), "frame", "plane"),
         "InterpolationExplorer": (
             widgets.InterpolationExplorer(denoiser, noise[:1], noise[1:], schedule, 3),
             "share",

@@ -8,6 +8,7 @@ import torch
 import traitlets
 from torch import Tensor
 
+from ... import checks
 from ...math.prediction import NOISE, PREDICTIONS, SCORE, X0, Prediction, combination
 from ...math.schedule import NoiseSchedule, linear_schedule, straight_schedule
 from .. import kit
@@ -78,6 +79,9 @@ class PredictionExplorer(kit.Explorer):
         if schedules is None:
             schedules = {"linear": linear_schedule(), "straight": straight_schedule()}
         self.schedules = dict(schedules)
+        for name, schedule in self.schedules.items():
+            checks.instance("every name in schedules", name, str)
+            checks.instance(f"schedules[{name!r}]", schedule, NoiseSchedule)
         lengths = {schedule.T for schedule in self.schedules.values()}
         if len(lengths) != 1:
             raise ValueError(f"schedules must be one or more, all of the same T, got {schedules!r}")
