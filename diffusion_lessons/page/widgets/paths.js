@@ -162,13 +162,14 @@ function render({ model, el }) {
   const arrows = plane.element.querySelector('[data-part="arrows"]');
   const value = (part) => h("dd", { class: "dl-number", "data-part": part });
   const [met, crossed, ratio, hit] = ["meet", "cross", "stretch", "hit"].map(value);
+  const steps = h("dt", {}, "one step of Euler's lands on the data");
   const counts = h(
     "dl",
     { class: "dl-counts" },
     ...[h("dt", {}, "pairs of points that meet"), met],
     ...[h("dt", {}, "pairs of paths that cross in the picture"), crossed],
     ...[h("dt", {}, "length of the paths ÷ straight distance"), ratio],
-    ...[h("dt", {}, "one step of Euler's lands on the data"), hit],
+    ...[steps, hit],
   );
   const note = h("p", { class: "dl-note", "data-part": "note" });
   const landing = (part, words) => figure(part, [words]);
@@ -291,7 +292,8 @@ function render({ model, el }) {
     fill(met, kind, `${facts.met.length} of ${pairs}`);
     fill(crossed, kind, `${facts.crossed} of ${pairs}`);
     fill(ratio, kind, fixed(facts.ratio, 2));
-    fill(hit, kind, kind === "pairs" ? "–" : `${onData(oneStep[kind](), mixture)} of ${count}`);
+    steps.hidden = hit.hidden = kind === "pairs"; // nothing follows them
+    if (!hit.hidden) fill(hit, kind, `${onData(oneStep[kind](), mixture)} of ${count}`);
     fill(note, kind, ...WORDS[kind](facts));
     const shown = KINDS.find(([name]) => name === kind)[1];
     describe(
