@@ -68,7 +68,8 @@ def test_where_noise_says_nothing_of_the_picture_the_page_says_so(page: Any) -> 
     assert "does not determine x0" in page.locator('[data-part="note"]').inner_text()
     page.locator('[data-name="predicted"][value="noise"]').press("ArrowRight")  # x_0
     assert seen(picture).unique().numel() > 2
-    assert "off by 0\N{NO-BREAK SPACE}% in the noise" in page.locator('[data-part="note"]').inner_text()
+    said = page.locator('[data-part="note"]').inner_text()
+    assert "off by 0\N{NO-BREAK SPACE}% in the noise" in said
 
 
 @pytest.mark.parametrize("width", [320, 900])

@@ -40,8 +40,8 @@ class PathsExplorer(kit.Explorer):
     Time runs on `straight_schedule`, from noise to data in 200 frames; the flow takes a step of
     Euler's for each. ``mixture`` has at most 50 components in two dimensions. Synced traits:
     ``kind``, ``frame`` (0 is noise, 200 data). ``walk()`` is where the points are in each frame;
-    the functions `meetings`, `crossings` and `stretch` count what is shown. Raises ValueError for
-    another mixture or not 2 to 100 points, traitlets.TraitError for values outside their range.
+    the functions ``meetings``, ``crossings`` and ``stretch`` count what is shown. Raises ValueError
+    for another mixture or not 2 to 100 points, traitlets.TraitError for values outside their range.
     """
 
     _files = kit.files(__file__, "paths.css", "paths.js")
