@@ -29,8 +29,8 @@ ROOMS: dict[str, set[str]] = {
 """`cli` and `__main__` may import everything, and nothing imports them."""
 
 # Inside the math each module stands on those before it.
-MATH = ["randomness", "schedule", "gaussian", "prediction", "losses"]
-MATH += ["sampling", "solvers", "guidance", "editing", "exact"]
+MATH = ["randomness", "schedule", "gaussian", "prediction", "sampling", "losses"]
+MATH += ["solvers", "guidance", "editing", "exact"]
 
 # What Jupyter's server reads among the assets is no module of the package.
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "assets" not in path.parts)
