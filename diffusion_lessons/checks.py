@@ -18,8 +18,16 @@ from torch import Tensor, nn
 LARGEST = 10_000
 """Of a network's widths, sizes and depths"""
 
+PAGE = "When it does not work"
+"""The page of the book on what goes wrong"""
+
 MOST = 10**9
 """Numbers in one tensor that may be asked for: 4 GB. More is taken for a slip of the keyboard."""
+
+
+def see(section: str) -> str:
+    """For the end of a message: where the book explains the trouble."""
+    return f'(the book\'s page "{PAGE}", {section})'
 
 
 def _plain(value: Any) -> Any:
@@ -397,7 +405,7 @@ def finite_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(
                 f"{path}: this network is broken, its {name} is not finite: its training failed. "
-                "Train it again, at a lower rate"
+                f"Train it again, at a lower rate {see('NaN')}"
             )
 
 
@@ -624,7 +632,8 @@ def ends_in_noise(schedule: Any, depth: int) -> None:
         warnings.warn(
             f"{schedule} ends far from noise: x_T holds {left:.2g} of x_0 (alpha at T), and a walk "
             "that begins with pure noise is biased. Take vp_schedule with as many steps, larger "
-            "betas, or zero_terminal of it and predict x0 or v",
+            "betas, or zero_terminal of it and predict x0 or v "
+            f"{see('Nothing is quite black')}",
             stacklevel=depth + 1,
         )
 

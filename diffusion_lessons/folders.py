@@ -67,8 +67,14 @@ class Pictures:
             "pictures": len(self.train.labels),
             "held_out": len(self.held_out.labels),
             "classes": list(self.classes),
+            "mean": [round(mean / 127.5 - 1, 4) for mean in self._channel_means()],
             "sha256": tensors_checksum(tensors),
         }
+
+    def _channel_means(self) -> list[float]:
+        """Of the pictures to train on, in 0..255."""
+        means: list[float] = self.train.images.double().mean((0, 2, 3)).tolist()
+        return means
 
     def in_words(self) -> str:
         """How many there are, of which kind, in one line."""

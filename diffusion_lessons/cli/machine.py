@@ -18,11 +18,13 @@ import torch
 from jupyter_core.paths import jupyter_config_dir, jupyter_data_dir, jupyter_runtime_dir
 
 from .. import __version__
+from ..checks import PAGE
 from ..course import copies
 from ..files import ASSETS, expanded
+from ..measuring.doctor import examine
 from ..networks import cards, checkpoints
 from ..networks.compute import best_device, fastest, kept_file, measure
-from .options import Commands, port
+from .options import NETWORK, Commands, network_path, port
 
 
 def add_commands(commands: Commands) -> None:
@@ -46,7 +48,15 @@ def add_commands(commands: Commands) -> None:
         "--no-server", action="store_true", help="lay the copies and end, as for VS Code"
     )
     lab.set_defaults(run=run_lab)
-    doctor = commands.add_parser("doctor", help="what is this machine, what is slow on it and why")
+    doctor = commands.add_parser(
+        "doctor",
+        help="what is this machine, and what is slow on it; or what is wrong with a network",
+    )
+    doctor.add_argument(
+        "network",
+        nargs="?",
+        help=f"{NETWORK}, or a .training file: what looks wrong with it",
+    )
     doctor.set_defaults(run=run_doctor)
 
 
@@ -160,7 +170,12 @@ def wait_for(command: list[str]) -> int:
 
 
 def run_doctor(options: argparse.Namespace) -> None:
-    """Print what this machine is, and whether the shipped networks are whole."""
+    """Print what this machine is, and whether the shipped networks are whole; or, of one that is
+    named, what looks wrong with it.
+    """
+    if options.network is not None:
+        _examine(options.network)
+        return
     about = cards.machine()
     print(f"diffusion-lessons {__version__}")
     for name in ("torch", "numpy", "jupyterlab", "ipywidgets", "anywidget", "matplotlib"):
@@ -184,6 +199,19 @@ def run_doctor(options: argparse.Namespace) -> None:
     for name in cards.pretrained_names():
         checkpoints.load_pretrained(name)
         print(f"Network {name}: whole")
+
+
+def _examine(network: str) -> None:
+    path = expanded(network)
+    if path.suffix != ".training":
+        path = network_path(network)
+    found = examine(path)
+    if not found:
+        print(f"{network}: nothing wrong is seen")
+        return
+    print(f'{network}: see the book\'s page "{PAGE}", under what stands in brackets')
+    for finding in found:
+        print(f"  {finding.words} ({finding.section})")
 
 
 def _slow(about: dict[str, Any], device: torch.device) -> list[str]:

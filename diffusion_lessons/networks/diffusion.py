@@ -71,7 +71,7 @@ class DiffusionModel(nn.Module):
             "alpha at T",
             alpha_T * b - sigma_T * a,
             f"under {self.schedule} x_0 cannot be read off predicted {prediction.name}; "
-            "predict x0, v or velocity",
+            f"predict x0, v or velocity {checks.see('The last steps')}",
         )
 
     @property

@@ -386,7 +386,9 @@ class Training:
         save = save and self.saved is not self.reached
         look = save or done or loss.device.type == "cpu" or step % LOOK == 0
         if look and not math.isfinite(loss.item()):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}: lower the rate")
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {step}: lower the rate {checks.see('NaN')}"
+            )
         if save or done:
             self._check_finite(step)
         if save and self.shared.main:
@@ -412,7 +414,7 @@ class Training:
             if broken.any():
                 raise FloatingPointError(
                     f"after step {step} {WHERE[part]} holds numbers that are not finite, though "
-                    "the loss was: nothing was saved; lower the rate"
+                    f"the loss was: nothing was saved; lower the rate {checks.see('NaN')}"
                 )
 
 
