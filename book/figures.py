@@ -3,8 +3,11 @@
 Chromium takes three of them in the built book; it is found as the browser tests find theirs.
 """
 
+import importlib
+import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,12 +15,20 @@ from typing import Any
 
 import torch
 
-from diffusion_lessons import cli, from_noise_model, linear_schedule, load_pretrained, sample
+from diffusion_lessons import (
+    DrawSettings,
+    cli,
+    from_noise_model,
+    linear_schedule,
+    load_pretrained,
+    sample,
+)
 from diffusion_lessons.files import aside, outlet
+from diffusion_lessons.measuring.drawing import draw
 from diffusion_lessons.measuring.tables import shipped_table
 from diffusion_lessons.networks.compute import fast
 from diffusion_lessons.page.palette import DATA, INK, RESULT
-from diffusion_lessons.page.viz import show_steps
+from diffusion_lessons.page.viz import save_grid, show_steps
 
 HERE = Path(__file__).parent
 IMAGES = HERE / "images"
@@ -73,6 +84,101 @@ def memorisation() -> None:
     print(target)
 
 
+# ------------------------------------------------------------------ troubles
+
+
+def _troubles() -> Any:
+    """The runs of the page "When it does not work"."""
+    sys.path.append(str(HERE.parent / "benchmarks"))
+    return importlib.import_module("troubles")
+
+
+def _measured_troubles() -> Any:
+    return json.loads((HERE.parent / "benchmarks" / "troubles.json").read_text())
+
+
+def _figure(name: str, figure: Any, **how: Any) -> None:
+    target = outlet(IMAGES / f"{name}.png")
+    with aside(target) as unfinished:
+        figure.savefig(unfinished, format="png", **{"dpi": 110, **how})
+    print(target)
+
+
+def trouble_noise() -> None:
+    """The shipped network read rightly, in three wrong ways, and one that has learnt nothing."""
+    labels, settings = torch.arange(10), DrawSettings(10)
+    rows = [draw(model, labels, settings, seed=1) for model in _troubles().misread().values()]
+    save_grid(IMAGES / "trouble-noise.png", torch.cat(rows), columns=10, zoom=2)
+    print(IMAGES / "trouble-noise.png")
+
+
+def trouble_loss() -> None:
+    """The loss of a small network, and what it draws, against the updates."""
+    from matplotlib.figure import Figure
+
+    found = _measured_troubles()["loss"]
+    rows = found["rows"]
+    updates = [row["updates"] for row in rows]
+    figure = Figure(figsize=(5.6, 3.0), layout="constrained", facecolor="white")
+    axes = figure.subplots()
+    losses = [row["last_losses"] for row in rows]
+    spread = [row["their_spread"] for row in rows]
+    axes.errorbar(updates, losses, spread, color=DATA, marker="s", ms=4, lw=1, capsize=2)
+    axes.axhline(found["best_loss"], color=DATA, ls=":")
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("loss (dotted: the best possible)", color=DATA)
+    close = axes.twinx()
+    close.plot(updates, [row["close"] for row in rows], color=RESULT, marker="o", ms=4, lw=1)
+    close.set_ylim(0, 1)
+    close.set_ylabel("good points, share", color=RESULT)
+    axes.set_xscale("log")
+    axes.set_xlabel("updates")
+    axes.spines[["top"]].set_visible(False)
+    close.spines[["top"]].set_visible(False)
+    _figure("trouble-loss", figure)
+
+
+def trouble_tint() -> None:
+    """The mean colour of twelve pictures each, of the data and of networks that learnt it."""
+    from matplotlib.figure import Figure
+
+    found = _measured_troubles()["tint"]
+    rows = [("the data", found["of_real_pictures"])]
+    for row in found["rows"]:
+        slow = ", slow average" if "average" in row else ""
+        rows.append((f"{row['predicts']}, {row['updates']} updates{slow}", row))
+    figure = Figure(figsize=(5.6, 2.2), layout="constrained", facecolor="white")
+    axes = figure.subplots()
+    colours = torch.tensor([row["colours"] for _, row in rows])
+    axes.imshow(((colours + 1) / 2).clamp(0, 1).numpy())
+    axes.set_xticks([])
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    _figure("trouble-tint", figure)
+
+
+def trouble_black() -> None:
+    """How often each of five greys is drawn, that should be drawn alike often."""
+    from matplotlib.figure import Figure
+
+    rows = _measured_troubles()["black"]["rows"]
+    cases = list(dict.fromkeys(row["case"] for row in rows))
+    figure = Figure(figsize=(6.4, 2.4), layout="constrained", facecolor="white")
+    for axes, case in zip(figure.subplots(1, len(cases), sharey=True), cases, strict=True):
+        both = [row for row in rows if row["case"] == case]
+        for row, colour, shift in zip(both, (RESULT, DATA), (-0.2, 0.2), strict=True):
+            places = [i + shift for i in range(5)]
+            axes.bar(places, row["shares"], 0.4, color=colour, label=row["schedule"])
+        axes.axhline(0.2, color=INK, ls=":")
+        axes.set_title(case, fontsize=8)
+        axes.set_xticks(range(5), ["black", "", "grey", "", "white"], fontsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("share")
+    figure.axes[0].legend(fontsize=7, frameon=False)
+    _figure("trouble-black", figure)
+
+
 # ------------------------------------------------------------------ widgets at work
 
 
@@ -125,4 +231,8 @@ if __name__ == "__main__":
     digits()
     from_noise_to_digits()
     memorisation()
+    trouble_noise()
+    trouble_loss()
+    trouble_tint()
+    trouble_black()
     widgets_at_work()

@@ -236,6 +236,16 @@ def test_updates_before_are_counted_too(tmp_path: Path) -> None:
     assert doctor.updates_of({}) is None
 
 
+@pytest.mark.parametrize("junk", [None, "x", -1, 0.5, [], ["x"], {}, {"x": 1}, True, [None] * 3])
+def test_a_card_of_odd_values_is_read_as_far_as_it_can_be(junk: Any, tmp_path: Path) -> None:
+    names = ("steps", "averaged", "start", "data", "command", "batches")
+    path = saved(tmp_path, load_pretrained("digits-vae"), **dict.fromkeys(names, junk))
+    assert {*sections(path)} <= {doctor.UPDATES}
+    for name in ("pictures", "size", "mean"):
+        path = saved(tmp_path, load_pretrained("digits-vae"), data={name: junk})
+        assert {*sections(path)} <= {doctor.COPIES, doctor.SIZES}
+
+
 @pytest.mark.parametrize(
     ("steps", "told", "words"),
     [

@@ -89,7 +89,8 @@ def _read(path: Path) -> tuple[nn.Module, Mapping[str, Any]]:
         fits_not = isinstance(error, UnknownNetwork)
         finding = next(_of_its_tensors(path, fits_not), Finding("", DAMAGED))
         words = " ".join(filter(None, [f"{error}.", finding.words, see(finding.section)]))
-        raise type(error)(words) from error
+        missing = isinstance(error, FileNotFoundError)
+        raise (FileNotFoundError if missing else ValueError)(words) from error
 
 
 def _of_its_tensors(path: Path, fits_not: bool) -> Iterator[Finding]:
@@ -113,10 +114,10 @@ def _of_its_tensors(path: Path, fits_not: bool) -> Iterator[Finding]:
             wanted = made_of(read_card(path)).state_dict()
     except (ValueError, TypeError, KeyError):
         return
-    for name, x in tensors.items():
-        if name in wanted and wanted[name].shape != x.shape:
-            by_card = list(wanted[name].shape)
-            yield Finding(f"Its {name} is {list(x.shape)}, and {by_card} by the card.", SIZES)
+    for name, x in wanted.items():
+        if name in tensors and tensors[name].shape != x.shape:
+            there, by_card = list(tensors[name].shape), list(x.shape)
+            yield Finding(f"Its {name} is {there}, and {by_card} by the card.", SIZES)
 
 
 # ------------------------------------------------------------------ how it was made
@@ -124,20 +125,32 @@ def _of_its_tensors(path: Path, fits_not: bool) -> Iterator[Finding]:
 
 def updates_of(about: Mapping[str, Any]) -> int | None:
     """How many updates a network has had, those of the one that it began with included."""
-    own = about.get("steps", about.get("step"))
-    parts = [updates_of(part) for part in about.get("averaged", [])]
-    own = max((part for part in parts if part), default=None) if own is None else own
-    return own if own is None else own + (updates_of(about.get("start", {})) or 0)
+    own = _count(about.get("steps", about.get("step")))
+    averaged = about.get("averaged")
+    parts = averaged if isinstance(averaged, list) else []
+    before = [updates_of(part) for part in parts if isinstance(part, Mapping)]
+    own = max((part for part in before if part), default=None) if own is None else own
+    return own if own is None else own + (updates_of(_part(about, "start")) or 0)
+
+
+def _part(about: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a card, which somebody may have changed by hand."""
+    part = about.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def _of_its_making(model: nn.Module, about: Mapping[str, Any]) -> Iterator[Finding]:
     if not isinstance(model, Drawer):
         return
     kind = "pictures" if len(model.shape) == 3 else "points"
-    data, batches = about.get("data", {}), about.get("batches", {})
-    rows = data.get("pictures", batches.get("rows"))
+    data, batches = _part(about, "data"), _part(about, "batches")
+    rows = _count(data.get("pictures", batches.get("rows")))
     told = re.search(r"batch_size=(\d+)", str(about.get("command", "")))
-    batch = batches.get("batch_size", int(told[1]) if told else 64)
+    batch = _count(batches.get("batch_size")) or int(told[1] if told else 64)
     updates = updates_of(about)
     passes = None if updates is None or not rows else updates * batch / rows
     if updates is not None and updates < FEW_UPDATES[kind]:
@@ -147,10 +160,10 @@ def _of_its_making(model: nn.Module, about: Mapping[str, Any]) -> Iterator[Findi
         yield Finding(f"it was trained on {rows} pictures, and may draw just these", COPIES)
     elif kind == "pictures" and passes and passes > MANY_PASSES:
         yield Finding(f"it has seen each of its {rows:,} pictures {passes:.0f} times", COPIES)
-    if data.get("size", model.shape[-1]) != model.shape[-1]:
+    size = _count(data.get("size"))
+    if size and size != model.shape[-1]:
         yield Finding(
-            f"its pictures were of {data['size']} pixels a side, and it draws {model.shape[-1]}",
-            SIZES,
+            f"its pictures were of {size} pixels a side, and it draws {model.shape[-1]}", SIZES
         )
 
 
@@ -279,10 +292,12 @@ def _learnt_digits(about: Mapping[str, Any]) -> bool:
 
 def _of_its_colours(x: Tensor, about: Mapping[str, Any], of_digits: bool) -> Iterator[Finding]:
     """The mean of each channel beside that of what it was trained on, if its card tells."""
-    known = about.get("data", {}).get("mean")
+    known = _part(about, "data").get("mean")
     if known is None and of_digits:
         known = [to_unit(digits().images[:5000]).mean().item()]
-    if known is None or len(known) != x.shape[1]:
+    if not isinstance(known, list) or len(known) != x.shape[1]:
+        return
+    if not all(isinstance(value, int | float) for value in known):
         return
     means = x.flatten(2).mean(2)  # [B, C]
     off = means.mean(0) - torch.tensor(known)
