@@ -858,7 +858,7 @@ FIRST = {
     "evaluate": [*NETWORKS, "digits-noisy-classifier", "gone.safetensors", "digits-ddpm.json"],
     "ablate": ["unet", "ddgan", "plane", "x"],
     "trilemma": [],
-    "doctor": [],
+    "doctor": ["moons-ddpm", "gone.safetensors", "gone.training", "", "\0.safetensors"],
     "lab": ["x"],
     "nothing": ["x"],
 }
@@ -916,7 +916,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("evaluate", "evaluate_classifier", "evaluate_noisy_classifier", "evaluate_points"):
         monkeypatch.setattr(evaluation, name, lambda *_, **__: {})
     monkeypatch.setattr(machine, "run_lab", lambda options: None)
-    monkeypatch.setattr(machine, "run_doctor", lambda options: None)
+    monkeypatch.setattr(machine, "_tell_machine", lambda: None)
     monkeypatch.setattr(checkpoints, "write_network", lambda *_: None)
     monkeypatch.setattr(cards, "add_measured", lambda *_: None)  # those of the shipped networks
 

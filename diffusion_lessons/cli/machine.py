@@ -173,9 +173,13 @@ def run_doctor(options: argparse.Namespace) -> None:
     """Print what this machine is, and whether the shipped networks are whole; or, of one that is
     named, what looks wrong with it.
     """
-    if options.network is not None:
+    if options.network is None:
+        _tell_machine()
+    else:
         _examine(options.network)
-        return
+
+
+def _tell_machine() -> None:
     about = cards.machine()
     print(f"diffusion-lessons {__version__}")
     for name in ("torch", "numpy", "jupyterlab", "ipywidgets", "anywidget", "matplotlib"):
