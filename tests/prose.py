@@ -1,7 +1,8 @@
 """Lessons as text: paragraphs, sentences, and the numbers in them."""
 
+import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -210,3 +211,27 @@ def lessons() -> list[Lesson]:
         )
         for source in sources
     ]
+
+
+def leaves(tree: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of a JSON tree, each with the name it is under."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if key not in ("machine", "compute", "config", "schedule"):
+                yield from leaves(value, key)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from leaves(value, name)
+    elif isinstance(tree, int | float) and not isinstance(tree, bool):
+        yield name, float(tree)
+
+
+INVENTED: list[Callable[[random.Random], str]] = [
+    lambda rng: f"0.{rng.randint(101, 999)}",
+    lambda rng: f".{rng.randint(101, 999)}",
+    lambda rng: f"{rng.randint(13, 99)}.{rng.randint(1, 9)} %",
+    lambda rng: f"{rng.randint(2, 9)}.{rng.randint(11, 99)}",
+    lambda rng: f"{rng.randint(2, 9)},{rng.randint(101, 999)}",
+    lambda rng: f"{rng.randint(113, 899)}",
+]
+"""Numbers that nobody measured, for a test to find"""

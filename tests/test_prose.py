@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from prose import CITED, Block, Lesson, Number, lessons, numbers
+from prose import CITED, INVENTED, Block, Lesson, Number, leaves, lessons, numbers
 
 import diffusion_lessons
 from diffusion_lessons.course.quiz import final_test
@@ -62,19 +61,6 @@ def values(text: str) -> Iterator[float]:
         yield value
         if found[2]:
             yield value / 100
-
-
-def leaves(tree: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers of a JSON tree, each with the name it is under."""
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            if key not in ("machine", "compute", "config", "schedule"):
-                yield from leaves(value, key)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from leaves(value, name)
-    elif isinstance(tree, int | float) and not isinstance(tree, bool):
-        yield name, float(tree)
 
 
 @cache
@@ -266,15 +252,6 @@ def test_every_number_has_a_ground(lesson: Lesson) -> None:
 
 
 # ------------------------------------------------------------------ what a test of texts must see
-
-INVENTED: list[Callable[[random.Random], str]] = [
-    lambda rng: f"0.{rng.randint(101, 999)}",
-    lambda rng: f".{rng.randint(101, 999)}",
-    lambda rng: f"{rng.randint(13, 99)}.{rng.randint(1, 9)} %",
-    lambda rng: f"{rng.randint(2, 9)}.{rng.randint(11, 99)}",
-    lambda rng: f"{rng.randint(2, 9)},{rng.randint(101, 999)}",
-    lambda rng: f"{rng.randint(113, 899)}",
-]
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)

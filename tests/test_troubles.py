@@ -13,8 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from prose import Block, Number, blocks, numbers
-from test_prose import INVENTED, leaves
+from prose import INVENTED, Block, Number, blocks, leaves, numbers
 
 from diffusion_lessons import linear_schedule
 from diffusion_lessons.measuring import doctor
