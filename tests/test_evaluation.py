@@ -100,12 +100,14 @@ def test_samples_depend_on_the_seed_alone():
 
 def test_spacing_changes_the_steps_and_a_wrong_one_is_refused():
     model, labels = load_pretrained("digits-ddpm"), torch.arange(4)
-    even, crowded = (
+    even, crowded, by_noise = (
         draw(model, labels, DrawSettings(3, spacing=spacing))
-        for spacing in ("uniform", "quadratic")
+        for spacing in ("uniform", "quadratic", "log-snr")
     )
     assert (even - crowded).abs().mean() > 0.01
-    with pytest.raises(ValueError, match="spacing must be one of uniform, quadratic, got 'cubic'"):
+    assert (even - by_noise).abs().mean() > 0.01
+    names = "uniform, quadratic, log-snr"
+    with pytest.raises(ValueError, match=f"spacing must be one of {names}, got 'cubic'"):
         DrawSettings(spacing="cubic")
 
 

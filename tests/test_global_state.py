@@ -149,6 +149,7 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "dpm_solver_2m": (lambda x: walk(x, dl.dpm_solver_2m), (X,)),
     "elbo_terms": (lambda x: dl.elbo_terms(denoiser, x, SCHEDULE, generator()), (X_0,)),
     "euler_step": (lambda x: walk(x, dl.stepwise(dl.euler_step)), (X,)),
+    "even_in_log_snr": (lambda: SCHEDULE.times(3, dl.even_in_log_snr(SCHEDULE)), ()),
     "final": (dl.final, ([1, 2],)),
     "forward": (lambda x: dl.forward(x, 0, 3, SCHEDULE).sample(generator()), (X,)),
     "forward_variance": (lambda a: dl.forward_variance(a[3], a[2]), (SCHEDULE.alpha_bar,)),

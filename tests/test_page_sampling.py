@@ -27,6 +27,7 @@ from diffusion_lessons.math.prediction import NOISE, SCORE, VELOCITY, X0, V, com
 from diffusion_lessons.math.randomness import RowGenerator, derived
 from diffusion_lessons.math.sampling import (
     Step,
+    consistency_step,
     ddim_invert,
     ddim_step,
     ddpm_step,
@@ -38,13 +39,14 @@ from diffusion_lessons.math.sampling import (
 from diffusion_lessons.math.schedule import (
     NoiseSchedule,
     cosine_schedule,
+    even_in_log_snr,
     linear_schedule,
-    quadratic,
     straight_schedule,
     vp_schedule,
     zero_terminal,
 )
 from diffusion_lessons.math.solvers import SAMPLERS, euler_step
+from diffusion_lessons.networks.drawing import SPACINGS
 from diffusion_lessons.page import kit
 
 SCHEDULES = {
@@ -108,11 +110,13 @@ def test_schedules(tmp_path: Path, name: str) -> None:
         tmp_path,
         schedule,
         "[schedule.alpha, schedule.sigma, schedule.startStd, schedule.times(), "
-        "given.steps.map((n) => [kit.uniform, kit.quadratic].map((s) => schedule.times(n, s))), "
-        "schedule.times(2, kit.uniform, 2)]",
-        steps=[1, T // 2, T],
+        "given.steps.map((n) => given.spacings.map((name) => "
+        "schedule.times(n, kit.SPACINGS[name](schedule)))), "
+        "schedule.times(2, kit.uniform, 2), schedule.times(1, kit.evenInLogSnr(schedule, 2), 2)]",
+        steps=(counts := [1, T // 2, T]),
+        spacings=list(SPACINGS),
     )
-    alpha, sigma, start_std, every, chosen, short = page
+    alpha, sigma, start_std, every, chosen, short, begun = page
     torch.testing.assert_close(
         torch.tensor(alpha, dtype=torch.float64), schedule.alpha, rtol=1e-9, atol=1e-9
     )
@@ -122,9 +126,28 @@ def test_schedules(tmp_path: Path, name: str) -> None:
     assert start_std == pytest.approx(schedule.start_std, rel=1e-12)
     assert every == schedule.times()
     assert short == schedule.times(2, start=2) == [2, 1, 0]
-    for steps, (evenly, crowded) in zip([1, T // 2, T], chosen, strict=True):
-        assert evenly == schedule.times(steps)
-        assert crowded == schedule.times(steps, quadratic)
+    assert begun == schedule.times(1, even_in_log_snr(schedule, 2), 2) == [2, 0]
+    for steps, found in zip(counts, chosen, strict=True):
+        assert found == [schedule.times(steps, make(schedule)) for make in SPACINGS.values()]
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine", "straight", "zero terminal"])
+def test_times_even_in_log_snr(tmp_path: Path, name: str) -> None:
+    """For every number of steps, from T and from the middle."""
+    schedule = SCHEDULES[name]
+    T = schedule.T
+    starts, counts = [1, T // 3, T], range(1, T // 3 + 1)
+    page = in_page(
+        tmp_path,
+        schedule,
+        "given.starts.map((start) => given.counts.filter((n) => n <= start).map((n) =>"
+        " schedule.times(n, kit.evenInLogSnr(schedule, start), start)))",
+        starts=starts,
+        counts=list(counts),
+    )
+    for start, walks in zip(starts, page, strict=True):
+        spacing = even_in_log_snr(schedule, start)
+        assert walks == [schedule.times(n, spacing, start) for n in counts if n <= start]
 
 
 @pytest.mark.parametrize("name", ["linear", "straight", "path"])
@@ -173,7 +196,8 @@ def test_gaussians_and_steps(tmp_path: Path, name: str) -> None:
         schedule,
         f"""[kit.forward(x, {s}, {t}, schedule), kit.posterior(x, y, {t}, {s}, schedule),
         kit.ddpmStep(x, y, {t}, {s}, schedule), kit.ddimStep(0.6)(x, y, {t}, {s}, schedule),
-        kit.eulerStep(x, y, {t}, {s}, schedule)]""",
+        kit.eulerStep(x, y, {t}, {s}, schedule), kit.consistencyStep(x, y, {t}, {s}, schedule),
+        kit.consistencyStep(x, y, {t}, 0, schedule)]""",
     )
     wanted = [
         gaussian.forward(START, s, t, schedule),
@@ -181,6 +205,8 @@ def test_gaussians_and_steps(tmp_path: Path, name: str) -> None:
         ddpm_step(START, OTHER, t, s, schedule),
         ddim_step(START, OTHER, t, s, schedule, 0.6),
         euler_step(START, OTHER, t, s, schedule),
+        consistency_step(START, OTHER, t, s, schedule),
+        consistency_step(START, OTHER, t, 0, schedule),
     ]
     for got, q in zip(page, wanted, strict=True):
         close(got["mean"], q.mean)

@@ -204,6 +204,11 @@ CASES = {
             "spacing": [lambda u: math.nan, lambda u: -u, lambda u: 2 * u],
         },
     ),
+    "even_in_log_snr": Case(
+        d.even_in_log_snr,
+        {"schedule": SCHEDULE},
+        {"start": [v for v in [*COUNT, 11, HUGE] if v is not None]},
+    ),
     "Gaussian": Case(
         d.Gaussian,
         {"mean": X, "std": X**2},

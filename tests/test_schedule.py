@@ -12,6 +12,7 @@ from diffusion_lessons.math.gaussian import forward, posterior
 from diffusion_lessons.math.schedule import (
     NoiseSchedule,
     cosine_schedule,
+    even_in_log_snr,
     linear_schedule,
     quadratic,
     schedule_from,
@@ -161,10 +162,11 @@ def test_at_reads_every_integer_dtype_as_a_time(dtype):
 # The times a sampler visits
 
 
-@pytest.mark.parametrize("spacing", [None, uniform, quadratic])
+@pytest.mark.parametrize("spacing", [None, uniform, quadratic, even_in_log_snr])
 @pytest.mark.parametrize("T", [1, 2, 7, 300])
 def test_times_start_at_T_and_end_at_0_and_fall_for_every_number_of_steps(T, spacing):
     schedule = linear_schedule(T)
+    spacing = spacing(schedule) if spacing is even_in_log_snr else spacing
     for steps in range(1, T + 1):
         times = schedule.times(steps, spacing)
         assert len(times) == steps + 1
@@ -189,6 +191,57 @@ def test_times_never_meet_however_the_spacing_is_bent(power, steps):
     times = linear_schedule(60).times(steps, lambda u: u**power)
     assert (len(times), times[0], times[-1]) == (steps + 1, 60, 0)
     assert times == sorted(set(times), reverse=True)
+
+
+def logistic(T, top, bottom):
+    """log(alpha^2 / sigma^2) falls in a straight line from top at t = 1 to bottom at T."""
+    log_snr = torch.linspace(top, bottom, T, dtype=torch.float64)
+    return NoiseSchedule(torch.cat([torch.ones(1, dtype=torch.float64), log_snr.sigmoid()]))
+
+
+def test_even_in_log_snr_is_even_in_time_where_it_is_a_straight_line():
+    spacing = even_in_log_snr(logistic(101, 9.0, -9.0))
+    for u in (0.1, 0.25, 0.5, 0.875):
+        assert spacing(u) * 101 == pytest.approx(1 + 100 * u)
+    assert (spacing(0), spacing(1)) == (0, 1)
+    assert logistic(101, 9.0, -9.0).times(4, spacing) == [101, 76, 51, 26, 0]
+
+
+@pytest.mark.parametrize("start", [1000, 400])
+def test_times_even_in_log_snr_under_the_straight_schedule(start):
+    """There alpha / sigma = T / t - 1, so that each time has a formula."""
+    schedule = straight_schedule(1000)
+    bottom = max(-10.2, 2 * math.log(1000 / start - 1)) if start < 1000 else -10.2
+    top = 2 * math.log(999)
+    times = [
+        round(1000 / (1 + math.exp((top + share * (bottom - top)) / 2)))
+        for share in (5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6)
+    ]
+    found = schedule.times(6, even_in_log_snr(schedule, start), start)
+    assert found == [start, *times, 0]
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [linear_schedule(), cosine_schedule(), straight_schedule(), zero_terminal(linear_schedule())],
+    ids=str,
+)
+def test_between_times_even_in_log_snr_it_grows_by_equal_amounts(schedule):
+    """But for the first step, from what counts as pure noise, and for what rounding does."""
+    times = schedule.times(8, even_in_log_snr(schedule))
+    log_snr = schedule.snr.log()
+    start = max(float(log_snr[-1]), -10.2)
+    wanted = start + (log_snr[1] - start) * torch.arange(1, 8) / 8
+    for t, value in zip(times[1:-1], wanted, strict=True):
+        assert log_snr[t + 1] - 1e-9 <= value <= log_snr[t - 1] + 1e-9
+
+
+def test_a_picture_hardly_noised_has_no_times_between():
+    """Where one time lies above all the others' ratio, or all are pure noise, times still fall."""
+    for schedule in (NoiseSchedule([1, 1e-6]), NoiseSchedule([1, 1e-6, 1e-7, 1e-8, 0])):
+        for start in range(1, schedule.T + 1):
+            times = schedule.times(start, even_in_log_snr(schedule, start), start)
+            assert times == list(range(start, -1, -1))
 
 
 # A schedule is a value

@@ -10,10 +10,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .. import checks
+
+Spacing = Callable[[float], float]
+"""How the times of a walk are spread: a share 0..1 of its steps -> the share of its time."""
+
+LEAST_LOG_SNR = -10.2
+"""Below it, as at T of DDPM's linear schedule (-10.1), x_t is taken for pure noise where times are
+`even_in_log_snr`. (DPM-Solver++'s code cuts log(alpha / sigma) off at -5.1, its half; the cosine
+schedule ends at -19.8, the straight one at minus infinity.)"""
 
 Time = int | Tensor
 """A time: one int for the whole batch, or a tensor of integers [B], one for each example."""
@@ -117,15 +126,16 @@ class NoiseSchedule:
     def times(
         self,
         steps: int | None = None,
-        spacing: Callable[[float], float] | None = None,
+        spacing: Spacing | None = None,
         start: int | None = None,
     ) -> list[int]:
         """The times a sampler visits: ``steps + 1`` ints, falling strictly from start to 0.
 
         A walk from pure noise has ``start`` T, its default, one from a noised picture another.
         ``spacing`` maps 0..1 onto 0..1 and defaults to `uniform`; `quadratic` spends more steps
-        near the data (DDIM, arXiv 2010.02502, appendix D.2). ``steps=None`` visits every time.
-        Raises ValueError if start is not in 1..T or steps not in 1..start.
+        near the data (DDIM, arXiv 2010.02502, appendix D.2), and `even_in_log_snr` makes one of a
+        schedule. ``steps=None`` visits every time. Raises ValueError if start is not in 1..T or
+        steps not in 1..start.
         """
         start = self.T if start is None else checks.whole("start", start, 1, self.T)
         steps = start if steps is None else checks.whole("steps", steps, 1, start)
@@ -161,6 +171,25 @@ def uniform(u: float) -> float:
 def quadratic(u: float) -> float:
     """Times that crowd near the data, where the fine detail is made."""
     return u**2
+
+
+def even_in_log_snr(schedule: NoiseSchedule, start: int | None = None) -> Spacing:
+    """Times between which log(alpha^2 / sigma^2) grows by equal amounts, as DPM-Solver's do.
+
+    Lu et al., arXiv 2206.00927: from ``start``, T unless given, to t = 1. There their
+    walk ends; ours goes on to 0 with its last step, for at 0 itself the ratio is infinite. What
+    lies below `LEAST_LOG_SNR` counts as that. Between whole times the logarithm is a straight line.
+    """
+    start = schedule.T if start is None else checks.whole("start", start, 1, schedule.T)
+    noisiness = -schedule.snr[1 : start + 1].log().clamp(min=LEAST_LOG_SNR).numpy()  # rises
+
+    def spacing(u: float) -> float:
+        if u in (0, 1):
+            return u
+        wanted = noisiness[0] + u * (noisiness[-1] - noisiness[0])
+        return float(np.interp(wanted, noisiness, np.arange(1, start + 1))) / start
+
+    return spacing
 
 
 def _from_beta(beta: Tensor, config: Mapping[str, Any]) -> NoiseSchedule:

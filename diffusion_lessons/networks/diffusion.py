@@ -200,13 +200,12 @@ class DiffusionModel(nn.Module):
             denoiser = GUIDANCES[settings.guidance](model, label, settings.scale)
             noise = generator.normal(shape).float()
         x_T = self.schedule.start_std * noise
-        times = self.schedule.times(settings.steps, settings.times_spread)
         walk = sample(
             denoiser,
             x_T,
             self.schedule,
             generator=generator,
-            times=times,
+            times=settings.times(self.schedule),
             sampler=_sampler(settings),
         )
         for step in walk:

@@ -23,14 +23,18 @@ from ..math.guidance import (
 )
 from ..math.randomness import RowGenerator
 from ..math.sampling import Denoiser, Step
-from ..math.schedule import NoiseSchedule, quadratic, uniform
+from ..math.schedule import NoiseSchedule, Spacing, even_in_log_snr, quadratic, uniform
 from ..math.solvers import SAMPLERS
 from .cards import loaded, pretrained_path
 from .classifier import NoisyClassifier
 from .compute import Compute, chosen
 
-SPACINGS: dict[str, Callable[[float], float]] = {"uniform": uniform, "quadratic": quadratic}
-"""How the times of a walk are spread, by name."""
+SPACINGS: dict[str, Callable[[NoiseSchedule], Spacing]] = {
+    "uniform": lambda schedule: uniform,
+    "quadratic": lambda schedule: quadratic,
+    "log-snr": even_in_log_snr,
+}
+"""How the times of a walk are spread under a schedule, by name."""
 
 NO_GUIDANCE, TRUNCATION = "none", "truncation"
 
@@ -74,10 +78,9 @@ class DrawSettings:
             eta=self.eta if self.eta is not None else eta,
         )
 
-    @property
-    def times_spread(self) -> Callable[[float], float]:
-        """`spacing` as a function."""
-        return SPACINGS[self.spacing]
+    def times(self, schedule: NoiseSchedule) -> list[int]:
+        """The times that a walk visits, of settled settings."""
+        return schedule.times(self.steps, SPACINGS[self.spacing](schedule))
 
     def in_words(self) -> str:
         """For a progress bar or a printed row."""

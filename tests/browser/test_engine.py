@@ -119,7 +119,7 @@ def test_one_answer(page: Any) -> None:
         {"steps": 8, "eta": 0.5, "spacing": "quadratic"},
         {"steps": 10, "sampler": "ddpm"},
         {"steps": 6, "sampler": "heun"},
-        {"steps": 8, "sampler": "dpm++"},
+        {"steps": 8, "sampler": "dpm++", "spacing": "log-snr"},
         {"steps": 8, "guidance": "classifier-free", "scale": 2.5},
     ],
     ids=str,

@@ -88,7 +88,7 @@ export class DiffusionModel extends Network {
   walk({ labels, numbers, seed = 0, steps = 50, sampler, eta, spacing = "uniform", scale = 1 }) {
     const generator = new RowGenerator(seed, numbers);
     const x_T = this.noise(generator, numbers.length);
-    const times = this.schedule.times(steps, SPACINGS[spacing]);
+    const times = this.schedule.times(steps, SPACINGS[spacing](this.schedule));
     const walk = this.sampler(sampler, eta);
     return walk(this.guided(labels, scale), x_T, this.schedule, times, generator);
   }

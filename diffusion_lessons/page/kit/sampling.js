@@ -107,6 +107,11 @@ export const ddimStep = (eta = 0) =>
     return { mean: each(x_t, (i) => ofX0 * x0Hat[i] + direction * x_t[i]), std: drawn };
   };
 
+// The guess of x_0, noised anew to s.
+export function consistencyStep(x_t, x0Hat, t, s, schedule) {
+  return s === 0 ? { mean: x0Hat, std: 0 } : forward(x0Hat, 0, s, schedule);
+}
+
 export function eulerStep(x_t, x0Hat, t, s, schedule) {
   const { alpha, sigma } = schedule;
   const noise = x0ToNoise(x_t, x0Hat, t, schedule);
@@ -182,6 +187,7 @@ export const SAMPLERS = {
   heun,
   "dpm++": dpmSolver2m,
   euler: stepwise(eulerStep),
+  consistency: stepwise(consistencyStep),
 };
 
 // Walk pictures x_0 up to the noise from which DDIM with eta = 0 makes them; `times` fall to 0.

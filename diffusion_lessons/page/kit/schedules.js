@@ -46,7 +46,29 @@ export function roundHalfToEven(x) {
 
 export const uniform = (u) => u;
 export const quadratic = (u) => u ** 2;
-export const SPACINGS = { uniform, quadratic };
+
+// Below it x_t is taken for pure noise where times are even in log-SNR, as in schedule.py.
+const LEAST_LOG_SNR = -10.2;
+
+// Times between which log(alpha^2 / sigma^2) grows by equal amounts: from `start` to 1, and then 0.
+export function evenInLogSnr({ logSnr, T }, start = T) {
+  const at = (t) => Math.max(logSnr[t], LEAST_LOG_SNR);
+  return function spacing(u) {
+    if (u === 0 || u === 1) return u;
+    const wanted = at(1) + u * (at(start) - at(1));
+    let t = 2;
+    while (t < start && at(t) > wanted) t++;
+    if (start === 1 || at(t - 1) === at(t)) return (t - 1) / start;
+    return (t - 1 + (at(t - 1) - wanted) / (at(t - 1) - at(t))) / start;
+  };
+}
+
+// How the times of a walk are spread under a schedule, by name.
+export const SPACINGS = {
+  uniform: () => uniform,
+  quadratic: () => quadratic,
+  "log-snr": (schedule) => evenInLogSnr(schedule),
+};
 
 function fromBeta(beta) {
   const alphaBar = new Float64Array(beta.length + 1);
