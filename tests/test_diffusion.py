@@ -320,6 +320,49 @@ def test_labels_may_be_of_any_integer_format():
         assert torch.equal(draw(model, labels.to(dtype), DrawSettings(steps=2)), wanted)
 
 
+# How it is usually drawn from
+
+
+def test_without_more_it_is_drawn_from_by_50_steps_of_ddim():
+    model = DiffusionModel(MLP(width=8))
+    assert model.usual == ("ddim", 50)
+    assert "usual" not in model.about  # as on every card before
+    assert model.settled(DrawSettings()) == DrawSettings(50, 0.0, "ddim")
+
+
+@pytest.mark.parametrize(
+    ("usual", "eta"), [(("consistency", 2), 0.0), (("ddpm", 9), 1.0), (("euler", 4), 0.0)]
+)
+def test_its_usual_sampler_and_steps_are_saved_and_loaded(usual, eta, tmp_path):
+    model = DiffusionModel(MLP(width=8), straight_schedule(20), V, usual)
+    save(tmp_path / "model.safetensors", model)
+    again = load(tmp_path / "model.safetensors")
+    assert again.usual == model.usual == usual
+    sampler, steps = usual
+    assert again.settled(DrawSettings()) == DrawSettings(steps, eta, sampler)
+    asked = again.settled(DrawSettings(7, sampler="heun"))
+    assert (asked.steps, asked.sampler) == (7, "heun")
+    wanted = draw(model, 5, DrawSettings(steps, eta, sampler))
+    torch.testing.assert_close(draw(again, 5), wanted, rtol=1e-2, atol=1e-2)  # saved in halves
+
+
+def test_a_schedule_that_is_shorter_than_usual_is_walked_whole():
+    model = DiffusionModel(MLP(width=8), vp_schedule(4), V, ("dpm++", 9))
+    assert model.settled(DrawSettings()).steps == 4
+
+
+@pytest.mark.parametrize(
+    ("usual", "words"),
+    [
+        (("magic", 2), "the usual sampler must be one of ddpm, ddim"),
+        (("ddim", 0), "the usual steps must be at least 1, got 0"),
+    ],
+)
+def test_a_usual_that_cannot_be_is_refused(usual, words):
+    with pytest.raises(ValueError, match=words):
+        DiffusionModel(MLP(width=8), usual=usual)
+
+
 def test_a_scale_without_a_guidance_is_refused():
     with pytest.raises(ValueError, match="scale 3 belongs to a guidance"):
         DrawSettings(scale=3)

@@ -126,6 +126,9 @@ def test_noise_is_not_predicted_where_nothing_of_the_picture_is_left(
         ("predicts", "the weather", "what the network predicts must be one of noise, x0, v"),
         ("schedule", {"kind": "crooked", "T": 1000}, "no schedule is described by"),
         ("schedule", {"kind": "linear", "length": 3}, "describes nothing"),
+        ("usual", {"sampler": "magic", "steps": 2}, "the usual sampler must be one of"),
+        ("usual", {"sampler": "ddim", "speed": 2}, "unexpected keyword argument 'speed'"),
+        ("usual", {"sampler": "ddim", "steps": "two"}, "the usual steps must be an int"),
     ],
 )
 def test_a_card_of_an_unknown_prediction_or_schedule_is_refused_and_named(

@@ -13,6 +13,7 @@ from diffusion_lessons.math.exact import GaussianMixture, ring_mixture
 from diffusion_lessons.math.gaussian import forward, forward_variance, noise_to_x0, posterior
 from diffusion_lessons.math.sampling import (
     Step,
+    consistency_step,
     ddim_invert,
     ddim_step,
     ddpm_step,
@@ -67,6 +68,28 @@ def test_ddim_with_eta_1_is_ddpm_for_any_stride(schedule, generator):
         ddim = ddim_step(x_t, x0_hat, t, s, schedule, eta=1)
         torch.testing.assert_close(ddim.mean, ddpm.mean, **EXACT)
         torch.testing.assert_close(ddim.std, ddpm.std, **EXACT)
+
+
+def test_consistency_step_keeps_the_guess_alone_and_noises_it_anew(schedule, generator):
+    x_t, x0_hat = pictures(generator, 3, 2)
+    for s, t in strides(schedule):
+        p = consistency_step(x_t, x0_hat, t, s, schedule)
+        torch.testing.assert_close(p.mean, schedule.alpha[s] * x0_hat, **EXACT)
+        assert float(p.std) == pytest.approx(float(schedule.sigma[s]), abs=1e-12)
+        other = consistency_step(3 * x_t + 1, x0_hat, t, s, schedule)
+        torch.testing.assert_close((other.mean, other.std), (p.mean, p.std), **SAME)
+        if s == 0:
+            assert p.mean is x0_hat
+            assert p.std == 0
+
+
+def test_consistency_step_goes_down_and_from_guesses_of_the_pictures_shape(schedule):
+    x = torch.ones(2, 3)
+    with pytest.raises(ValueError, match="must have the shape of x_t"):
+        consistency_step(x, x[:, :2], schedule.T, 1, schedule)
+    for t, s in [(2, 2), (2, 3)]:
+        with pytest.raises(ValueError, match="s < t"):
+            consistency_step(x, x, t, s, schedule)
 
 
 @pytest.mark.parametrize("eta", [0, 0.3, 1])

@@ -23,6 +23,7 @@ from diffusion_lessons import (
     straight_schedule,
     zero_terminal,
 )
+from diffusion_lessons.math.sampling import consistency_step
 from diffusion_lessons.math.schedule import cosine_schedule, vp_schedule
 from diffusion_lessons.networks.unet import UNet
 
@@ -90,6 +91,65 @@ def test_ddpm_is_of_first_order_in_the_distribution():
 
     steps = [64, 128, 256, 512]
     assert slope(steps, [abs(width(n) - 0.5) for n in steps]) == pytest.approx(1, abs=0.2)
+
+
+# The sampler that noises anew
+
+
+ONE = GaussianMixture(*(torch.tensor(v, dtype=D) for v in ([[0.4]], [0.5], [1.0])))
+
+
+def moments(guess, schedule, steps):
+    """Mean and deviation after a walk of `consistency`, worked out without a sample.
+
+    ``guess(t)`` is how much of x_t - alpha_t mean is in x0_hat - mean, for one round Gaussian.
+    """
+    mean, variance = torch.zeros(1, 1, dtype=D), torch.ones((), dtype=D)  # of x_T
+    for t, s in pairwise(schedule.times(steps)):
+        slope = guess(t)
+        x0_hat = 0.4 + slope * (mean - schedule.alpha[t] * 0.4)
+        q = consistency_step(mean, x0_hat, t, s, schedule)
+        mean, variance = q.mean, schedule.alpha[s] ** 2 * slope**2 * variance + q.std**2
+    return float(mean), float(variance.sqrt())
+
+
+@pytest.mark.parametrize("schedule", [straight_schedule(), zero_terminal(cosine_schedule())])
+def test_consistency_with_the_ends_of_walks_draws_a_gaussian_in_any_number_of_steps(schedule):
+    """The end of the walk from x_t is as many deviations from the mean as x_t itself."""
+
+    def end(t):
+        return 0.5 / (0.25 * schedule.alpha[t] ** 2 + schedule.sigma[t] ** 2).sqrt()
+
+    for steps in (1, 2, 7, 100):
+        assert moments(end, schedule, steps) == pytest.approx((0.4, 0.5), abs=1e-9)
+
+
+@pytest.mark.parametrize("schedule", [straight_schedule(), zero_terminal(cosine_schedule())])
+def test_consistency_with_a_denoiser_draws_too_narrow(schedule):
+    """The mean of all pictures that x_t may come from is none of them."""
+
+    def mean_of_all(t):
+        slope = ONE.denoise(torch.ones(1, 1, dtype=D), t, schedule) - ONE.denoise(
+            torch.zeros(1, 1, dtype=D), t, schedule
+        )
+        return slope.squeeze()
+
+    for steps in (1, 2, 7, 100):
+        mean, std = moments(mean_of_all, schedule, steps)
+        assert mean == pytest.approx(0.4)
+        assert std < 0.35
+    assert moments(mean_of_all, schedule, 1)[1] == pytest.approx(0, abs=1e-9)
+
+
+def test_consistency_finds_a_point_in_any_number_of_steps():
+    """Then every denoiser's guess is the end of the walk."""
+    schedule, point = linear_schedule(100), torch.tensor([[0.7, -2.0]], dtype=D)
+    for steps in (1, 3, 100):
+        walk = sample(
+            lambda x, t: point.expand_as(x), START, schedule, steps, sampler=SAMPLERS["consistency"]
+        )
+        *_, last = walk
+        torch.testing.assert_close(last.x, point.expand_as(START), rtol=0, atol=0)
 
 
 # One method by another name
@@ -215,6 +275,12 @@ def test_2m_is_the_papers_algorithm_in_numpy():
 # What all of them do
 
 
+def end_of_walk(x, t, schedule):
+    walk = dpm_solver_2m(MIXTURE.denoiser(schedule), x, schedule, range(t, -1, -1), None)
+    *_, last = walk
+    return last.x
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize(
     "schedule",
@@ -222,11 +288,14 @@ def test_2m_is_the_papers_algorithm_in_numpy():
     ids=str,
 )
 def test_each_draws_the_mixture_from_noise(name, schedule):
+    """`consistency` with guesses that are ends of walks, all others with the means."""
     x_T = torch.randn(4000, 2, generator=torch.Generator().manual_seed(2), dtype=D)
     g = torch.Generator().manual_seed(3)
     data, _ = MIXTURE.sample(4000, torch.Generator().manual_seed(4))
-    denoiser = MIXTURE.denoiser(schedule)
-    *_, last = sample(denoiser, x_T, schedule, generator=g, sampler=SAMPLERS[name])
+    denoiser, steps = MIXTURE.denoiser(schedule), None
+    if name == "consistency":
+        denoiser, steps = partial(end_of_walk, schedule=schedule), 4
+    *_, last = sample(denoiser, x_T, schedule, steps, generator=g, sampler=SAMPLERS[name])
     start = float(schedule.alpha[-1])  # linear in 100 steps does not quite start from noise
     torch.testing.assert_close(last.x.mean(0), data.mean(0), rtol=0, atol=0.08 + start / 2)
     torch.testing.assert_close(last.x.std(0), data.std(0), rtol=0.1, atol=0.05 + start / 2)
