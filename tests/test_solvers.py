@@ -349,6 +349,20 @@ def test_heun_refines_what_ddim_guesses():
     assert not torch.allclose(steps[0][2].x, steps[1][2].x)
 
 
+@pytest.mark.parametrize("schedule", [linear_schedule(), straight_schedule()], ids=str)
+@pytest.mark.parametrize(("t", "s"), [(900, 899), (800, 400), (600, 20), (30, 1)])
+def test_heun_is_ddim_with_its_guess_moved_on_towards_the_second(t, s, schedule):
+    """By half of how many times the noise in proportion to the picture is more at t than at s."""
+    walk = heun(MIXTURE.denoiser(schedule), START, schedule, [t, s, 0], None)
+    _, at_s, _ = walk
+    first = MIXTURE.denoise(START, t, schedule)
+    second = MIXTURE.denoise(ddim_step(START, first, t, s, schedule).mean, s, schedule)
+    ratio = schedule.sigma / schedule.alpha
+    moved = first + ratio[t] / ratio[s] / 2 * (second - first)
+    wanted = ddim_step(START, moved, t, s, schedule).mean
+    torch.testing.assert_close(at_s.x, wanted, rtol=1e-9, atol=1e-9)
+
+
 def test_an_eta_goes_in_with_partial():
     schedule, g = linear_schedule(50), torch.Generator().manual_seed(0)
     step = partial(ddim_step, eta=1.0)

@@ -36,6 +36,10 @@ def heun(
     Euler's, then done again with the mean of the slopes at its two ends; the last step, to 0, is
     Euler's alone, and so is one from where hardly anything of the picture is left (`FAR`). Nothing
     is random: ``generator`` is not used.
+
+    In x0_hat it is DDIM's step with the first guess moved on towards the second by half of what
+    sigma / alpha falls to a part of: half the way in a short step, all of it where the ratio is
+    halved, and far beyond the second guess where it falls to a tenth.
     """
     x, calls = x_T, 0
     for t, s in pairwise(times):

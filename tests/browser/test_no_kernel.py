@@ -108,6 +108,13 @@ def made() -> dict[str, Any]:
             "film0",
         ),
         "BoundExplorer": (widgets.BoundExplorer(), "std", "log"),
+        "SolverExplorer": (
+            widgets.SolverExplorer(
+                ring_mixture(3), torch.randn(9, 2, generator=torch.Generator().manual_seed(0))
+            ),
+            "calls",
+            "errors",
+        ),
         "StepsExplorer": (
             widgets.StepsExplorer(denoiser, noise, schedule, (1, 5), (0, 1)),
             "steps",

@@ -22,6 +22,7 @@ from .plane import PlaneLab as PlaneLab
 from .posterior import PosteriorExplorer as PosteriorExplorer
 from .prediction import PredictionExplorer as PredictionExplorer
 from .schedule import ScheduleExplorer as ScheduleExplorer
+from .solvers import SolverExplorer as SolverExplorer
 from .steps import StepsExplorer as StepsExplorer
 from .trajectory import TrajectoryPlayer as TrajectoryPlayer
 from .trilemma import TrilemmaExplorer as TrilemmaExplorer
