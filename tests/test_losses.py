@@ -1,9 +1,8 @@
-"""Consistency distillation against walks that have a closed form, and pseudo-Huber's distance."""
+"""Consistency distillation, on data whose walks have a closed form."""
 
 import math
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from diffusion_lessons import (
     straight_schedule,
     zero_terminal,
 )
-from diffusion_lessons.math.losses import consistency_loss, pseudo_huber
+from diffusion_lessons.math.losses import consistency_loss
 
 D = torch.float64
 MEAN, STD = 0.4, 0.5  # of each number of the data
@@ -95,16 +94,16 @@ def test_whose_guess_is_the_end_of_the_walk_has_nothing_to_learn(
     times = schedule.times(steps)
     teacher = model_of(means(schedule), schedule, said)
     student = model_of(ends(schedule, times), schedule, learnt)
-    assert consistency_loss(student, teacher, X_0, times, generator()).item() < 1e-6
+    assert consistency_loss(student, teacher, X_0, times, generator()).item() < 1e-12
     other = consistency_loss(teacher, teacher, X_0, times, generator())
-    assert other > 0.01 or steps == 1  # in one step the guess is the end
+    assert other.item() > 1e-4 or steps == 1  # in one step the guess is the end
 
 
 @pytest.mark.parametrize(("schedule", "said", "learnt"), CASES)
-def test_the_loss_is_the_distance_of_two_guesses_on_one_walk(
+def test_the_loss_is_the_squared_distance_of_two_guesses_on_one_walk(
     schedule: NoiseSchedule, said: Prediction, learnt: Prediction
 ) -> None:
-    """Worked out again in numpy, from where the student was asked."""
+    """Worked out again from where the student was asked; in v an error counts more near the end."""
     times = schedule.times(7)
     slope = torch.rand(schedule.T + 1, generator=generator(1), dtype=D)
     teacher = model_of(means(schedule), schedule, said)
@@ -123,9 +122,10 @@ def test_the_loss_is_the_distance_of_two_guesses_on_one_walk(
     with torch.no_grad():
         here, ahead = student.network.guess(x_t, t), student.network.guess(walked, s)
     end = torch.where(steps.view(-1, 1) == 0, walked, ahead)
-    gap = np.linalg.norm((here - end).numpy(), axis=1)
-    c = 0.00054 * math.sqrt(2)
-    assert loss.item() == pytest.approx(np.mean(np.hypot(gap, c) - c), rel=1e-4)
+    alpha, sigma = schedule.alpha[t].view(-1, 1), schedule.sigma[t].view(-1, 1)
+    weight = ((alpha**2 + sigma**2) / sigma) ** 2 if learnt is V else torch.ones_like(sigma)
+    by_hand = (weight * (here - end).square()).mean()
+    assert loss.item() == pytest.approx(by_hand.item(), rel=1e-6)
 
 
 def test_x_t_is_the_picture_noised() -> None:
@@ -151,8 +151,7 @@ def test_the_gradient_flows_through_the_guess_at_t_alone() -> None:
     with torch.no_grad():
         here, ahead = student.network.guess(x_t, t), student.network.guess(x_s, s)
         gap = here - torch.where(step.view(-1, 1) == 0, x_s, ahead)
-        c = 0.00054 * math.sqrt(2)
-        by_hand = ((gap * here).sum(1) / (gap.square().sum(1) + c**2).sqrt()).mean()
+        by_hand = (2 * gap * here).mean()
     assert float(student.network.factor.grad) == pytest.approx(float(by_hand), rel=1e-4)
     assert abs(by_hand) > 0.01
 
@@ -177,8 +176,7 @@ def test_pictures_are_limited_where_the_student_is_not_taught() -> None:
     teacher, student = (DiffusionModel(Answers(value), schedule, X0) for value in (3.0, 0.0))
     x_0, label = torch.zeros(6, 1, 2, 2), torch.zeros(6, dtype=torch.int64)
     loss = consistency_loss(student, teacher, x_0, [10, 0], generator(), label)
-    c = 0.00054 * 2
-    assert loss.item() == pytest.approx(math.hypot(2, c) - c)
+    assert loss.item() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 1])
@@ -201,36 +199,3 @@ def test_times_that_are_no_walk_are_refused(times: list[int]) -> None:
     model = model_of(means(schedule), schedule)
     with pytest.raises(ValueError, match="times"):
         consistency_loss(model, model, X_0, times, generator())
-
-
-# The distance
-
-
-@pytest.mark.parametrize("shape", [(7, 2), (3, 1, 28, 28)])
-@pytest.mark.parametrize("size", [1e-6, 1e-2, 1.0, 100.0])
-def test_pseudo_huber_is_a_square_near_0_and_a_length_far_away(
-    size: float, shape: tuple[int, ...]
-) -> None:
-    a = torch.randn(shape, generator=generator(), dtype=D)
-    b = a + size * torch.randn(shape, generator=generator(1), dtype=D)
-    gap = np.linalg.norm((a - b).float().numpy().reshape(shape[0], -1).astype("f8"), axis=1)
-    c = 0.00054 * math.sqrt(math.prod(shape[1:]))
-    found = float(pseudo_huber(a, b))
-    assert found == pytest.approx(np.mean(np.sqrt(gap**2 + c**2) - c), rel=1e-3, abs=1e-8)
-    if size == 100:
-        assert found == pytest.approx(gap.mean(), rel=1e-3)
-    if size == 1e-2:
-        assert found < gap.mean()
-
-
-def test_pseudo_huber_of_the_same_is_0_and_has_a_gradient() -> None:
-    a = torch.ones(3, 4, requires_grad=True)
-    distance = pseudo_huber(a, a.detach())
-    distance.backward()
-    assert distance == 0
-    assert torch.equal(a.grad, torch.zeros(3, 4))
-
-
-def test_pseudo_huber_of_half_precision_is_summed_in_full() -> None:
-    a, b = (torch.full((2, 784), value, dtype=torch.bfloat16) for value in (1.0, -1.0))
-    assert float(pseudo_huber(a, b)) == pytest.approx(2 * 28, rel=1e-3)
