@@ -414,6 +414,23 @@ def test_evaluate_fills_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.count("Frechet distance") == 4
 
 
+def test_a_table_says_how_often_each_solver_called_the_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Heun's method twice a step, but once in the last."""
+    out = tmp_path / "table.jsonl"
+    arguments = ["evaluate", "digits-ddpm", "--samples", "20", "--steps", "3", "--out", str(out)]
+    arguments += ["--sampler", "heun", "dpm++", "--spacing", "log-snr"]
+    assert cli.main(arguments) == 0
+    _, *rows = dict(read_json_lines(out)).values()
+    assert {row["sampler"]: row["network_calls"] for row in rows} == {"heun": 5, "dpm++": 3}
+    assert all(row["spacing"] == "log-snr" for row in rows)
+    assert "--steps 3 --sampler heun --spacing log-snr" in rows[0]["command"]
+    told = capsys.readouterr().out
+    assert "3 steps of 5 calls, heun, log-snr" in told
+    assert "3 steps, dpm++, log-snr" in told
+
+
 def test_a_network_without_classes_is_drawn_from_and_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

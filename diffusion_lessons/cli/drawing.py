@@ -322,8 +322,9 @@ def _evaluate_all(
         guided = f", {row['guidance']} {row['scale']:g}" if "guidance" in row else ""
         sampler = row.get("sampler", f"eta {row['eta']:g}")
         right = f"class accuracy {row['class_accuracy']:.1%}, " if "class_accuracy" in row else ""
+        calls = f" of {row['network_calls']} calls" * (row["network_calls"] != row["steps"])
         print(
-            f"{row['steps']:5d} steps, {sampler}, {row['spacing']}{guided}: "
+            f"{row['steps']:5d} steps{calls}, {sampler}, {row['spacing']}{guided}: "
             f"Frechet distance {row['frechet_distance']:.3f} "
             f"(floor {row['floor']['frechet_distance']:.3f}), "
             f"{right}{row['seconds']} s",

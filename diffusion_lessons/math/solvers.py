@@ -37,9 +37,9 @@ def heun(
     Euler's alone, and so is one from where hardly anything of the picture is left (`FAR`). Nothing
     is random: ``generator`` is not used.
 
-    In x0_hat it is DDIM's step with the first guess moved on towards the second by half of what
-    sigma / alpha falls to a part of: half the way in a short step, all of it where the ratio is
-    halved, and far beyond the second guess where it falls to a tenth.
+    In guesses of x_0 it is DDIM's step with x0_hat moved on from the first guess q/2 of the way to
+    the second, where sigma / alpha is q times as large at t as at s: half of the way in a short
+    step, all of it where q is 2, and far beyond the second guess in a long one.
     """
     x, calls = x_T, 0
     for t, s in pairwise(times):
