@@ -306,6 +306,36 @@ def test_the_true_step_is_followed_back_to_the_data(page: Any) -> None:
     assert back.get_attribute("aria-valuetext") == "0, 599 back from t = 599"
 
 
+def test_solvers_are_measured_in_the_page(page: Any) -> None:
+    """By keyboard alone, from 10 calls and even times to 40 and those even in log-SNR."""
+    mixture = GaussianMixture(
+        torch.tensor([[-1.0, 0.6], [0.8, -0.8]]), torch.tensor([0.5, 0.4]), torch.tensor([0.4, 0.6])
+    )
+    noise = torch.randn(9, 2, generator=torch.Generator().manual_seed(0))
+    solvers = widgets.SolverExplorer(mixture, noise)
+    show(page, solvers)
+    group = page.get_by_role("group", name="Solver explorer")
+    note = group.locator('[data-part="note"]')
+
+    def told() -> bool:
+        found = [float(word) for word in note.locator(".dl-number").all_inner_texts()]
+        wanted = [solvers.error(name) for name in ("ddim", "heun", "dpm++")]
+        return found == pytest.approx(wanted, abs=1.5e-3)
+
+    page.wait_for_selector("[data-ready=true]")
+    assert told()
+    group.get_by_role("slider").press("End")
+    group.get_by_role("combobox", name="times").focus()
+    page.keyboard.press("ArrowDown")
+    group.get_by_role("combobox", name="solver").focus()
+    page.keyboard.press("ArrowDown")
+    solvers.calls, solvers.spacing = 40, "log-snr"
+    page.wait_for_selector("[data-ready=true]")
+    note.get_by_text("Heun's boldest step").wait_for()
+    assert told()
+    assert "20 steps, 39 calls" in note.inner_text()
+
+
 def a_picture() -> str:
     return picture(lambda axes: axes.plot([0, 1]), (2, 1))
 

@@ -234,6 +234,7 @@ function render({ model, el }) {
       plot.scatter(path.flat(), { colour: colours.result, radius: 3 });
     }
     for (const looks of (chosen === "heun" && here("heun")?.looks) || []) {
+      if (looks.length > 9) break; // they would hide the way, and lie on it
       for (const [x, y] of looks) ring(plot, x, y, colours.result, 5);
     }
     for (const path of way?.paths ?? []) plot.dot(...path.at(-1), colours.ink, 4);
@@ -302,7 +303,7 @@ function render({ model, el }) {
       let edge = -Infinity; // of the words before
       for (const { t, s, weight } of looksOf(count, spread)) {
         const middle = plot.X((Math.log10(ratio(t)) + Math.log10(ratio(s))) / 2);
-        if (middle - edge < 34) continue;
+        if (middle - edge < 44) continue;
         plot.write(`×${short(weight, 2)}`, middle, plot.Y(y) - 9, {
           align: "center",
           colour,
@@ -326,8 +327,8 @@ function render({ model, el }) {
       `${SOLVERS[name]} `,
       h("span", { class: `dl-number ${name === chosen ? "dl-result" : ""}` }, fixed(errors[k])),
       name === "heun"
-        ? ` (${stepsOf(name, count)} steps, ${callsOf(name, count)} calls)`
-        : ` (${count} ${count === 1 ? "call" : "calls"})`,
+        ? ` (${counted(stepsOf(name, count), "step")}, ${counted(callsOf(name, count), "call")})`
+        : ` (${counted(count, "call")})`,
     ]);
     const heun =
       chosen === "heun" && boldest
@@ -356,6 +357,8 @@ function render({ model, el }) {
 
   return view.end;
 }
+
+const counted = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
