@@ -230,7 +230,7 @@ def test_forward_x_t_is_equation_4() -> None:
 @pytest.mark.parametrize(
     ("images", "what"),
     [
-        (torch.zeros(2, 3, 28, 28), "got shape [2, 3, 28, 28]"),
+        (torch.zeros(2, 2, 28, 28), "got shape [2, 2, 28, 28]"),
         (torch.zeros(28, 28), "got shape [28, 28]"),
         (torch.zeros(0, 1, 28, 28), "got shape [0, 1, 28, 28]"),
         (torch.zeros(13, 1, 28, 28), "1 to 12"),
@@ -391,7 +391,7 @@ def test_a_way_there_and_back_meets_a_time_twice() -> None:
 def test_trajectory_refuses() -> None:
     good = trajectory(pictures(2), 5)
     wrong_size = [*good[:-1], Step(0, pictures(1), pictures(1))]
-    colour = [Step(t, torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)) for t in (1, 0)]
+    two_channels = [Step(t, torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8)) for t in (1, 0)]
     heavy = [Step(t, torch.randn(9000, 2), torch.randn(9000, 2)) for t in range(20, -1, -1)]
     infinite = [
         Step(1, torch.full((3, 2), torch.inf), torch.zeros(3, 2)),
@@ -401,7 +401,7 @@ def test_trajectory_refuses() -> None:
         (good[:1], {}, "at least 2 steps, got 1"),
         ([], {}, "at least 2 steps, got 0"),
         (wrong_size, {}, "the one at t = 0"),
-        (colour, {}, "got shape [1, 3, 8, 8]"),
+        (two_channels, {}, "got shape [1, 2, 8, 8]"),
         (heavy, {}, "too heavy"),
         (infinite, {}, "must be finite"),
         (good, {"frames": 1}, "frames must lie in 2..1000, got 1"),

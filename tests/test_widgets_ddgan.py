@@ -128,7 +128,7 @@ def test_the_fallback_picture_shows_the_boxes(stepper: DDGANStepper) -> None:
     [
         ({"gan": None}, "a Gan whose generator takes a z"),
         ({"gan": small(0)}, "a Gan whose generator takes a z"),
-        ({"images": torch.zeros(7, 1, 28, 28)}, "images must be 1 to 6 grey pictures"),
+        ({"images": torch.zeros(7, 1, 28, 28)}, "images must be 1 to 6 pictures"),
         ({"label": torch.zeros(3).long()}, r"label must be \[2\]"),
         ({"latents": 1}, "latents must lie in 2..12"),
         ({"seed": -1}, "seed must lie in"),

@@ -137,7 +137,7 @@ def test_the_page_makes_the_same_weights(attention: AttentionExplorer, tmp_path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"images": torch.zeros(7, 1, 28, 28)}, "images must be 1 to 6 grey pictures"),
+        ({"images": torch.zeros(7, 1, 28, 28)}, "images must be 1 to 6 pictures"),
         ({"images": 3 * IMAGES}, "images must lie in -1..1"),
         ({"times": ()}, "times must rise"),
         ({"times": (0, 5)}, "times must rise, from 1 on"),

@@ -120,7 +120,7 @@ def test_the_page_computes_the_same(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x_0": X_0[None].expand(2, 1, 28, 28)}, "x_0 must be a grey picture"),
+        ({"x_0": X_0[None].expand(2, 1, 28, 28)}, "x_0 must be one picture"),
         ({"noise": NOISE[:, :20]}, r"shape of x_0, \[1, 28, 28\], got \[1, 20, 28\]"),
         ({"noise": NOISE / 0}, "noise must be finite"),
         ({"schedules": {}}, "schedules must be one or more, all of the same T"),

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ... import checks
 from ...math.sampling import Denoiser
+from .packing import as_kept
 
 
 def as_float(x: Any, name: str) -> Tensor:
@@ -26,22 +27,20 @@ def as_float(x: Any, name: str) -> Tensor:
 
 
 def check_pictures(images: Any, name: str = "images", most: int = 12) -> Tensor:
-    """Grey pictures float [N, 1, H, W] in -1..1 (or [N, H, W]) -> float32 [N, H, W]."""
+    """Pictures in -1..1 as float32, grey ones [N, H, W], those in colour [N, 3, H, W].
+
+    Given as [N, 1, H, W] (or [N, H, W]), and as [N, 3, H, W].
+    """
     x = as_float(images, name)
-    if x.ndim == 4 and x.shape[1] == 1:
-        x = x[:, 0]
-    if x.ndim != 3 or not 1 <= len(x) <= most or not all(1 <= n <= 64 for n in x.shape[1:]):
-        what = f"1 to {most} grey pictures [N, 1, H, W]" if most > 1 else "a grey picture [1, H, W]"
-        raise ValueError(
-            f"{name} must be {what} of at most 64 x 64 pixels, "
-            f"got shape {list(torch.as_tensor(images).shape)}"
-        )
+    if x.ndim == 3:
+        x = x[:, None]
+    _check_shape(x.shape if x.ndim == 4 else torch.as_tensor(images).shape, name, most)
     if x.abs().max() > 1.001:
         raise ValueError(
             f"{name} must lie in -1..1, got {x.min():.3g} to {x.max():.3g} "
             "(to_unit turns bytes into that range)"
         )
-    return x
+    return as_kept(x)
 
 
 def check_points(points: Any, name: str = "points", most: int = 4000) -> Tensor:
@@ -55,15 +54,23 @@ def check_points(points: Any, name: str = "points", most: int = 4000) -> Tensor:
 
 
 def check_batch(x: Any, name: str, most: int) -> Tensor:
-    """Noise or grey pictures, floats [N, 1, H, W] of any size in value, where they are."""
-    numbers = as_float(x, name)
-    fits = numbers.ndim == 4 and numbers.shape[1] == 1 and max(numbers.shape[2:]) <= 64
-    if not fits or not 1 <= len(numbers) <= most:
-        raise ValueError(
-            f"{name} must be 1 to {most} grey pictures [N, 1, H, W] of at most 64 x 64 pixels, "
-            f"got shape {list(numbers.shape)}"
-        )
+    """Noise or pictures, floats [N, 1 or 3, H, W] of any size in value, where they are."""
+    _check_shape(as_float(x, name).shape, name, most)
     return torch.as_tensor(x).detach().float()
+
+
+def _check_shape(shape: Sequence[int], name: str, most: int) -> None:
+    if not are_pictures(shape) or not 1 <= shape[0] <= most:
+        what = f"1 to {most} pictures" if most > 1 else "one picture"
+        raise ValueError(
+            f"{name} must be {what}, grey ones [N, 1, H, W] or in colour [N, 3, H, W], "
+            f"of at most 64 x 64 pixels, got shape {list(shape)}"
+        )
+
+
+def are_pictures(shape: Sequence[int]) -> bool:
+    """Whether this is the shape of pictures [N, C, H, W] that a widget can show."""
+    return len(shape) == 4 and shape[1] in (1, 3) and all(1 <= n <= 64 for n in shape[2:])
 
 
 def check_labels(labels: Sequence[object] | Tensor | None, count: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Pieces of the picture that a widget leaves for viewers without JavaScript."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,10 +20,26 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def draw_picture(axes: "Axes", picture: Tensor, title: str, colour: str) -> None:
-    """A grey picture in -1..1, values outside clipped."""
-    axes.imshow(picture.numpy(), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+    """A picture in -1..1, grey [H, W] or in colour [3, H, W], values outside clipped."""
+    show_picture(axes, picture)
     axes.set_title(title, color=colour, fontsize=10)
     axes.set_axis_off()
+
+
+def show_picture(axes: "Axes", picture: Tensor) -> None:
+    """The same without words, its axes left as they are."""
+    greys: dict[str, Any] = {"cmap": "gray", "vmin": -1, "vmax": 1}
+    coloured = picture.ndim == 3
+    values = (picture.clamp(-1, 1).movedim(0, -1) + 1) / 2 if coloured else picture
+    axes.imshow(values.numpy(), interpolation="nearest", **({} if coloured else greys))
+
+
+def tiled(pictures: Tensor, across: int) -> Tensor:
+    """Pictures [N, H, W] or [N, 3, H, W] as one, ``across`` in a row; black where none is left."""
+    missing = -len(pictures) % across
+    rest = pictures.new_full((missing, *pictures.shape[1:]), -1.0)
+    rows = torch.cat([pictures, rest]).unflatten(0, (-1, across))
+    return torch.cat([torch.cat([*row], dim=-1) for row in rows], dim=-2)
 
 
 def draw_axes(axes: "Axes", x_label: str, title: str) -> None:

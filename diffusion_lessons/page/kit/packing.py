@@ -28,13 +28,30 @@ def unpack(content: bytes, dtype: str) -> NDArray[Any]:
     return np.frombuffer(content, dtype=dtype)
 
 
+def as_kept(x: Tensor) -> Tensor:
+    """Pictures [..., 1 or 3, H, W] as a widget keeps them: grey ones have no channel, [..., H, W].
+
+    So the shape says whether there are colours; `pictureShape` reads it in the page.
+    """
+    return x.squeeze(-3)
+
+
+def with_channel(shape: Sequence[int]) -> list[int]:
+    """One picture's shape in full, [C, H, W], of the one that `as_kept` leaves."""
+    return [1, *shape] if len(shape) == 2 else list(shape)
+
+
 LEVELS = 32
 """Greys of a picture that is only looked at: on a digit nobody tells more of them apart, and noise,
-which does not compress, takes the less room the fewer there are."""
+which does not compress, takes the less room the fewer there are. Of a picture in colour, as many of
+each of its three."""
 
 
 def pack_greys(x: Tensor, levels: int = LEVELS) -> bytes:
-    """Greys in -1..1 (clipped if outside) as bytes 0..255, of so many levels, compressed."""
+    """Greys, or red, green and blue, in -1..1 (clipped if outside) as bytes, compressed.
+
+    They lie in 0..255, and each has so many levels.
+    """
     share = (x.detach().cpu().float().clamp(-1, 1) + 1) / 2
     greys = (share * (levels - 1)).round() * 255 / (levels - 1)
     return zlib.compress(greys.round().to(torch.uint8).numpy().tobytes(), 9)

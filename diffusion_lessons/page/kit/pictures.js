@@ -1,4 +1,4 @@
-// Grey pictures on canvases, one alone or in columns.
+// Pictures on canvases, grey ones and those in colour, one alone or in columns.
 
 import { describe, h } from "./elements.js";
 
@@ -21,29 +21,51 @@ export function paintNothing(canvas, colours) {
   ctx.fillRect(0, 0, width, height);
 }
 
+// The shape of one picture as a state keeps it: [rows, columns] if it is grey, or [3, rows, columns].
+// `size` counts its numbers.
+export function pictureShape(shape) {
+  const [columns, rows, channels = 1] = [...shape].reverse();
+  return { channels, rows, columns, size: channels * rows * columns };
+}
+
 let scratch;
 
-// A grey picture from `at(i)`, the value of pixel i: -1 is black, 1 is white, clipped between. Where
-// `hidden(i)` is true there is no picture but a colour.
-export function paintPicture(canvas, rows, columns, at, hidden = null, colour = "") {
+// A picture from `at(i)`, the value of its number i: -1 is black, 1 is white, clipped between. Of one
+// with three `channels` the red of all pixels comes first, then the green, then the blue. Where
+// `hidden(i)` is true of pixel i there is no picture but a colour.
+export function paintPicture(canvas, rows, columns, at, { channels = 1, hidden = null, colour = "" } = {}) {
   const { ctx, width, height } = fit(canvas);
   scratch ??= document.createElement("canvas");
   Object.assign(scratch, { width: columns, height: rows });
   const small = scratch.getContext("2d");
   const pixels = small.createImageData(columns, rows);
-  for (let i = 0; i < rows * columns; i++) {
+  const plane = rows * columns;
+  for (let i = 0; i < plane; i++) {
     // Clamped arrays round half to even and clip to 0..255, exactly as data.to_bytes does.
-    pixels.data[4 * i] = (at(i) + 1) * 127.5;
-    pixels.data[4 * i + 1] = pixels.data[4 * i + 2] = pixels.data[4 * i];
+    for (let c = 0; c < 3; c++) {
+      pixels.data[4 * i + c] = c < channels ? (at(c * plane + i) + 1) * 127.5 : pixels.data[4 * i];
+    }
     pixels.data[4 * i + 3] = 255;
   }
   small.putImageData(pixels, 0, 0);
   small.fillStyle = colour;
-  for (let i = 0; hidden && i < rows * columns; i++) {
+  for (let i = 0; hidden && i < plane; i++) {
     if (hidden(i)) small.fillRect(i % columns, Math.floor(i / columns), 1, 1);
   }
   ctx.imageSmoothingEnabled = false;
   ctx.drawImage(scratch, 0, 0, width, height);
+}
+
+// `count` pictures of one shape as one, `across` in a row; `at(k, i)` is number i of the k-th.
+export function paintTiles(canvas, { channels, rows, columns }, count, across, at) {
+  const [tall, wide] = [rows * Math.ceil(count / across), columns * across];
+  const inside = (i) => {
+    const channel = Math.floor(i / (tall * wide));
+    const [row, column] = [Math.floor(i / wide) % tall, i % wide];
+    const k = Math.floor(row / rows) * across + Math.floor(column / columns);
+    return k < count ? at(k, (channel * rows + (row % rows)) * columns + (column % columns)) : -1;
+  };
+  paintPicture(canvas, tall, wide, inside, { channels });
 }
 
 // A canvas with a caption above it and, if wanted, a line below it.
@@ -69,11 +91,12 @@ export function pictureColumns({ count, labels = [], rows }) {
     if (labels[i] != null) column.append(h("span", { class: "dl-soft" }, labels[i]));
     element.append(column);
   }
-  // `at(i)` is the value of the i-th number of all pictures; `words` says what they are.
-  function paint(part, [height, across], at, words) {
-    const pixels = height * across;
+  // `shape` is that of one (see `pictureShape`), `at(i)` the value of the i-th number of all
+  // pictures; `words` says what they are.
+  function paint(part, shape, at, words) {
+    const { channels, rows, columns, size } = pictureShape(shape);
     canvases[part].forEach((canvas, k) => {
-      paintPicture(canvas, height, across, (i) => at(k * pixels + i));
+      paintPicture(canvas, rows, columns, (i) => at(k * size + i), { channels });
       describe(canvas, `${words}, picture ${k + 1} of ${count}${labels[k] == null ? "" : `, ${labels[k]}`}`);
     });
   }

@@ -1,12 +1,13 @@
 // Passes of a network, what UNetExplorer and AttentionExplorer share (`_network.py`): which
 // picture, at which time.
 
-import { clamp, h, inflate, paintPicture, pictureChoice, slider } from "kit";
+import { clamp, h, inflate, paintPicture, pictureChoice, pictureShape, slider } from "kit";
 
 export function passes({ model, view }) {
-  const [count, rows, columns] = model.get("_shape");
+  const [count, ...shape] = model.get("_shape");
   const times = model.get("_times");
-  const size = rows * columns;
+  const { channels, rows, columns, size } = pictureShape(shape);
+  const show = (canvas, at) => paintPicture(canvas, rows, columns, at, { channels });
   const greys = { x_0: null, x_t: null, x0_hat: null };
   let waiting = 0;
   // Bytes to unpack before anything can be shown; `then` gets them.
@@ -44,7 +45,7 @@ export function passes({ model, view }) {
     unpack,
     index,
     controls: h("div", { class: "dl-row dl-first" }, choice.element, time.element),
-    paintPicture: (canvas, name) => paintPicture(canvas, rows, columns, (i) => grey(name, i)),
+    paintPicture: (canvas, name) => show(canvas, (i) => grey(name, i)),
     // Whether all is there; brings the two controls up to date.
     ready() {
       view.root.dataset.ready = waiting === 0;
@@ -52,7 +53,7 @@ export function passes({ model, view }) {
       choice.sync(clamp(model.get("picture"), 0, count - 1));
       if (waiting) return false;
       choice.canvases.forEach((canvas, k) => {
-        paintPicture(canvas, rows, columns, (i) => greys.x_0[k * size + i] / 127.5 - 1);
+        show(canvas, (i) => greys.x_0[k * size + i] / 127.5 - 1);
       });
       return true;
     },

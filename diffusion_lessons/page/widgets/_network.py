@@ -23,13 +23,13 @@ class Traced(Protocol):
 class Pass(NamedTuple):
     """One pass of all pictures at one time."""
 
-    x_t: Tensor  # [N, 1, H, W]
-    x0_hat: Tensor  # [N, 1, H, W]
+    x_t: Tensor  # [N, C, H, W]
+    x0_hat: Tensor  # [N, C, H, W]
     stages: list[Any]  # `Trace`s
 
 
 class NetworkExplorer(kit.Explorer):
-    """Pictures [N, 1, H, W] noised up to chosen times, and what a network makes of them.
+    """Pictures [N, 1 or 3, H, W] noised up to chosen times, and what a network makes of them.
 
     A network is a `DiffusionModel` around a U-Net, or the U-Net of one that predicts noise.
     """
@@ -38,9 +38,9 @@ class NetworkExplorer(kit.Explorer):
     t = traitlets.Int(0, min=0).tag(sync=True)
 
     _times = traitlets.List(traitlets.Int()).tag(sync=True)
-    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W]
-    _x_0 = kit.as_bytes()  # [N, H, W], greys
-    _x_t = kit.as_bytes()  # [times, N, H, W], greys
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W] or [N, 3, H, W]
+    _x_0 = kit.as_bytes()  # of _shape, greys or colours
+    _x_t = kit.as_bytes()  # [times, ...], likewise
     _x0_hat = kit.as_bytes()
 
     def __init__(
@@ -67,10 +67,11 @@ class NetworkExplorer(kit.Explorer):
             )
         kit.check_seed(seed)
         generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(len(x_0), 1, *x_0.shape[1:], generator=generator)
+        clean = x_0.view(len(x_0), *kit.with_channel(x_0.shape[1:]))
+        noise = torch.randn(clean.shape, generator=generator)
         self.passes: list[Pass] = []
         for t in times:
-            q = forward(x_0[:, None], 0, t, schedule)
+            q = forward(clean, 0, t, schedule)
             x_t = q.mean + q.std * noise
             stages = model.trace(x_t, torch.full((len(x_t),), t), label)
             answer = stages[-1].output
@@ -95,16 +96,16 @@ class NetworkExplorer(kit.Explorer):
         return int(value)
 
     def _shown(self, content: bytes) -> Tensor:
-        """The picture [H, W] at the chosen time, of greys [times, N, H, W]."""
+        """The picture at the chosen time, of those of all times and pictures."""
         every = kit.unpack_greys(content, [len(self._times), *self._shape])
         return every[self._times.index(self.t), self.picture]
 
     @property
     def x_t(self) -> Tensor:
-        """The noisy picture shown, clipped to -1..1, float32 [H, W]."""
+        """The noisy picture shown, clipped to -1..1, float32 [H, W], or [3, H, W] in colour."""
         return self._shown(self._x_t)
 
     @property
     def x0_hat(self) -> Tensor:
-        """What the network makes of it, clipped to -1..1, float32 [H, W]."""
+        """What the network makes of it, clipped to -1..1, likewise."""
         return self._shown(self._x0_hat)

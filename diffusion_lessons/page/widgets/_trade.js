@@ -12,7 +12,8 @@ import {
   key,
   nearest,
   paintNothing,
-  paintPicture,
+  paintTiles,
+  pictureShape,
   Plot,
   select,
   slider,
@@ -48,7 +49,9 @@ export function tradeView({
   const classes = model.get("_classes");
   const scales = model.get("_scales");
   const curves = model.get("_curves");
-  const [count, rows, columns] = model.get("_shape");
+  const [count, ...shape] = model.get("_shape");
+  const look = pictureShape(shape);
+  const { rows, columns } = look;
   const across = Math.min(count, extra ? 4 : 8);
   const down = Math.ceil(count / across);
   const chosen = () => ({
@@ -156,14 +159,7 @@ export function tradeView({
     view.root.dataset.ready = Boolean(part) && parts.ready(chosen());
     const what = `${count} samples of class ${k}, ${name}, ${scaleLabel} ${value}`;
     if (part) {
-      const wide = across * columns;
-      paintPicture(samples.canvas, down * rows, wide, (i) => {
-        const [row, column] = [Math.floor(i / wide), i % wide];
-        const picture = Math.floor(row / rows) * across + Math.floor(column / columns);
-        if (picture >= count) return -1;
-        const inside = (row % rows) * columns + (column % columns);
-        return part.at(picture * rows * columns + inside);
-      });
+      paintTiles(samples.canvas, look, count, across, (k, i) => part.at(k * look.size + i));
     } else paintNothing(samples.canvas, colours);
     describe(samples.canvas, `${part ? "" : "not computed yet: "}${what}`);
     if (drawn) paintCurves(colours, name, value);

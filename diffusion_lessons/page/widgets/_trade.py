@@ -36,7 +36,7 @@ class TradeExplorer(kit.Computed):
     _methods = traitlets.List(traitlets.Unicode()).tag(sync=True)
     _classes = traitlets.List(traitlets.Int()).tag(sync=True)
     _scales = traitlets.List(traitlets.Float()).tag(sync=True)
-    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W]
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W] or [N, 3, H, W]
     _curves = traitlets.Dict().tag(sync=True)  # by method, [[scale, recall, precision], ...]
 
     _scale_name = "scale"
@@ -99,7 +99,7 @@ class TradeExplorer(kit.Computed):
                     yield self._known(method, self._classes[0], scale)
 
     def _drawn(self, method: str, label: int, scale: float) -> Generator[None, None, Tensor]:
-        """Yields after each call of the network, returns pictures [N, 1, H, W]."""
+        """Yields after each call of the network, returns pictures [N, C, H, W]."""
         raise NotImplementedError
 
     def _compute(self, part: int) -> kit.Part:
@@ -111,18 +111,18 @@ class TradeExplorer(kit.Computed):
     def pictures(
         self, method: str | None = None, label: int | None = None, scale: float | None = None
     ) -> Tensor:
-        """Samples, float32 [N, 1, H, W]: those shown unless others are named.
+        """Samples, float32 [N, C, H, W]: those shown unless others are named.
 
         Computed now if nobody has. ValueError for a choice that was not given.
         """
         method = self.method if method is None else method
         label = self.label if label is None else label
         scale = self.scale if scale is None else scale
-        count, rows, columns = self._shape
+        count, *picture = self._shape
         if method in self._methods and label in self._classes:
             if scale in self._scales:
                 part = self._part(self._known(method, label, scale))
-                return kit.unpack_greys(part["pictures"], [count, 1, rows, columns])
+                return kit.unpack_greys(part["pictures"], [count, *kit.with_channel(picture)])
             if scale == self.scale:  # which the page computed
                 return finished(self._drawn(method, label, scale)).clamp(-1, 1)
         raise ValueError(
@@ -132,16 +132,14 @@ class TradeExplorer(kit.Computed):
 
     def figure(self) -> "Figure":
         """Samples of the chosen class and method, a row for each scale at which they are there."""
-        count, rows, columns = min(self._shape[0], 8), *self._shape[1:]
+        count, rows = min(self._shape[0], 8), self._shape[-2]
         known = [s for s in self._scales if self._has(self._known(self.method, self.label, s))]
         shown = known or [self.scale]
         height = len(shown)
-        grid = torch.cat([self.pictures(scale=scale)[:count, 0] for scale in shown])
-        grid = grid.view(height, count, rows, columns).transpose(1, 2)
+        samples = [kit.as_kept(self.pictures(scale=scale))[:count] for scale in shown]
         figure = kit.new_figure(1.1 + 0.6 * count, 0.5 + 0.6 * height)
         axes = figure.subplots()
-        picture = grid.reshape(height * rows, count * columns).numpy()
-        axes.imshow(picture, cmap="gray", vmin=-1, vmax=1)
+        kit.show_picture(axes, kit.tiled(torch.cat(samples), count))
         middles = [(i + 0.5) * rows - 0.5 for i in range(height)]
         axes.set_yticks(middles, [f"{scale:g}" for scale in shown])
         axes.set_xticks([])

@@ -75,7 +75,7 @@ class AttentionExplorer(NetworkExplorer):
         self._stages = kept
         self._numbers = kit.pack(torch.cat(numbers), "i1")
         self._scales = kit.pack(torch.cat(scales), "<f4")
-        self.row, self.column = (n // 2 for n in self._shape[1:])
+        self.row, self.column = (n // 2 for n in self._shape[-2:])
 
     @traitlets.validate("head", "row", "column")
     def _check_place(self, proposal: Any) -> int:
@@ -84,8 +84,8 @@ class AttentionExplorer(NetworkExplorer):
             return int(proposal.value)
         last = {
             "head": min(stage["heads"] for stage in self._stages),
-            "row": self._shape[1] - 1,
-            "column": self._shape[2] - 1,
+            "row": self._shape[-2] - 1,
+            "column": self._shape[-1] - 1,
         }[name]
         if proposal.value > last:
             raise traitlets.TraitError(f"{name} must lie in 0..{last}, got {proposal.value}")
@@ -109,7 +109,7 @@ class AttentionExplorer(NetworkExplorer):
         both = numbers * scales.view(T, N, 2, heads, 1, 1)
         q, k = both[self._times.index(self.t), self.picture]  # [heads, places, width]
         place = (
-            self.row * rows // self._shape[1] * columns + self.column * columns // self._shape[2]
+            self.row * rows // self._shape[-2] * columns + self.column * columns // self._shape[-1]
         )
         every = torch.softmax((k @ q[:, place, :, None])[..., 0] * width**-0.5, -1)
         weights = every.mean(0) if self.head == 0 else every[self.head - 1]

@@ -17,6 +17,7 @@ import {
   paintNothing,
   paintPicture,
   pictureChoice,
+  pictureShape,
   player,
   posterior,
   posteriorWeights,
@@ -79,8 +80,8 @@ function render({ model, el }) {
   const counts = model.get("_counts");
   const { t: T, z: Z, picture: N } = counts;
   const schedule = new NoiseSchedule({ alphaBar: model.get("_alpha_bar") });
-  const [rows, columns] = model.get("_shape");
-  const size = rows * columns;
+  const { channels, rows, columns, size } = pictureShape(model.get("_shape"));
+  const show = (canvas, at) => paintPicture(canvas, rows, columns, at, { channels });
   const modes = ["training", "sampling"];
   const view = stage({
     model,
@@ -97,7 +98,7 @@ function render({ model, el }) {
   });
   const latents = () => generatorFor(model.get("seed"), 0, Z).normal(Z * model.get("_latent"));
 
-  // Content of a step: by name the value of pixel i of all its pictures, and the logits, if known.
+  // Content of a step: by name the value of number i of all its pictures, and the logits, if known.
   async function unpack(part, k) {
     const content = { logits: null };
     for (const name of ["x_t", "x0_drawn", "x_s_made", "x_s_true"]) {
@@ -165,7 +166,7 @@ function render({ model, el }) {
   });
   const step = () => (clean ? parts.get(chosen()) : null);
 
-  // A picture [H, W] as a function of the pixel, for the state at hand (or another z).
+  // A picture as a function of the number i, for the state at hand (or another z).
   function picture(name, z = model.get("z")) {
     const k = clamp(model.get("picture"), 0, N - 1);
     if (name === "x_0") return (i) => clean[k * size + i] / 127.5 - 1;
@@ -338,17 +339,13 @@ function render({ model, el }) {
         paintPicture(box.body, side, side, (i) => (i < at.latent ? zs[z * at.latent + i] / 3 : 0));
         describe(box.body, `latent ${z + 1}, ${at.latent} numbers`);
       } else if (ready) {
-        paintPicture(box.body, rows, columns, picture(box.part));
+        show(box.body, picture(box.part));
         describe(box.body, `${symbolOf(box)}, time ${t}, picture ${k + 1}`);
       } else paintNothing(box.body, colours);
     }
     if (!ready) return draws.canvases.forEach((canvas) => paintNothing(canvas, colours));
-    draws.canvases.forEach((canvas, other) =>
-      paintPicture(canvas, rows, columns, picture("x0_drawn", other)),
-    );
-    which.canvases.forEach((canvas, n) =>
-      paintPicture(canvas, rows, columns, (i) => clean[n * size + i] / 127.5 - 1),
-    );
+    draws.canvases.forEach((canvas, other) => show(canvas, picture("x0_drawn", other)));
+    which.canvases.forEach((canvas, n) => show(canvas, (i) => clean[n * size + i] / 127.5 - 1));
   }
 
   return view.end;

@@ -37,9 +37,9 @@ class Pair(Protocol):
 class DDGANStepper(kit.Computed):
     """What one step of a denoising diffusion GAN computes, every tensor of it in a box.
 
-    ``gan`` is a `Gan` for grey pictures whose generator takes a z. ``images`` are at most 6 clean
-    pictures [N, 1, H, W] in -1..1, ``label`` their classes [N] if the networks are to be told. For
-    each t and for each of ``latents`` draws of z, with the same noise:
+    ``gan`` is a `Gan` for pictures whose generator takes a z. ``images`` are at most 6 clean
+    pictures [N, 1, H, W] in -1..1, or [N, 3, H, W] in colour, ``label`` their classes [N] if the
+    networks are to be told. For each t and for each of ``latents`` draws of z, with the same noise:
 
     - a step of training: x_0 is noised to x_t; the generator draws x_0' of it; the posterior goes
       back to s = t - 1 with x_0' (the made pair) and with x_0 (the true one); the discriminator
@@ -53,9 +53,9 @@ class DDGANStepper(kit.Computed):
 
     Synced traits: ``mode`` ("training" or "sampling"), ``t`` (1..T), ``z`` (which latent),
     ``picture``, ``box`` (which one is explained), ``seed`` (another one is other noise and other
-    latents). ``x_t``, ``x0_drawn``, ``x_s_made``, ``x_s_true``
-    (float32 [H, W]), ``judged`` and ``losses`` are what is shown. Raises ValueError for what does
-    not fit, traitlets.TraitError for a choice that is not there.
+    latents). ``x_t``, ``x0_drawn``, ``x_s_made``, ``x_s_true`` (float32 [H, W] or [3, H, W]),
+    ``judged`` and ``losses`` are what is shown. Raises ValueError for what does not fit,
+    traitlets.TraitError for a choice that is not there.
     """
 
     _files = kit.files(__file__, "ddgan.css", "ddgan.js")
@@ -67,9 +67,9 @@ class DDGANStepper(kit.Computed):
     box = traitlets.Int(0, min=0).tag(sync=True)
 
     _counts = traitlets.Dict().tag(sync=True)  # of t, z and picture
-    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W]
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W] or [3, H, W]
     _alpha_bar = traitlets.List(traitlets.Float()).tag(sync=True)  # 0..T
-    _x_0 = kit.as_bytes()  # [N, H, W], greys
+    _x_0 = kit.as_bytes()  # [N, (3,) H, W]
     _latent = traitlets.Int().tag(sync=True)  # numbers in a z
 
     def __init__(
@@ -80,7 +80,8 @@ class DDGANStepper(kit.Computed):
         latents: int = 8,
         seed: int = 0,
     ) -> None:
-        x_0 = kit.check_pictures(images, most=6)[:, None]
+        kept = kit.check_pictures(images, most=6)
+        x_0 = kept.view(len(kept), *kit.with_channel(kept.shape[1:]))
         latents = checks.whole("latents", latents, 2, 12)
         kit.check_seed(seed)
         if not getattr(getattr(gan, "generator_net", None), "latent", 0):
@@ -97,7 +98,7 @@ class DDGANStepper(kit.Computed):
             _first_seed=seed,
             _network={"name": name, "labels": labels} if name else {},
             _counts={"t": gan.T, "z": latents, "picture": len(x_0)},
-            _shape=list(x_0.shape[2:]),
+            _shape=list(kept.shape[1:]),
             _alpha_bar=[float(a) for a in self.schedule.alpha_bar],
             _x_0=kit.pack_greys(x_0, 256),
             _latent=gan.generator_net.latent,
@@ -165,7 +166,7 @@ class DDGANStepper(kit.Computed):
 
     @torch.no_grad()
     def _drawn(self, x_t: Tensor, t: int, z: Tensor) -> Tensor:
-        """x_0' of x_t [N, 1, H, W] for each z, at once: [z, N, 1, H, W]."""
+        """x_0' of x_t [N, C, H, W] for each z, at once: [z, N, C, H, W]."""
         many, count = len(z), len(x_t)
         label = None if self.label is None else self.label.repeat(many)
         times = torch.full((many * count,), t)
@@ -205,7 +206,7 @@ class DDGANStepper(kit.Computed):
 
     @property
     def x_0(self) -> Tensor:
-        """The clean picture, float32 [H, W]."""
+        """The clean picture, float32 [H, W] or [3, H, W]."""
         return kit.unpack_greys(self._x_0, [self._counts["picture"], *self._shape])[self.picture]
 
     @property

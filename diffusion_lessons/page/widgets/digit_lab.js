@@ -481,7 +481,7 @@ function render({ model, el }) {
       const content = pad.content();
       const { picture } = content;
       const hidden = uses("hole") ? (i) => !content.known[i] : null;
-      paintPicture(small, SIDE, SIDE, (i) => picture[i], hidden, colours.noise);
+      paintPicture(small, SIDE, SIDE, (i) => picture[i], { hidden, colour: colours.noise });
       describe(small, "your digit as the network gets it");
     }
     if (known) {

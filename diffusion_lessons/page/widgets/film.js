@@ -8,7 +8,7 @@ function render({ model, el }) {
   const looks = model.get("_colours");
   const labels = model.get("_labels");
   const [frames, count, ...rest] = model.get("_shape");
-  const pictures = rest.length === 2;
+  const pictures = rest.length > 1;
   const width = rest[0]; // of a point, 2, or an arrow, 4
   const size = count * rest.reduce((product, n) => product * n, 1); // numbers in one frame
   const last = frames - 1;

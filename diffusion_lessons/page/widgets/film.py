@@ -23,11 +23,12 @@ LOOKS = {"signal": SIGNAL, "noise": NOISE, "result": RESULT}
 class FilmPlayer(kit.Explorer):
     """Named films of one kind and length, to be played and scrubbed together.
 
-    ``films`` maps 1 to 6 names to tensors of one shape: pictures [F, B, 1, H, W] in -1..1 (B at
-    most 10, values outside are clipped), points [F, M, 2], or arrows [F, M, 4], each from its first
-    two coordinates to its last two. ``times`` are the F times t that the slider shows. ``colours``
-    says which films are "noise" or "signal"; the others are "result". ``labels`` are B captions.
-    Pictures are kept in 32 greys, coordinates as 16-bit integers.
+    ``films`` maps 1 to 6 names to tensors of one shape: pictures [F, B, 1, H, W], or [F, B, 3, H,
+    W] in colour, in -1..1 (B at most 10, values outside are clipped), points [F, M, 2], or arrows
+    [F, M, 4], each from its first two coordinates to its last two. ``times`` are the F times t that
+    the slider shows. ``colours`` says which films are "noise" or "signal"; the others are "result".
+    ``labels`` are B captions. Pictures are kept in 32 greys, or as many of each colour, coordinates
+    as 16-bit integers.
 
     Synced traits: ``frame``, 0 is the first; ``times``; ``names``. Raises ValueError for films
     that differ in shape, for times that are not one for each frame, and for more than 150 kB
@@ -42,7 +43,8 @@ class FilmPlayer(kit.Explorer):
 
     _colours = traitlets.List(traitlets.Unicode()).tag(sync=True)  # one for each film
     _labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [F, B, H, W], [F, M, 2] or [F, M, 4]
+    # [F, B, H, W], [F, B, 3, H, W], [F, M, 2] or [F, M, 4]
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)
     _scale = traitlets.Float(1.0).tag(sync=True)  # of coordinates: value / integer
     _films = kit.as_bytes()  # zlib of one after the other
 
@@ -68,7 +70,7 @@ class FilmPlayer(kit.Explorer):
         pictures = together.ndim == 6
         scale = 1.0
         if pictures:
-            together = together[:, :, :, 0]
+            together = kit.as_kept(together)
             content = kit.pack_greys(together)
         else:
             scale = max(float(together.abs().max()), 1e-6) / 32767
@@ -100,19 +102,23 @@ class FilmPlayer(kit.Explorer):
         return int(proposal.value)
 
     def decoded(self) -> dict[str, Tensor]:
-        """What the browser shows: by name, float32 [F, B, H, W], [F, M, 2] or [F, M, 4]."""
+        """What the browser shows: by name, float32 [F, B, (3,) H, W], [F, M, 2] or [F, M, 4]."""
         shape = [len(self.names), *self._shape]
-        if len(self._shape) == 4:
+        if self._pictures:
             values = kit.unpack_greys(self._films, shape)
         else:
             integers = kit.unpack(zlib.decompress(self._films), "<i2").astype("f4")
             values = torch.from_numpy(integers).reshape(shape) * self._scale
         return dict(zip(self.names, values, strict=True))
 
+    @property
+    def _pictures(self) -> bool:
+        return len(self._shape) > 3
+
     def figure(self) -> "Figure":
         """The frame in sight: pictures in a row for each film, points and arrows side by side."""
         films = self.decoded()
-        if len(self._shape) == 4:
+        if self._pictures:
             count = self._shape[1]
             figure = kit.new_figure(1.1 * count + 1, 1.25 * len(films))
             grid = figure.subplots(len(films), count, squeeze=False)
@@ -140,11 +146,11 @@ def _checked(films: Mapping[str, Tensor]) -> Tensor:
     if len(shapes) > 1:
         raise ValueError(f"films must have one shape, got {', '.join(map(str, sorted(shapes)))}")
     (shape,) = shapes
-    pictures = len(shape) == 5 and shape[2] == 1 and 1 <= shape[1] <= 10 and max(shape[3:]) <= 64
+    pictures = kit.are_pictures(shape[1:]) and 1 <= shape[1] <= 10
     plane = len(shape) == 3 and 1 <= shape[1] <= 2000 and shape[2] in (2, 4)
     if not (pictures or plane) or not 2 <= shape[0] <= 100:
         raise ValueError(
-            "films must be 2 to 100 frames of 1 to 10 grey pictures [F, B, 1, H, W] of at most "
+            "films must be 2 to 100 frames of 1 to 10 pictures [F, B, 1 or 3, H, W] of at most "
             f"64 x 64 pixels, of points [F, M, 2] or of arrows [F, M, 4], got shape {list(shape)}"
         )
     return torch.stack(list(each.values()))

@@ -16,6 +16,7 @@ import {
   normals,
   paintPicture,
   pictureChoice,
+  pictureShape,
   Plot,
   stage,
   timeline,
@@ -34,8 +35,9 @@ function render({ model, el }) {
   const alphaBar = decode(model.get("_alpha_bar"), Float64Array);
   const images = decode(model.get("_images"), Float32Array);
   const points = decode(model.get("_points"), Float32Array);
-  const [count, rows, columns] = model.get("_shape");
-  const size = rows * columns;
+  const [count, ...shape] = model.get("_shape");
+  const { channels, rows, columns, size } = pictureShape(shape);
+  const show = (canvas, at) => paintPicture(canvas, rows, columns, at, { channels });
   const T = alphaBar.length - 1;
 
   // Decoded once, again only when another noise has arrived.
@@ -147,12 +149,10 @@ function render({ model, el }) {
 
     time.sync(t);
     choice.sync(image);
-    choice.canvases.forEach((canvas, k) =>
-      paintPicture(canvas, rows, columns, (i) => images[k * size + i]),
-    );
-    paintPicture(clean.canvas, rows, columns, (i) => x0[i]);
-    paintPicture(noise.canvas, rows, columns, (i) => drawn[i]);
-    paintPicture(noisy.canvas, rows, columns, (i) => xt[i]);
+    choice.canvases.forEach((canvas, k) => show(canvas, (i) => images[k * size + i]));
+    show(clean.canvas, (i) => x0[i]);
+    show(noise.canvas, (i) => drawn[i]);
+    show(noisy.canvas, (i) => xt[i]);
     describe(clean.canvas, `clean picture ${image + 1} of ${count}`);
     describe(noise.canvas, `noise, draw ${model.get("draw") + 1}`);
     describe(

@@ -21,9 +21,10 @@ class ForwardExplorer(kit.Explorer):
     Shows x_0, the noise and x_t, the two coefficients, the histogram of x_t's pixels on its way to
     the bell curve, and, if ``points`` are given, a cloud of points on its way to a ball.
 
-    ``images`` are floats [N, 1, H, W] in -1..1 (at most 12), ``points`` floats [M, 2] (at most
-    4,000), ``schedule`` defaults to `linear_schedule()`. The first noise comes from torch with
-    ``seed``; the button "new noise" draws another in the browser, which Python sees too.
+    ``images`` are floats [N, 1, H, W] in -1..1 (at most 12), or [N, 3, H, W] in colour, ``points``
+    floats [M, 2] (at most 4,000), ``schedule`` defaults to `linear_schedule()`. The first noise
+    comes from torch with ``seed``; the button "new noise" draws another in the browser, which
+    Python sees too.
 
     Synced traits: ``t`` (0..T), ``image`` (0..N-1), ``draw`` (how often new noise was drawn).
     ``x_t`` is the picture shown. Raises ValueError for data of another shape or range, and
@@ -37,7 +38,7 @@ class ForwardExplorer(kit.Explorer):
     draw = traitlets.Int(0, min=0).tag(sync=True)
 
     _seed = traitlets.Int(0).tag(sync=True)
-    _shape = traitlets.List(traitlets.Int()).tag(sync=True)
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W] or [N, 3, H, W]
     _alpha_bar = kit.as_bytes()
     _images = kit.as_bytes()
     _noise = kit.as_bytes()
@@ -51,7 +52,7 @@ class ForwardExplorer(kit.Explorer):
         points: Tensor | None = None,
         seed: int = 0,
     ) -> None:
-        x_0 = kit.check_pictures(images)  # [N, H, W]
+        x_0 = kit.check_pictures(images)
         dots = torch.zeros(0, 2) if points is None else kit.check_points(points)
         schedule = schedule or linear_schedule()
         kit.check_seed(seed)
@@ -83,17 +84,17 @@ class ForwardExplorer(kit.Explorer):
 
     @property
     def noise(self) -> Tensor:
-        """The noise shown, float32 [H, W]."""
+        """The noise shown, float32 [H, W], or [3, H, W] in colour; likewise x_0 and x_t."""
         return torch.tensor(kit.unpack(self._noise, "<f4")).view(self._shape[1:])
 
     @property
     def x_0(self) -> Tensor:
-        """The clean picture shown, float32 [H, W]."""
+        """The clean picture shown."""
         return torch.tensor(kit.unpack(self._images, "<f4")).view(self._shape)[self.image]
 
     @property
     def x_t(self) -> Tensor:
-        """The noisy picture shown, float32 [H, W], not clipped."""
+        """The noisy picture shown, not clipped."""
         return self._mix(self.x_0, self.noise)
 
     def _mix(self, x_0: Tensor, noise: Tensor) -> Tensor:

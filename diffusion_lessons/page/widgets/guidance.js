@@ -1,11 +1,11 @@
 // GuidanceExplorer in the page.
 
-import { stepwise, ddimStep, widgetNoise } from "kit";
+import { stepwise, ddimStep, pictureShape, widgetNoise } from "kit";
 import { tradeView } from "./_trade.js";
 
 function render({ model, el }) {
-  const [count, rows, columns] = model.get("_shape");
-  const x_T = widgetNoise(model, count * rows * columns);
+  const [count, ...shape] = model.get("_shape");
+  const x_T = widgetNoise(model, count * pictureShape(shape).size);
   const ways = model.get("_network")?.ways ?? {};
   async function* compute(network, { method, label, scale }) {
     const guided = network.guided(Array(count).fill(label), ways[method] === "none" ? 1 : scale);

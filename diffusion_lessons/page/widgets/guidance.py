@@ -22,10 +22,11 @@ class GuidanceExplorer(TradeExplorer):
     ``curves`` are measured points (scale, recall, precision) by method: they are drawn beside the
     pictures, with the chosen scale on them.
 
-    ``x_T`` is noise [N, 1, H, W], N at most 16. The first choice is computed at once. The others
-    are computed when they are wanted: by the page itself, for a method that is the package's own
-    (unguided or classifier-free) with a network that ships with it, and then at any scale in
-    between; otherwise by the kernel. "New noise" shows itself where either is there.
+    ``x_T`` is noise [N, 1, H, W], or [N, 3, H, W] of pictures in colour, N at most 16. The first
+    choice is computed at once. The others are computed when they are wanted: by the page itself,
+    for a method that is the package's own (unguided or classifier-free) with a network that ships
+    with it, and then at any scale in between; otherwise by the kernel. "New noise" shows itself
+    where either is there.
 
     Synced traits: ``method``, ``label`` and ``scale``, ``seed`` (another one is another noise).
     ``pictures()`` are the samples shown. Raises ValueError for values outside these ranges,
@@ -60,7 +61,7 @@ class GuidanceExplorer(TradeExplorer):
             kit.check_denoiser(guided(label, scales[-1]), noise, schedule.T)
         self.methods, self.schedule, self.steps = dict(methods), schedule, steps
         self._given = seed, noise
-        shape = [len(noise), *noise.shape[2:]]
+        shape = list(kit.as_kept(noise).shape)
         behind = {
             name: kit.guidance_behind(guided, noise, schedule) for name, guided in methods.items()
         }
@@ -87,7 +88,7 @@ class GuidanceExplorer(TradeExplorer):
 
     @property
     def x_T(self) -> Tensor:
-        """The starting noise [N, 1, H, W]: the one given, or the one of a later ``seed``."""
+        """The starting noise [N, C, H, W]: the one given, or the one of a later ``seed``."""
         seed, noise = self._given
         return noise if self.seed == seed else kit.draw_noise(noise, self.seed, use=0)
 

@@ -15,7 +15,9 @@ import {
   key,
   paintNothing,
   paintPicture,
+  paintTiles,
   pictureChoice,
+  pictureShape,
   Plot,
   slerp,
   stage,
@@ -44,8 +46,8 @@ function deviation(noise) {
 function render({ model, el }) {
   const positions = model.get("_positions");
   const count = model.get("_pairs");
-  const [rows, columns] = model.get("_shape");
-  const size = rows * columns;
+  const look = pictureShape(model.get("_shape"));
+  const { channels, rows, columns, size } = look;
   const last = positions - 1;
   const shares = Array.from({ length: positions }, (_, i) => i / last);
   const places = Array.from({ length: Math.min(PLACES, positions) }, (_, i) =>
@@ -211,11 +213,7 @@ function render({ model, el }) {
       const part = parts.get({ pair: k });
       if (!part) return paintNothing(canvas, colours);
       // The two ends side by side.
-      paintPicture(canvas, rows, 2 * columns, (i) => {
-        const [row, column] = [Math.floor(i / (2 * columns)), i % (2 * columns)];
-        const end = column < columns ? 0 : 1;
-        return part.clean(end * size + row * columns + column - end * columns);
-      });
+      paintTiles(canvas, look, 2, 2, (end, i) => part.clean(end * size + i));
     });
 
     const part = parts.get({ pair: pair() });
@@ -237,23 +235,19 @@ function render({ model, el }) {
       (1 - shares[place]) * part.clean(i) + shares[place] * part.clean(size + i);
     for (const { way, words: name, noise, picture, strip } of ways) {
       const at = (place) => (way === "mixed" ? mixed(place) : parts.get(between(place))?.[way]);
-      if (at(now)) paintPicture(picture, rows, columns, at(now));
+      if (at(now)) paintPicture(picture, rows, columns, at(now), { channels });
       else paintNothing(picture, colours);
       describe(picture, `${at(now) ? "" : "not computed yet: "}${name} ${words}`);
       const grey = 0; // where there is no picture yet
       const strips = places.map((place) => at(place) ?? (() => grey));
-      paintPicture(strip, rows, places.length * columns, (i) => {
-        const column = i % (places.length * columns);
-        const row = Math.floor(i / (places.length * columns));
-        return strips[Math.floor(column / columns)](row * columns + (column % columns));
-      });
+      paintTiles(strip, look, places.length, places.length, (k, i) => strips[k](i));
       const there = places.filter(at).length;
       describe(strip, `${name}, ${there} of ${places.length} pictures from the first to the second`);
       frameOn(strip, colours, (u * (places.length - 1)) / places.length, 1 / places.length);
       if (!noise) continue;
       // Noise of deviation 1 in a softer contrast, so that a quieter one looks greyer.
       const values = along[way](part.a, part.b, u);
-      paintPicture(noise, rows, columns, (i) => values[i] / 2.5);
+      paintPicture(noise, rows, columns, (i) => values[i] / 2.5, { channels });
       describe(noise, `the noise ${words}: ${name}`);
     }
 

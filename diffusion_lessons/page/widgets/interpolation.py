@@ -22,13 +22,13 @@ PLACES = 11  # pictures in a strip; see interpolation.js
 class InterpolationExplorer(kit.Computed):
     """Half way between two pictures: pixels mixed, or DDIM (eta = 0) from a noise in between.
 
-    ``a`` and ``b`` are noises [N, 1, H, W]; the first ``pairs`` of them are shown. With ``invert``
-    they are pictures in -1..1, such as real digits, which `ddim_invert` turns into noise first.
-    Between two noises run two ways: the straight line (1 - share) a + share b, which is too quiet
-    in the middle, and `slerp`'s, which keeps the size of noise. Each way can be walked down from
-    ``positions`` evenly spread places, in ``steps`` steps. The middle of the first pair is computed
-    at once, all else when it is wanted: by the page itself, for a denoiser made of a network that
-    ships with the package, otherwise by the kernel.
+    ``a`` and ``b`` are noises [N, 1, H, W], or [N, 3, H, W] of pictures in colour; the first
+    ``pairs`` of them are shown. With ``invert`` they are pictures in -1..1, such as real digits,
+    which `ddim_invert` turns into noise first. Between two noises run two ways: the straight line
+    (1 - share) a + share b, which is too quiet in the middle, and `slerp`'s, which keeps the size
+    of noise. Each way can be walked down from ``positions`` evenly spread places, in ``steps``
+    steps. The middle of the first pair is computed at once, all else when it is wanted: by the page
+    itself, for a denoiser made of a network that ships with the package, otherwise by the kernel.
 
     The denoiser sees 2 pictures at once and may hold no labels. Where there is a page that computes
     or a kernel, a button brings new noise, or other digits: the next rows of ``a`` and ``b``, if
@@ -48,8 +48,8 @@ class InterpolationExplorer(kit.Computed):
     _positions = traitlets.Int().tag(sync=True)
     _pairs = traitlets.Int().tag(sync=True)
     _steps = traitlets.Int().tag(sync=True)
-    _rows = kit.as_bytes()  # [2, rows, H, W], greys: with `invert` all of a and b
-    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W]
+    _rows = kit.as_bytes()  # [2, rows, (3,) H, W], greys: with `invert` all of a and b
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W] or [3, H, W]
     _inverted = traitlets.Bool().tag(sync=True)
     _renewable = traitlets.Bool().tag(sync=True)
 
@@ -92,7 +92,7 @@ class InterpolationExplorer(kit.Computed):
             _positions=positions,
             _pairs=pairs,
             _steps=steps,
-            _shape=list(first.shape[2:]),
+            _shape=list(kit.as_kept(first).shape[1:]),
             _inverted=invert,
             _renewable=not invert or len(first) > pairs,
         )
@@ -108,12 +108,17 @@ class InterpolationExplorer(kit.Computed):
         return int(proposal.value)
 
     @property
+    def _picture(self) -> list[int]:
+        """The shape of one, [C, H, W]."""
+        return kit.with_channel(self._shape)
+
+    @property
     def shares(self) -> Tensor:
         """The slider's positions, float32 [P]."""
         return torch.linspace(0, 1, self._positions)
 
     def ends(self, pair: int) -> tuple[Tensor, Tensor]:
-        """What ``a`` and ``b`` are for this pair and ``seed``: noises or pictures, [1, 1, H, W]."""
+        """What ``a`` and ``b`` are for this pair and ``seed``: noises or pictures, [1, C, H, W]."""
         seed, a, b = self._given
         if self._inverted:
             row = ((self.seed - seed) * self._pairs + pair) % len(a)
@@ -172,34 +177,34 @@ class InterpolationExplorer(kit.Computed):
         return step.x
 
     def noises(self, pair: int | None = None) -> tuple[Tensor, Tensor]:
-        """The two noises between which the ways run, float32 [1, 1, H, W] each."""
+        """The two noises between which the ways run, float32 [1, C, H, W] each."""
         part = self._part(self._index(self.pair if pair is None else pair))
-        numbers = kit.unpack(part["noises"], "<f4").reshape(2, 1, 1, *self._shape)
+        numbers = kit.unpack(part["noises"], "<f4").reshape(2, 1, *self._picture)
         first, second = torch.from_numpy(numbers.copy()).to(self._given[1].device)
         return first, second
 
     def straight(self, pair: int | None = None) -> Tensor:
-        """Pictures along the straight line between the noises, float32 [P, 1, H, W].
+        """Pictures along the straight line between the noises, float32 [P, C, H, W].
 
         Computed now if nobody has; likewise in `on_shell`.
         """
         return self._along(pair, range(self._positions))[:, 0]
 
     def on_shell(self, pair: int | None = None) -> Tensor:
-        """Pictures along the great circle between the noises, float32 [P, 1, H, W]."""
+        """Pictures along the great circle between the noises, float32 [P, C, H, W]."""
         return self._along(pair, range(self._positions))[:, 1]
 
     def _along(self, pair: int | None, positions: Iterable[int]) -> Tensor:
-        """Pictures at some of the positions, of both ways: [positions, 2, 1, H, W]."""
+        """Pictures at some of the positions, of both ways: [positions, 2, C, H, W]."""
         pair = self.pair if pair is None else pair
         parts = [self._part(self._index(pair, position))["pictures"] for position in positions]
-        shape = [2, 1, *self._shape]
+        shape = [2, *self._picture]
         return torch.stack([kit.unpack_greys(content, shape) for content in parts])
 
     def mixed(self, pair: int | None = None) -> Tensor:
-        """The pixels of the two ends mixed, float32 [P, 1, H, W]."""
+        """The pixels of the two ends mixed, float32 [P, C, H, W]."""
         part = self._part(self._index(self.pair if pair is None else pair))
-        first, last = kit.unpack_greys(part["clean"], [2, 1, *self._shape])
+        first, last = kit.unpack_greys(part["clean"], [2, *self._picture])
         share = self.shares.view(-1, 1, 1, 1)
         return (1 - share) * first + share * last
 
@@ -212,7 +217,7 @@ class InterpolationExplorer(kit.Computed):
             walked = self._along(None, places)
             mixed, straight, on_shell = self.mixed()[places], walked[:, 0], walked[:, 1]
         else:
-            mixed = straight = on_shell = torch.full((1, 1, *self._shape), -1.0)
+            mixed = straight = on_shell = torch.full((1, *self._picture), -1.0)
         for axes, (name, colour, pictures) in zip(
             figure.subplots(3),
             [
@@ -222,8 +227,7 @@ class InterpolationExplorer(kit.Computed):
             ],
             strict=True,
         ):
-            strip = torch.cat([*pictures[:, 0]], dim=1).numpy()
-            axes.imshow(strip, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+            kit.show_picture(axes, kit.tiled(kit.as_kept(pictures), len(pictures)))
             axes.set_ylabel(name, color=colour, rotation=0, ha="right", va="center", fontsize=10)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)

@@ -12,6 +12,7 @@ import {
   math,
   paintNothing,
   paintPicture,
+  pictureShape,
   pointing,
   slider,
   stage,
@@ -20,8 +21,7 @@ import {
 function render({ model, el }) {
   const side = model.get("_side");
   const reach = model.get("_reach");
-  const [rows, columns] = model.get("_shape");
-  const size = rows * columns;
+  const { channels, rows, columns, size } = pictureShape(model.get("_shape"));
   const view = stage({ model, el, label: "Latent explorer", watch: ["across", "up"], paint });
   let greys = null;
   let whole = null; // the map, drawn once
@@ -36,12 +36,13 @@ function render({ model, el }) {
     Object.assign(canvas, { width: side * columns, height: side * rows });
     const ctx = canvas.getContext("2d");
     const pixels = ctx.createImageData(canvas.width, canvas.height);
-    for (let i = 0; i < side * side * size; i++) {
-      const place = Math.floor(i / size);
-      const y = (side - 1 - Math.floor(place / side)) * rows + Math.floor((i % size) / columns);
-      const at = 4 * (y * canvas.width + (place % side) * columns + (i % columns));
-      pixels.data[at] = pixels.data[at + 1] = pixels.data[at + 2] = greys[i];
-      pixels.data[at + 3] = 255;
+    const plane = rows * columns;
+    for (let i = 0; i < side * side * plane; i++) {
+      const [place, pixel] = [Math.floor(i / plane), i % plane];
+      const y = (side - 1 - Math.floor(place / side)) * rows + Math.floor(pixel / columns);
+      const at = 4 * (y * canvas.width + (place % side) * columns + (pixel % columns));
+      const colour = (c) => greys[place * size + (c % channels) * plane + pixel];
+      pixels.data.set([colour(0), colour(1), colour(2), 255], at);
     }
     ctx.putImageData(pixels, 0, 0);
     return canvas;
@@ -96,7 +97,7 @@ function render({ model, el }) {
     ctx.lineWidth = 2.5;
     ctx.strokeRect(across * wide, (side - 1 - up) * high, wide, high);
     const from = (up * side + across) * size;
-    paintPicture(shown.canvas, rows, columns, (i) => greys[from + i] / 127.5 - 1);
+    paintPicture(shown.canvas, rows, columns, (i) => greys[from + i] / 127.5 - 1, { channels });
     const where = `z_1 = ${value(across)}, z_2 = ${value(up)}`;
     describe(plane.canvas, `map of ${side} by ${side} decoded pictures, ${where} marked`);
     describe(shown.canvas, `the picture decoded at ${where}`);

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class LatentExplorer(kit.Explorer):
     """The plane of a two-dimensional latent: slide through it, see what the decoder draws.
 
-    ``decode`` makes grey pictures [B, 1, H, W] in -1..1 of latents z [B, 2], as `VAE.decode` does
+    ``decode`` makes pictures [B, 1 or 3, H, W] in -1..1 of latents z [B, 2], as `VAE.decode` does
     for a VAE without classes. It is asked on a grid of ``side`` x ``side`` places, each coordinate
     in -reach..reach, at once.
 
@@ -34,8 +34,8 @@ class LatentExplorer(kit.Explorer):
 
     _side = traitlets.Int(0).tag(sync=True)
     _reach = traitlets.Float(0.0).tag(sync=True)
-    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W]
-    _pictures = kit.as_bytes()  # [side (up), side (across), H, W], greys
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W] or [3, H, W]
+    _pictures = kit.as_bytes()  # [side (up), side (across), (3,) H, W]
 
     def __init__(
         self, decode: Callable[[Tensor], Tensor], reach: float = 2.5, side: int = 21
@@ -50,14 +50,16 @@ class LatentExplorer(kit.Explorer):
             drawn = kit.as_float(
                 decode(torch.stack([z_1, z_2], -1).view(-1, 2)), "what decode makes"
             )
-        shape = list(drawn.shape)
-        if len(shape) != 4 or shape[:2] != [side**2, 1] or max(shape[2:]) > 64:
+        if not kit.are_pictures(drawn.shape) or len(drawn) != side**2:
             raise ValueError(
-                f"decode must make grey pictures [{side**2}, 1, H, W] of at most 64 x 64 pixels, "
-                f"got shape {shape}"
+                f"decode must make pictures [{side**2}, 1 or 3, H, W] of at most 64 x 64 pixels, "
+                f"got shape {list(drawn.shape)}"
             )
         super().__init__(
-            _side=side, _reach=float(reach), _shape=shape[2:], _pictures=kit.pack_greys(drawn)
+            _side=side,
+            _reach=float(reach),
+            _shape=list(kit.as_kept(drawn).shape[1:]),
+            _pictures=kit.pack_greys(drawn),
         )
         self.across = self.up = side // 2
 
@@ -79,7 +81,7 @@ class LatentExplorer(kit.Explorer):
 
     @property
     def picture(self) -> Tensor:
-        """What the decoder draws there, float32 [H, W]."""
+        """What the decoder draws there, float32 [H, W] or [3, H, W]."""
         return self._every()[self.up, self.across]
 
     def figure(self) -> "Figure":
@@ -87,7 +89,7 @@ class LatentExplorer(kit.Explorer):
         figure = kit.new_figure(6.4, 4.4)
         plane, axes = figure.subplots(1, 2, width_ratios=[3, 1])
         rows = self._every()[::2, ::2].flip(0)  # up is up
-        tiles = rows.transpose(1, 2).reshape(len(rows) * self._shape[0], -1)
+        tiles = kit.tiled(rows.flatten(0, 1), rows.shape[1])
         kit.draw_picture(plane, tiles, "the latent's plane", INK)
         z_1, z_2 = self.z.tolist()
         kit.draw_picture(axes, self.picture, f"z = ({z_1:.2f}, {z_2:.2f})", RESULT)

@@ -13,6 +13,7 @@ import {
   math,
   paintNothing,
   paintPicture,
+  pictureShape,
   Plot,
   PREDICTIONS,
   scheduleFrom,
@@ -78,7 +79,8 @@ function terms(parts) {
 }
 
 function render({ model, el }) {
-  const [rows, columns] = model.get("_shape");
+  const { channels, rows, columns } = pictureShape(model.get("_shape"));
+  const show = (canvas, at) => paintPicture(canvas, rows, columns, at, { channels });
   const numbers = (name) => Float64Array.from(decode(model.get(name), Float32Array));
   const [x0, noise, error] = ["_x_0", "_noise", "_error"].map(numbers);
   const configs = model.get("_schedules");
@@ -236,7 +238,7 @@ function render({ model, el }) {
     const answer = answerOf(x0, noise, error, alpha, sigma, source, far / 100);
     const x_t = x0.map((value, i) => alpha * value + sigma * noise[i]);
     const state = [t, name, source, far].join();
-    paintPicture(given.canvas, rows, columns, (i) => x_t[i]);
+    show(given.canvas, (i) => x_t[i]);
     describe(given.canvas, `x t at time ${t} of ${T}`);
     fill(
       given.formula,
@@ -251,7 +253,7 @@ function render({ model, el }) {
       const [ofXt, ofAnswer] = combination(alpha, sigma, source, kind);
       const known = Number.isFinite(ofAnswer);
       const grey = kind === "score" ? sigma : 1;
-      if (known) paintPicture(canvas, rows, columns, (i) => grey * (ofXt * x_t[i] + ofAnswer * answer[i]));
+      if (known) show(canvas, (i) => grey * (ofXt * x_t[i] + ofAnswer * answer[i]));
       else paintNothing(canvas, colours);
       element.classList.toggle("dl-said", kind === source);
       const share = (far / 100) * enlarged(alpha, sigma, source, kind);

@@ -12,6 +12,7 @@ import {
   niceTicks,
   niceValues,
   paintPicture,
+  pictureShape,
   Plot,
   SCHEDULES,
   select,
@@ -31,7 +32,7 @@ const SHOTS = 9;
 function render({ model, el }) {
   const image = decode(model.get("_image"), Float32Array);
   const noise = decode(model.get("_noise"), Float32Array);
-  const [rows, columns] = model.get("_shape");
+  const { channels, rows, columns } = pictureShape(model.get("_shape"));
 
   const view = stage({
     model,
@@ -215,12 +216,12 @@ function render({ model, el }) {
       words: "the log of signal to noise falls",
     });
 
-    paintPicture(now.canvas, rows, columns, pictureAt(alphaBar[t]));
+    paintPicture(now.canvas, rows, columns, pictureAt(alphaBar[t]), { channels });
     describe(now.canvas, `the picture at time ${t} of ${T}`);
     // Captions last: a canvas asks for its size, and each new text would have the page laid out anew.
     const at = shots.map((_, i) => Math.round((i / (SHOTS - 1)) * T));
     shots.forEach(({ canvas }, i) => {
-      paintPicture(canvas, rows, columns, pictureAt(alphaBar[at[i]]));
+      paintPicture(canvas, rows, columns, pictureAt(alphaBar[at[i]]), { channels });
       describe(canvas, `the picture at time ${at[i]}`);
     });
     shots.forEach(({ caption }, i) => fill(caption, at[i], String(at[i])));

@@ -21,10 +21,10 @@ MOST_STEPS = 10_000
 class ScheduleExplorer(kit.Explorer):
     """beta, alpha_bar and the log signal-to-noise ratio of a schedule, and the picture along it.
 
-    ``images`` is one or more pictures, floats [N, 1, H, W] in -1..1, of which the first is shown (a
-    ring if none is given); ``kind`` is "linear", "cosine" or "vp". The curves are computed in the
-    browser with the formulas of `diffusion_lessons.math.schedule`. ``beta_1`` and ``beta_T`` belong
-    to the linear schedule only.
+    ``images`` is one or more pictures, floats [N, 1, H, W] in -1..1, or [N, 3, H, W] in colour, of
+    which the first is shown (a ring if none is given); ``kind`` is "linear", "cosine" or "vp". The
+    curves are computed in the browser with the formulas of `diffusion_lessons.math.schedule`.
+    ``beta_1`` and ``beta_T`` belong to the linear schedule only.
 
     Synced traits: ``kind``, ``T`` (1..10,000), ``beta_1`` and ``beta_T`` (between 0 and 1), ``t``
     (0..T; lowering T pulls it along). ``schedule`` is the schedule shown. Raises ValueError for
@@ -39,7 +39,7 @@ class ScheduleExplorer(kit.Explorer):
     beta_T = traitlets.Float(0.02).tag(sync=True)
     t = traitlets.Int(0, min=0, max=MOST_STEPS).tag(sync=True)
 
-    _shape = traitlets.List(traitlets.Int()).tag(sync=True)
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W] or [3, H, W]
     _image = kit.as_bytes()
     _noise = kit.as_bytes()
 

@@ -13,8 +13,9 @@ import {
   nearest,
   niceValues,
   paintNothing,
-  paintPicture,
+  paintTiles,
   pictureColumns,
+  pictureShape,
   short,
   slider,
   stage,
@@ -65,8 +66,10 @@ async function* walked(network, { steps, eta }, x_T, generator, about) {
 function render({ model, el }) {
   const allSteps = model.get("_all_steps");
   const allEtas = model.get("_all_etas");
-  const [count, rows, columns] = model.get("_shape");
-  const size = count * rows * columns;
+  const [count, ...shape] = model.get("_shape");
+  const look = pictureShape(shape);
+  const { rows, columns } = look;
+  const size = count * look.size;
   const anySteps = [...new Set([...allSteps, ...niceValues(1, model.get("_T"), true)])].sort(rising);
   const anyEta = [...new Set([...allEtas, ...Array.from({ length: 21 }, (_, i) => i / 20)])].sort(rising);
   const chosen = () => ({ steps: model.get("steps"), eta: model.get("eta") });
@@ -182,7 +185,7 @@ function render({ model, el }) {
       const pair = parts.get({ steps: allSteps[i], eta });
       element.classList.toggle("dl-chosen", allSteps[i] === steps);
       const words = `${allSteps[i]} steps, eta ${eta}`;
-      if (pair) paintPicture(canvas, count * rows, columns, pair.finished);
+      if (pair) paintTiles(canvas, look, count, 1, (k, i) => pair.finished(k * look.size + i));
       else paintNothing(canvas, colours);
       describe(canvas, `${pair ? "" : "not computed yet: "}finished pictures after ${words}`);
     });
@@ -196,8 +199,8 @@ function render({ model, el }) {
     }
     const now = frame();
     const when = `at time ${part.times[now]} of a walk in ${steps} steps, eta ${eta}`;
-    grid.paint("x", [rows, columns], part.x(now), `x t ${when}`);
-    grid.paint("x0_hat", [rows, columns], part.x0(now), `expected clean picture ${when}`);
+    grid.paint("x", shape, part.x(now), `x t ${when}`);
+    grid.paint("x0_hat", shape, part.x0(now), `expected clean picture ${when}`);
 
     fill(
       note,

@@ -29,12 +29,13 @@ class StepsExplorer(kit.Computed):
     same seed each time. Below, the finished pictures for all ``steps`` at the chosen eta, side by
     side.
 
-    ``x_T`` is noise [N, 1, H, W], N at most 16. The denoiser sees batches of N, so it may hold N
-    labels; ``labels`` are captions. ``steps`` and ``etas`` must rise; ``etas`` are the paper's. One
-    pair is computed at once, that of the number of steps nearest to 10 and the first eta. The
-    others are computed when they are wanted: by the page itself, for a denoiser made of a network
-    that ships with the package (then any number of steps in 1..T and any eta in 0..1 can be
-    chosen), otherwise by the kernel. "New noise" shows itself where either is there.
+    ``x_T`` is noise [N, 1, H, W], or [N, 3, H, W] of pictures in colour, N at most 16. The denoiser
+    sees batches of N, so it may hold N labels; ``labels`` are captions. ``steps`` and ``etas`` must
+    rise; ``etas`` are the paper's. One pair is computed at once, that of the number of steps
+    nearest to 10 and the first eta. The others are computed when they are wanted: by the page
+    itself, for a denoiser made of a network that ships with the package (then any number of steps
+    in 1..T and any eta in 0..1 can be chosen), otherwise by the kernel. "New noise" shows itself
+    where either is there.
 
     Synced traits: ``steps`` and ``eta``, ``walk`` (0 the noise, 1 the finished pictures), ``seed``
     (another one is another noise). ``pictures()`` are the finished pictures. Raises ValueError for
@@ -50,7 +51,7 @@ class StepsExplorer(kit.Computed):
 
     _all_steps = traitlets.List(traitlets.Int()).tag(sync=True)
     _all_etas = traitlets.List(traitlets.Float()).tag(sync=True)
-    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W]
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W] or [N, 3, H, W]
     _T = traitlets.Int(0).tag(sync=True)
 
     def __init__(
@@ -82,7 +83,7 @@ class StepsExplorer(kit.Computed):
             _T=schedule.T,
             _all_steps=list(steps),
             _all_etas=[float(eta) for eta in etas],
-            _shape=[len(noise), *noise.shape[2:]],
+            _shape=list(kit.as_kept(noise).shape),
         )
         self.eta = self._all_etas[0]
         self.steps = min(self._all_steps, key=lambda count: abs(count - 10))
@@ -107,7 +108,7 @@ class StepsExplorer(kit.Computed):
 
     @property
     def x_T(self) -> Tensor:
-        """The starting noise [N, 1, H, W]: the one given, or the one of a later ``seed``."""
+        """The starting noise [N, C, H, W]: the one given, or the one of a later ``seed``."""
         seed, noise = self._given
         return noise if self.seed == seed else kit.draw_noise(noise, self.seed, use=0)
 
@@ -160,7 +161,7 @@ class StepsExplorer(kit.Computed):
         }
 
     def pictures(self, steps: int | None = None, eta: float | None = None) -> Tensor:
-        """Finished pictures, float32 [N, 1, H, W]: of the chosen pair unless another is named.
+        """Finished pictures, float32 [N, C, H, W]: of the chosen pair unless another is named.
 
         Computed now if nobody has; ValueError for a pair that cannot be chosen.
         """
@@ -172,8 +173,8 @@ class StepsExplorer(kit.Computed):
         if part is None:
             *_, last = self.sampled(steps, eta)
             return last.x.clamp(-1, 1)
-        count, rows, columns = self._shape
-        return kit.unpack_greys(self._part(part)["finished"], [count, 1, rows, columns])
+        count, *picture = self._shape
+        return kit.unpack_greys(self._part(part)["finished"], [count, *kit.with_channel(picture)])
 
     def seconds(self, steps: int | None = None, eta: float | None = None) -> float:
         """How long that walk, one of those given, took where it was computed."""
@@ -184,14 +185,12 @@ class StepsExplorer(kit.Computed):
         """Finished pictures that are there: a row for each pair, at most eight pictures wide."""
         pairs = [(eta, n) for eta in self._all_etas for n in self._all_steps]
         pairs = [pair for pair in pairs if self._has(self._known(pair[1], pair[0]))]
-        count, rows, columns = min(self._shape[0], 8), *self._shape[1:]
-        grid = torch.full((len(pairs), rows, count, columns), -1.0)
-        for i, (eta, steps) in enumerate(pairs):
-            grid[i] = self.pictures(steps, eta)[:count, 0].movedim(0, 1)
+        count, rows = min(self._shape[0], 8), self._shape[-2]
         figure = kit.new_figure(1.9 + 0.62 * count, 0.3 + 0.62 * max(len(pairs), 1))
         axes = figure.subplots()
-        picture = grid.reshape(len(pairs) * rows, count * columns).numpy()
-        axes.imshow(picture, cmap="gray", vmin=-1, vmax=1)
+        if pairs:
+            shown = [kit.as_kept(self.pictures(steps, eta))[:count] for eta, steps in pairs]
+            kit.show_picture(axes, kit.tiled(torch.cat(shown), count))
         middles = [(i + 0.5) * rows - 0.5 for i in range(len(pairs))]
         words = [rf"$\eta$ = {eta:g}, {n} step{'s' * (n > 1)}" for eta, n in pairs]
         axes.set_yticks(middles, words)

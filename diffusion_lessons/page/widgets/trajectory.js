@@ -34,8 +34,8 @@ function render({ model, el }) {
   const names = model.get("names") ?? []; // notebooks of version 0.2 or later store none
   const [above, below] = names.length ? ["noise", "result"] : ["result", "signal"];
   const last = times.length - 1;
-  const pictures = shape.length === 3;
-  const [count, rows, columns] = shape;
+  const pictures = shape.length > 2;
+  const [count, ...one] = shape;
   const size = shape.reduce((product, n) => product * n, 1); // numbers in one frame
   const falls = times.every((time, i) => i === 0 || time < times[i - 1]);
   const able = Boolean(model.get("_network")?.name);
@@ -144,8 +144,8 @@ function render({ model, el }) {
     const [x, x0] = [film.x(frame), film.x0(frame)];
     const when = `at time ${times[frame]}`;
     if (pictures) {
-      grid.paint("x", [rows, columns], (i) => x[i], `${nameOfX} ${when}`);
-      grid.paint("x0_hat", [rows, columns], (i) => x0[i], `${nameOfX0} ${when}`);
+      grid.paint("x", one, (i) => x[i], `${nameOfX} ${when}`);
+      grid.paint("x0_hat", one, (i) => x0[i], `${nameOfX0} ${when}`);
       return;
     }
     const options = (limit) => ({

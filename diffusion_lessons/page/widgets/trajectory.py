@@ -25,11 +25,12 @@ class TrajectoryPlayer(kit.Explorer):
     """x_t beside x0_hat, the picture the denoiser expects, at the times a sampler visited.
 
     ``steps`` are those of ``sample(...)``, or other `Step` tuples in the order in which they are to
-    be seen: pictures [B, 1, H, W] (B at most 16, values outside -1..1 are clipped) or points
-    [M, 2], which also leave trails. ``labels`` are B captions for pictures. At most ``frames``
-    steps are kept, evenly spread, first and last always among them; fewer if the film would weigh
-    more than 110 kB compressed (noise does not compress: 8 pictures of 28 x 28 fit in about 30
-    frames). Pictures are kept in 32 greys, points as 16-bit integers.
+    be seen: pictures [B, 1, H, W], or [B, 3, H, W] in colour (B at most 16, values outside -1..1
+    are clipped), or points [M, 2], which also leave trails. ``labels`` are B captions for pictures.
+    At most ``frames`` steps are kept, evenly spread, first and last always among them; fewer if the
+    film would weigh more than 110 kB compressed (noise does not compress: 8 pictures of 28 x 28 fit
+    in about 30 frames). Pictures are kept in 32 greys, or as many of each colour, points as 16-bit
+    integers.
 
     With ``autoplay`` the film plays slowly by itself, over and over, while it is on the screen. It
     can be paused, and who asked their system for less motion finds it standing at its end.
@@ -61,7 +62,7 @@ class TrajectoryPlayer(kit.Explorer):
 
     _network = traitlets.Dict().tag(sync=True)  # what the page needs to walk anew
     _walked = traitlets.List(traitlets.Int()).tag(sync=True)  # all times of the walk
-    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [B, H, W] or [M, 2]
+    _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [B, H, W], [B, 3, H, W] or [M, 2]
     _scale = traitlets.Float(1.0).tag(sync=True)  # of points: value / integer
     _film = kit.as_bytes()  # zlib of all x, then all x0_hat
 
@@ -101,7 +102,7 @@ class TrajectoryPlayer(kit.Explorer):
             autoplay=autoplay,
             _network=network,
             _walked=walked if network else [],
-            _shape=[shape[0], *shape[2:]] if pictures else shape,
+            _shape=list(kit.as_kept(every[0].x).shape) if pictures else shape,
             _scale=scale,
             _film=film,
         )
@@ -133,10 +134,10 @@ class TrajectoryPlayer(kit.Explorer):
         return min(range(len(self.times)), key=distance)
 
     def decoded(self) -> tuple[Tensor, Tensor]:
-        """What the browser shows: all x and all x0_hat, float32 [F, B, 1, H, W] or [F, M, 2]."""
+        """What the browser shows: all x and all x0_hat, float32 [F, B, C, H, W] or [F, M, 2]."""
         shape = [2, len(self.times), *self._shape]
         if self._pictures:
-            shape.insert(3, 1)
+            shape[3:] = kit.with_channel(shape[3:])
             x, x0_hat = kit.unpack_greys(self._film, shape)
         else:
             integers = kit.unpack(zlib.decompress(self._film), "<i2").astype("f4")
@@ -145,7 +146,7 @@ class TrajectoryPlayer(kit.Explorer):
 
     @property
     def _pictures(self) -> bool:
-        return len(self._shape) == 3
+        return len(self._shape) > 2
 
     def figure(self) -> "Figure":
         """Five moments of the film (of its first picture): x_t above, x0_hat below."""
@@ -165,7 +166,7 @@ class TrajectoryPlayer(kit.Explorer):
                 (grid[1][column], x0_hat[i], second, below, limit_below),
             ]:
                 if self._pictures:
-                    kit.draw_picture(axes, values[0, 0], name, colour)
+                    kit.draw_picture(axes, kit.as_kept(values)[0], name, colour)
                     continue
                 kit.draw_axes(axes, "", name)
                 axes.scatter(*values.numpy().T, s=2, color=colour)
@@ -177,12 +178,12 @@ def _check_steps(steps: list[Step]) -> None:
     if len(steps) < 2:
         raise ValueError(f"a trajectory needs at least 2 steps, got {len(steps)}")
     shape = list(steps[0].x.shape)
-    pictures = len(shape) == 4 and shape[1] == 1 and 1 <= shape[0] <= 16 and max(shape[2:]) <= 64
+    pictures = kit.are_pictures(shape) and 1 <= shape[0] <= 16
     points = len(shape) == 2 and shape[1] == 2 and shape[0] >= 1
     if not (pictures or points):
         raise ValueError(
-            "steps must hold 1 to 16 grey pictures [B, 1, H, W] of at most 64 x 64 pixels, "
-            f"or points [M, 2], got shape {shape}"
+            "steps must hold 1 to 16 pictures, grey ones [B, 1, H, W] or in colour [B, 3, H, W], "
+            f"of at most 64 x 64 pixels, or points [M, 2], got shape {shape}"
         )
     for step in steps:
         if list(step.x.shape) != shape or list(step.x0_hat.shape) != shape:

@@ -49,8 +49,8 @@ function render({ model, el }) {
   const steps = model.get("_network")?.steps; // of the walk that makes pictures of noise, if one does
   // The same draws under every threshold, as in truncation.py.
   async function* compute(network, { label, scale }, seed) {
-    const [count, rows, columns] = model.get("_shape");
-    const latent = steps ? rows * columns : network.about.latent;
+    const [count] = model.get("_shape");
+    const latent = steps ? network.size : network.about.latent;
     const z = generatorFor(seed, 0, count).quantiles(count * latent, scale);
     const labels = Array(count).fill(label);
     if (!steps) {

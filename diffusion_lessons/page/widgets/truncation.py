@@ -52,17 +52,17 @@ class TruncationExplorer(TradeExplorer):
         self.decode, self.latent = decode, latent
         with torch.no_grad():
             example = decode(torch.zeros(count, latent), torch.full((count,), classes[0]))
-        shape = list(kit.as_float(example, "what decode makes").shape)
-        if len(shape) != 4 or shape[:2] != [count, 1] or max(shape) > 64:
+        example = kit.as_float(example, "what decode makes")
+        if not kit.are_pictures(example.shape) or len(example) != count:
             raise ValueError(
-                f"decode must make grey pictures [{count}, 1, H, W] of at most 64 x 64 pixels, "
-                f"got shape {shape}"
+                f"decode must make pictures [{count}, 1 or 3, H, W] of at most 64 x 64 pixels, "
+                f"got shape {list(example.shape)}"
             )
         super().__init__(
             ["truncation"],
             classes,
             thresholds,
-            [count, *shape[2:]],
+            list(kit.as_kept(example).shape),
             curves,
             seed,
             _network=kit.decoder_behind(decode, latent),

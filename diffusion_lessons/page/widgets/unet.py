@@ -29,11 +29,12 @@ WAY = {
 class UNetExplorer(NetworkExplorer):
     """A U-Net as boxes in the order of use; a click on one shows its feature maps.
 
-    ``model`` is a `UNet` (anything whose ``trace`` tells its stages), ``images`` are at most 6 grey
-    pictures [N, 1, H, W] in -1..1, ``label`` their classes [N] if the network is to be told. All
-    stages are computed for every picture at each of ``times``, with the same noise; shown are the
-    ``maps`` channels (at most 16) of a stage that vary most. Grey is 0, white positive, black
-    negative, on a scale for each stage and time: 1 is what 99 in 100 of the values do not reach.
+    ``model`` is a `UNet` (anything whose ``trace`` tells its stages), ``images`` are at most 6
+    pictures [N, 1, H, W] in -1..1, or [N, 3, H, W] in colour, ``label`` their classes [N] if the
+    network is to be told. All stages are computed for every picture at each of ``times``, with the
+    same noise; shown are the ``maps`` channels (at most 16) of a stage that vary most. Grey is 0,
+    white positive, black negative, on a scale for each stage and time: 1 is what 99 in 100 of the
+    values do not reach.
 
     Synced traits: ``stage`` (0 is the way in, the last the predicted noise), ``picture``, ``t``
     (one of the times). ``feature_maps()``, ``x_t`` and ``x0_hat`` are what is shown. Raises
