@@ -1,6 +1,9 @@
 """DigitLab without a page: its settings, and a drawing brought to MNIST's form."""
 
+import gzip
+import json
 from pathlib import Path
+from typing import Any
 
 import javascript
 import pytest
@@ -10,7 +13,13 @@ import traitlets
 pytest.importorskip("anywidget")
 
 from diffusion_lessons.data import digits, to_unit
+from diffusion_lessons.math.prediction import SCORE
+from diffusion_lessons.networks import export
+from diffusion_lessons.networks.checkpoints import load_pretrained
+from diffusion_lessons.networks.diffusion import DiffusionModel
+from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.page import engine
+from diffusion_lessons.page.kit.explorer import bring_part
 from diffusion_lessons.page.standalone import standalone
 from diffusion_lessons.page.widgets import DigitLab
 from diffusion_lessons.page.widgets.digit_lab import NETWORKS
@@ -119,3 +128,82 @@ def test_its_centre_of_mass_is_in_the_middle_and_it_fills_twenty_pixels(tmp_path
 
 def test_nothing_drawn_is_black(tmp_path: Path) -> None:
     assert torch.equal(as_mnist(tmp_path, torch.zeros(280, 280)), torch.full((28, 28), -1.0))
+
+
+# ------------------------------------------------------------------ a network of one's own
+
+
+def own(**unet: Any) -> DiffusionModel:
+    torch.manual_seed(0)
+    return DiffusionModel(UNet(**{"channels": 8, "multipliers": (1,), "heads": 2} | unet))
+
+
+def test_a_lab_with_a_network_of_ones_own_begins_with_it() -> None:
+    lab = DigitLab(own(classes=4), name="mine", task="blend")
+    assert (lab.network, lab.task) == ("mine", "blend")
+    assert {"name": "mine", "classes": 4, "T": 1000}.items() <= lab._own.items()
+    lab.network = "digits-vae"
+    with pytest.raises(traitlets.TraitError, match=r"must be one of digits-ddpm, .*, mine, got"):
+        lab.network = "yours"
+    # As it is now: what is trained later is another one.
+    model = own()
+    before = DigitLab(model)._own["part"]
+    assert DigitLab(model)._own["part"] == before
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    assert DigitLab(model)._own["part"] != before
+    assert DigitLab(model, "other")._own["part"] != DigitLab(model)._own["part"]
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "what"),
+    [
+        (lambda: own(size=32), "yours", r"draw \[1, 28, 28\], and this one draws \[1, 32, 32\]"),
+        (lambda: own(in_channels=3), "yours", r"and this one draws \[3, 28, 28\]; StepsExplorer"),
+        (lambda: own(classes=26), "yours", "asks for ten classes at most, and there are 26"),
+        (own, "digits-ddgan", "name must be some text, and no shipped network's"),
+        (own, "", "name must be some text"),
+        (
+            lambda: DiffusionModel(own().network, prediction=SCORE),
+            "yours",
+            "must be one of noise, x0",
+        ),
+    ],
+)
+def test_networks_that_the_lab_cannot_take(model: Any, name: str, what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        DigitLab(model(), name)
+
+
+def test_it_takes_a_diffusion_model_alone() -> None:
+    with pytest.raises(TypeError, match="must be a DiffusionModel, got VAE"):
+        DigitLab(load_pretrained("digits-vae"))
+
+
+def test_without_the_packages_that_export_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxscript" else name)
+    with pytest.raises(ImportError, match=r"onnxscript is not installed: pip install 'diffusion"):
+        DigitLab(own())
+
+
+def test_the_page_gets_it_from_this_lab_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the kernel has said that it comes; the export itself is tested in a browser."""
+    made = []
+    monkeypatch.setattr(export, "graph", lambda model: made.append(model))
+    monkeypatch.setattr(export, "without_weights", lambda graph, weights: b"graph")
+    monkeypatch.setattr(export, "compare", lambda model, graph, weights: 0.0)
+    lab, sent = DigitLab(own()), []
+    monkeypatch.setattr(lab, "send", lambda content, buffers=None: sent.append((content, buffers)))
+    part = lab._own["part"]
+    for _ in range(2):
+        bring_part(lab, {"ask": "engine", "name": part}, None)
+    assert len(made) == 1
+    (coming, _), (here, files), *_ = sent
+    assert coming == {"engine": part, "coming": True}
+    assert here == {"engine": part, "files": ["about.json", "graph.onnx", "weights"]}
+    assert json.loads(gzip.decompress(files[0]))["predicts"] == "noise"
+    with pytest.raises(KeyError):
+        bring_part(DigitLab(), {"ask": "engine", "name": part}, None)
+    monkeypatch.setattr(export, "compare", lambda model, graph, weights: 0.1)
+    with pytest.raises(ValueError, match="the exported graph is off by"):
+        DigitLab(own()).engine_part(part)

@@ -11,6 +11,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ WEIGHTS = "weights"
 """Under this name a graph without weights asks for the safetensors file."""
 
 OPSET = 20
+
+REMEDY = "pip install 'diffusion-lessons[page]'"
 
 
 class Exported(NamedTuple):
@@ -233,15 +236,20 @@ def _places(weights: bytes) -> dict[str, dict[str, Any]]:
     return header
 
 
+def check_installed() -> None:
+    """ImportError, in words, if a package is missing that exports; none is imported for that."""
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        if find_spec(name) is None:
+            raise ImportError(f"{name} is not installed: {REMEDY}")
+
+
 @contextmanager
 def needs_onnx() -> Iterator[None]:
     """Say which packages are missing, if they are."""
     try:
         yield
     except ImportError as error:
-        raise ImportError(
-            f"{error.name} is not installed: pip install 'diffusion-lessons[page]'"
-        ) from error
+        raise ImportError(f"{error.name} is not installed: {REMEDY}") from error
 
 
 @contextmanager

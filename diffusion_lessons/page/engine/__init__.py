@@ -3,21 +3,25 @@
 It comes in parts, each a few files, and only when a widget first asks: from the kernel
 (`kit.Explorer` answers the page), or from scripts beside a published page (`as_script`). A graph
 (`graphs/`, made by ``python -m diffusion_lessons.page.engine``) holds no weights: those come out of
-the same file from which Python loads the network.
+the same file from which Python loads the network. An `OwnNetwork` does the same for a learner's.
 """
 
 import base64
 import gzip
+import hashlib
 import json
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from ...data import digits
-from ...networks import cards
-from ...networks.checkpoints import load_pretrained
+from ...networks import cards, export
+from ...networks.checkpoints import load, load_pretrained, save
+from ...networks.compute import plain
 
 HERE = Path(__file__).parent
 NETWORKS = ("digits-ddpm", "digits-ddgan", "digits-vae")
@@ -56,9 +60,48 @@ def part(name: str) -> dict[str, bytes]:
     }
 
 
+class OwnNetwork:
+    """A network that does not ship, as it is now, on its way to a page: `files` make a part.
+
+    It is rounded to half precision as `save` would; ``name`` is what a page calls it, ``part`` the
+    name of its part, which no other network has. Raises what `save` raises of a network that could
+    not be saved, and ImportError, in words, if what exports it is not installed.
+    """
+
+    def __init__(self, model: nn.Module, name: str) -> None:
+        export.check_installed()
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "own.safetensors"
+            save(path, plain(model))
+            self._weights = path.read_bytes()
+            self.model: Any = load(path)
+        self.about = _about(self.model, name)
+        content = self._weights + json.dumps(self.about).encode()
+        self.part = f"own-{hashlib.sha256(content).hexdigest()[:16]}"
+
+    @cached_property
+    def files(self) -> dict[str, bytes]:
+        """What `part` gives of a network that ships. ValueError if the graph is not the network.
+
+        It is exported when first asked for, which takes a while.
+        """
+        graph = export.without_weights(export.graph(self.model), self._weights)
+        difference = export.compare(self.model, graph, self._weights)
+        if difference > 1e-3:
+            raise ValueError(f"the exported graph is off by {difference:.1e}")
+        return {
+            "about.json": _packed(json.dumps(self.about).encode()),
+            "graph.onnx": _packed(graph),
+            "weights": _packed(self._weights),
+        }
+
+
 def about(name: str) -> dict[str, Any]:
     """What the page must know of a network, and says of it."""
-    model: Any = load_pretrained(name)
+    return _about(load_pretrained(name), name)
+
+
+def _about(model: Any, name: str) -> dict[str, Any]:
     latent = getattr(model, "latent", getattr(getattr(model, "generator_net", None), "latent", 0))
     facts: dict[str, Any] = model.about | {
         "name": name,

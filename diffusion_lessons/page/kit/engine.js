@@ -6,6 +6,7 @@ import { h } from "./elements.js";
 import { toBytes } from "./numbers.js";
 
 const SILENCE = 15_000; // milliseconds after which a kernel that does not answer is given up
+const MAKING = 600_000; // and one that said that it makes what is asked for
 const MOST_WORKERS = 4;
 const TRIED_AT = 3; // the batch of a network after which the graphics processor is tried
 
@@ -37,18 +38,27 @@ function fromScript(name, folder) {
     .finally(() => arrivals.waiting.splice(arrivals.waiting.indexOf(entry), 1));
 }
 
+const coming = new Set(); // names of parts on which a kernel works; until then others wait longer
+
 function fromKernel(name, model) {
   let answer;
   let patience;
   return new Promise((resolve, reject) => {
-    answer = (message, buffers) => {
-      if (message.engine !== name) return;
-      if (message.error) reject(new Error(message.error));
-      else resolve(message.files.map((file, i) => [file, toBytes(buffers[i])]));
-    };
     const words = "no kernel brings it: run the widget's cell";
     const silent = () => reject(Object.assign(new Error(words), { silent: true }));
-    patience = setTimeout(silent, SILENCE);
+    const wait = (time) => {
+      clearTimeout(patience);
+      patience = setTimeout(() => (coming.size && time === SILENCE ? wait(time) : silent()), time);
+    };
+    answer = (message, buffers) => {
+      if (message.engine !== name) return;
+      if (message.coming) {
+        coming.add(name);
+        wait(MAKING);
+      } else if (message.error) reject(new Error(message.error));
+      else resolve(message.files.map((file, i) => [file, toBytes(buffers[i])]));
+    };
+    wait(SILENCE);
     model.on("msg:custom", answer);
     try {
       model.send({ ask: "engine", name });
@@ -57,6 +67,7 @@ function fromKernel(name, model) {
     }
   }).finally(() => {
     clearTimeout(patience);
+    coming.delete(name);
     model.off("msg:custom", answer);
   });
 }
@@ -66,13 +77,20 @@ async function gunzip(bytes) {
   return new Uint8Array(await new Response(plain).arrayBuffer());
 }
 
+const OWN = "own-"; // so begins the name of a part that one kernel alone has
+
+async function noScript() {
+  throw new Error("this page does not have that network, which only its kernel has");
+}
+
 const parts = new Map(); // by name: promises of { file: bytes }
 
 // The files of a part, unpacked. What failed may be asked for again.
 export function part(name, model) {
   if (!parts.has(name)) {
     const folder = document.documentElement.dataset.dlEngine;
-    const files = folder ? fromScript(name, folder) : fromKernel(name, model);
+    const fromPage = name.startsWith(OWN) ? noScript : fromScript;
+    const files = folder ? fromPage(name, folder) : fromKernel(name, model);
     const unpacked = files.then(async (packed) => {
       const plain = packed.map(async ([file, bytes]) => [file, await gunzip(bytes)]);
       return Object.fromEntries(await Promise.all(plain));

@@ -80,6 +80,12 @@ class Explorer(anywidget.AnyWidget):
         super().__init__(**traits)
         self.on_msg(bring_part)
 
+    def engine_part(self, name: str) -> dict[str, bytes]:
+        """The files of a part of the engine for the page; a widget may have one of its own."""
+        from .. import engine  # it reads networks, which a page seldom asks for
+
+        return engine.part(name)
+
     def figure(self) -> "Figure":
         """The current state as a matplotlib figure."""
         raise NotImplementedError
@@ -102,11 +108,10 @@ def bring_part(widget: Explorer, content: Any, buffers: Any) -> None:
     """Answer a page that asks for a part of the engine; see `engine.part`."""
     match content:
         case {"ask": "engine", "name": str(name)}:
-            from .. import engine  # it reads networks, which a page seldom asks for
-
             answer: dict[str, Any] = {"engine": name}
+            widget.send(answer | {"coming": True})  # it may have to be made first
             try:
-                files = engine.part(name)
+                files = widget.engine_part(name)
             except Exception as error:
                 widget.send(answer | {"error": f"{type(error).__name__}: {error}"})
                 raise

@@ -57,8 +57,8 @@ export class DiffusionModel extends Network {
     return async (x_t, t) => {
       const rows = this.rowsOf(x_t);
       const { classes, predicts } = this.about;
-      const label = (labels ?? all(rows, null)).map((k) => k ?? classes);
-      const feeds = { x_t: this.pictures(x_t), t: int64(all(rows, t)), label: int64(label) };
+      const feeds = { x_t: this.pictures(x_t), t: int64(all(rows, t)) };
+      if (classes) feeds.label = int64((labels ?? all(rows, null)).map((k) => k ?? classes));
       return convert(await this.answer(feeds), x_t, t, this.schedule, predicts, "x0");
     };
   }
@@ -140,7 +140,7 @@ export class VAE extends Network {
 
 const KINDS = { UNet: DiffusionModel, Gan, VAE };
 
-// One of the shipped networks, by name.
+// One of the shipped networks by name, or one that a widget brings, by the name of its part.
 export async function pretrained(name, model) {
   const loaded = await loadNetwork(name, model);
   return new KINDS[loaded.about.network](loaded);

@@ -29,11 +29,20 @@ export const numbersOf = (label, count) => upTo(count).map((i) => Math.max(label
 
 const ruleOf = ({ sampler, eta }) => (sampler === "ddpm" ? ddpmStep : ddimStep(eta));
 
+// A network of the learner's own beside the others: it may not know the class asked for.
+function ownLane(network, given, steps) {
+  const { about, schedule } = network;
+  const labels = given.labels.map((k) => (k === null || k >= about.classes ? null : k));
+  const walk = network.walk({ ...given, labels, steps: Math.min(steps, schedule.T) });
+  return { name: `DDIM with ${about.name}`, network, labels, walk };
+}
+
+// What a task works with is `diffusion`, digits-ddpm or the learner's own network; `own` is its name.
 export const TASKS = {
   restore: {
     title: "Restore",
-    networks: () => ["digits-ddpm"],
-    uses: ["picture", "t", "label", "scale", "steps", "sampler", "eta", "seed"],
+    networks: ({ diffusion }) => [diffusion],
+    uses: ["diffusion", "picture", "t", "label", "scale", "steps", "sampler", "eta", "seed"],
     words:
       "Your digit is noised up to time t, and the network walks back from there, six times with other noise. A small t keeps what you drew, a larger one only its outline, and t = 1000 nothing (SDEdit, arXiv 2108.01073).",
     lanes({ t, label, scale, steps, sampler, eta, seed, picture }, [model]) {
@@ -53,8 +62,8 @@ export const TASKS = {
   },
   fill: {
     title: "Fill in",
-    networks: () => ["digits-ddpm"],
-    uses: ["picture", "hole", "label", "scale", "steps", "sampler", "eta", "seed"],
+    networks: ({ diffusion }) => [diffusion],
+    uses: ["diffusion", "picture", "hole", "label", "scale", "steps", "sampler", "eta", "seed"],
     samplers: ["ddpm", "ddim"],
     words:
       "Cut a hole into your digit. The network walks from pure noise, and at every step the part that is known is put in again, noised as much as the rest (RePaint, arXiv 2201.09865).",
@@ -85,8 +94,8 @@ export const TASKS = {
   },
   blend: {
     title: "Blend",
-    networks: () => ["digits-ddpm"],
-    uses: ["label", "scale", "steps", "seed", "other"],
+    networks: ({ diffusion }) => [diffusion],
+    uses: ["diffusion", "label", "scale", "steps", "seed", "other"],
     words:
       "Two noises, and five between them on the great circle through both. DDIM turns each into a digit without drawing more noise, so neighbours in noise become neighbours in looks (arXiv 2010.02502, section 5.3).",
     lanes({ label, scale, steps, seed, other }, [model]) {
@@ -104,8 +113,8 @@ export const TASKS = {
   },
   invert: {
     title: "Invert",
-    networks: () => ["digits-ddpm"],
-    uses: ["picture", "label", "steps", "seed"],
+    networks: ({ diffusion }) => [diffusion],
+    uses: ["diffusion", "picture", "label", "steps", "seed"],
     words:
       "DDIM walked backwards finds the noise that your digit comes from, and walked forwards makes your digit of it again; more steps, smaller error. Ask for a class, and the same noise is drawn as that class beside it.",
     lanes({ label, steps, seed, picture }, [model]) {
@@ -127,11 +136,11 @@ export const TASKS = {
   },
   compare: {
     title: "Compare",
-    networks: () => ["digits-ddpm", "digits-ddgan", "digits-vae"],
+    networks: ({ own }) => ["digits-ddpm", "digits-ddgan", "digits-vae", ...(own ? [own] : [])],
     uses: ["label", "steps", "seed"],
     words:
-      "Four ways to three digits from one seed. What costs time is how often a network is called, one call after the other.",
-    lanes({ label, steps, seed }, [ddpm, ddgan, vae]) {
+      "Three digits from one seed, by each of several ways. What costs time is how often a network is called, one call after the other.",
+    lanes({ label, steps, seed }, [ddpm, ddgan, vae, own]) {
       const numbers = numbersOf(label, BESIDE);
       const labels = label < 0 ? numbers : withLabel(label, BESIDE);
       const given = { labels, numbers, seed };
@@ -145,6 +154,7 @@ export const TASKS = {
           labels,
           walk: ddpm.walk({ ...given, steps: DDPM_STEPS, sampler: "ddpm" }),
         },
+        ...(own ? [ownLane(own, given, steps)] : []),
       ];
     },
   },

@@ -59,7 +59,7 @@ const HOLES = [
 // The settings, and which values make sense.
 const SETTING = {
   task: (value) => Object.hasOwn(TASKS, value),
-  network: (value) => NETWORKS.some(([name]) => name === value),
+  network: (value, own) => value === own.name || NETWORKS.some(([name]) => name === value),
   sampler: (value) => SAMPLERS.some(([name]) => name === value),
   label: (value) => Number.isInteger(value) && value >= -1 && value <= 9,
   scale: (value) => value >= 0 && value <= 8,
@@ -73,6 +73,9 @@ const SETTINGS = Object.keys(SETTING);
 
 const asGreys = (bytes) => Float32Array.from(bytes, (value) => value / 127.5 - 1);
 const asBytes = (greys) => Uint8Array.from(greys, (v) => Math.round(127.5 * (clamp(v, -1, 1) + 1)));
+
+// The learner's own network: its name and its part of the engine, its classes and its last time.
+const ownOf = (model) => model.get("_own") ?? {}; // which a lab of version 0.3 or earlier has not
 
 // ------------------------------------------------------------------ a link to what is shown
 
@@ -92,7 +95,7 @@ function readLink(model) {
     if (!given.has(name)) continue;
     const text = given.get(name);
     const value = typeof model.get(name) === "number" ? Number(text) : text;
-    if (text !== "" && SETTING[name](value)) model.set(name, value);
+    if (text !== "" && SETTING[name](value, ownOf(model))) model.set(name, value);
   }
   const drawing = fromHex(given.get("drawing"), SIZE);
   return { drawing: drawing && asGreys(drawing), hole: fromHex(given.get("hole"), SIZE) };
@@ -177,7 +180,24 @@ function render({ model, el }) {
   const { root } = view;
   const task = () => TASKS[model.get("task")];
   const uses = (name) => task().uses.includes(name);
-  const settings = () => Object.fromEntries(SETTINGS.map((name) => [name, model.get(name)]));
+  const own = ownOf(model);
+  const mine = () => Boolean(own.name) && model.get("network") === own.name;
+  const networks = own.name ? [...NETWORKS, [own.name, `diffusion, ${own.name}`]] : NETWORKS;
+  // What the network in use knows.
+  const inUse = () => (mine() && (uses("network") || uses("diffusion")) ? own : { classes: 10, T: 1000 });
+  // The settings as they are used: what that network does not know is not asked of it.
+  function settings() {
+    const { classes, T } = inUse();
+    const [label, t, steps] = ["label", "t", "steps"].map((name) => model.get(name));
+    return {
+      ...Object.fromEntries(SETTINGS.map((name) => [name, model.get(name)])),
+      diffusion: mine() ? own.name : "digits-ddpm",
+      own: own.name,
+      label: label < classes ? label : -1,
+      t: Math.min(t, T),
+      steps: Math.min(steps, T),
+    };
+  }
   const state = (name) => (root.dataset.engine = name);
   const work = newestOnly();
   let lanes = [];
@@ -246,12 +266,13 @@ function render({ model, el }) {
 
   // -------------------------------------------------------------- its settings
 
+  const counts = niceValues(1, 1000, true);
   const set = (name) => (value) => {
     view.set({ [name]: value });
     changed();
   };
   const controls = {
-    network: select({ name: "network", label: "network", options: NETWORKS, onInput: set("network") }),
+    network: select({ name: "network", label: "network", options: networks, onInput: set("network") }),
     label: select({
       name: "label",
       label: "asked for",
@@ -273,7 +294,7 @@ function render({ model, el }) {
     steps: slider({
       name: "steps",
       label: "steps",
-      values: niceValues(1, 1000, true),
+      values: () => counts.filter((count) => count <= inUse().T),
       onInput: set("steps"),
     }),
     eta: slider({
@@ -291,12 +312,14 @@ function render({ model, el }) {
   };
   // Which of them the chosen task has.
   function has(name) {
+    if (name === "network" && own.name && uses("diffusion")) return true;
     if (!uses(name)) return false;
     const [network, sampler] = [model.get("network"), model.get("sampler")];
-    const diffusion = !uses("network") || network === "digits-ddpm";
+    const diffusion = !uses("network") || network === "digits-ddpm" || mine();
+    if (name === "label" && !inUse().classes) return false;
     if (["scale", "steps", "sampler", "eta"].includes(name) && !diffusion) return false;
     if (name === "eta") return sampler === "ddim";
-    if (name === "scale") return model.get("label") >= 0;
+    if (name === "scale") return settings().label >= 0;
     return true;
   }
   const tabs = taskTabs((name) => {
@@ -337,11 +360,12 @@ function render({ model, el }) {
       try {
         state(names.every((name) => here.has(name)) ? "busy" : "loading");
         view.repaint();
-        const networks = await Promise.all(names.map((name) => pretrained(name, model)));
+        const partOf = (name) => (name === own.name ? own.part : name);
+        const loaded = await Promise.all(names.map((name) => pretrained(partOf(name), model)));
         names.forEach((name) => here.add(name));
         if (!alive()) return;
         state("busy");
-        const all = chosen.lanes(wish, networks).map((lane) => ({ ...lane, frames: [], calls: 0, ms: 0 }));
+        const all = chosen.lanes(wish, loaded).map((lane) => ({ ...lane, frames: [], calls: 0, ms: 0 }));
         show(all);
         for (const lane of all) if (!(await follow(lane, alive))) return;
         await finish(all, alive);
@@ -472,9 +496,20 @@ function render({ model, el }) {
     for (const option of controls.sampler.input.options) {
       option.hidden = option.disabled = Boolean(current.samplers && !current.samplers.includes(option.value));
     }
-    for (const name of ["network", "sampler"]) controls[name].sync(model.get(name));
-    controls.label.sync(String(model.get("label")));
-    for (const name of ["scale", "t", "steps", "eta", "seed", "other"]) controls[name].sync(model.get(name));
+    const { classes, T } = inUse();
+    for (const option of controls.label.input.options) {
+      option.hidden = option.disabled = Number(option.value) >= classes;
+    }
+    const used = settings();
+    for (const option of controls.network.input.options) {
+      const others = ["digits-ddgan", "digits-vae"]; // of other kinds
+      option.hidden = option.disabled = uses("diffusion") && others.includes(option.value);
+    }
+    controls.network.sync(uses("diffusion") ? used.diffusion : used.network);
+    controls.sampler.sync(used.sampler);
+    controls.label.sync(String(used.label));
+    controls.t.range(1, Math.min(T, 1000));
+    for (const name of ["scale", "t", "steps", "eta", "seed", "other"]) controls[name].sync(used[name]);
 
     if (uses("picture")) {
       pad.show(uses("hole"));
@@ -509,7 +544,9 @@ function render({ model, el }) {
     run.textContent = engine === "idle" || engine === "none" ? "Compute" : "Compute again";
     const words =
       engine === "loading"
-        ? "The network is on its way (once a page) ..."
+        ? mine()
+          ? `The kernel exports ${own.name} and sends it (once a page) ...`
+          : "The network is on its way (once a page) ..."
         : engine === "busy"
           ? `${calls} network calls so far`
           : "";

@@ -12,7 +12,7 @@ from ...math.randomness import RowGenerator
 from ...math.sampling import ddim_step, stepwise
 from ...networks.checkpoints import load_pretrained
 from ...networks.diffusion import DiffusionModel
-from .. import kit
+from .. import engine, kit
 from ..palette import RESULT, SIGNAL
 
 if TYPE_CHECKING:
@@ -38,21 +38,28 @@ class DigitLab(kit.Explorer):
     - "invert": the noise that DDIM finds for the drawing, and the drawing rebuilt from it;
     - "compare": a VAE, a denoising diffusion GAN, DDIM and DDPM from one seed, calls and time.
 
+    ``model`` is a `DiffusionModel` of your own that draws grey pictures of 28 x 28 and knows at
+    most ten classes, or none. All tasks take it then, under its ``name``, as they take digits-ddpm;
+    whatever it predicts and whatever its schedule, which may have fewer times than the settings
+    below allow. The page gets it from the kernel, exported when it is first needed (``pip install
+    'diffusion-lessons[page]'``), as it was when the lab was made.
+
     A drawing is brought to 20 x 20 pixels and centred by its mass, as MNIST's digits are. Beside
     each result lies the nearest of 2,000 training digits, by squared distance of pixels.
 
-    Synced traits: ``task``; ``network`` ("digits-ddpm", "digits-ddgan" or "digits-vae"); ``label``
+    Synced traits: ``task``; ``network`` ("digits-ddpm", "digits-ddgan", "digits-vae" or ``name``,
+    which is what a lab with a ``model`` begins with); ``label``
     (-1 asks for any digit); ``scale`` of the classifier-free guidance, 0..8; ``t`` and ``steps``,
     1..1000; ``sampler`` ("ddim", "ddpm", "heun", "dpm++" or "euler"); ``eta`` of DDIM, 0..1;
     ``seed`` and ``other``, 0..999999; ``walk`` (0 the noise, 1 the result). ``drawing()`` and
     ``pictures()`` are what was drawn and what came of it. Raises traitlets.TraitError for values
-    outside these.
+    outside these; TypeError, ValueError and ImportError for a model that the lab cannot take.
     """
 
     _files = kit.files(__file__, "digit_lab.css", "_drawing.js", "_lab_tasks.js", "digit_lab.js")
 
     task = traitlets.Enum(TASKS, "restore").tag(sync=True)
-    network = traitlets.Enum(NETWORKS, "digits-ddpm").tag(sync=True)
+    network = traitlets.Unicode("digits-ddpm").tag(sync=True)
     label = traitlets.Int(-1, min=-1, max=9).tag(sync=True)
     scale = traitlets.Float(1.0, min=0.0, max=8.0).tag(sync=True)
     t = traitlets.Int(500, min=1, max=1000).tag(sync=True)
@@ -63,17 +70,40 @@ class DigitLab(kit.Explorer):
     other = traitlets.Int(1, min=0, max=LAST_SEED).tag(sync=True)
     walk = traitlets.Float(1.0, min=0.0, max=1.0).tag(sync=True)
 
+    _own = traitlets.Dict().tag(sync=True)  # of the learner's model: name, part, classes, T
     _presets = kit.as_bytes()  # a test digit of each class, greys, compressed
     _stored = kit.as_bytes()  # the first task's result, for pages that compute nothing
     _drawing = kit.as_bytes()  # greys [28, 28]
     _pictures = kit.as_bytes()  # greys [N, 28, 28], once something was computed
 
-    def __init__(self, **settings: Any) -> None:
+    _model: engine.OwnNetwork | None = None
+
+    def __init__(
+        self, model: DiffusionModel | None = None, name: str = "yours", **settings: Any
+    ) -> None:
+        self._model = None if model is None else _checked(model, name)
+        if self._model:
+            settings = {"_own": _told(self._model), "network": name} | settings
         test = digits(train=False)
         first = torch.stack([(test.labels == k).nonzero()[0, 0] for k in range(10)])
         self._first = to_unit(test.images[first])
         super().__init__(_presets=kit.pack_greys(self._first, 256), **settings)
         self._stored = kit.pack_greys(self._restored())
+
+    @traitlets.validate("network")
+    def _check_network(self, proposal: Any) -> str:
+        names = [*NETWORKS, *([self._model.about["name"]] if self._model else [])]
+        if proposal.value not in names:
+            raise traitlets.TraitError(
+                f"network must be one of {', '.join(names)}, got {proposal.value!r}"
+            )
+        return str(proposal.value)
+
+    def engine_part(self, name: str) -> dict[str, bytes]:
+        """See `kit.Explorer`: the learner's network is this lab's own."""
+        if self._model and name == self._model.part:
+            return self._model.files
+        return super().engine_part(name)
 
     def _restored(self) -> Tensor:
         """What the page shows before it computes: a 3, restored from its middle, [6, 1, 28, 28]."""
@@ -116,3 +146,27 @@ class DigitLab(kit.Explorer):
         for axes, picture in zip(others, pictures, strict=True):
             kit.draw_picture(axes, picture, "computed", RESULT)
         return figure
+
+
+def _checked(model: Any, name: str) -> engine.OwnNetwork:
+    """The learner's model for the page, or why the lab cannot take it."""
+    if not isinstance(model, DiffusionModel):
+        raise TypeError(f"model must be a DiffusionModel, got {type(model).__name__}")
+    if model.shape != (1, 28, 28):
+        raise ValueError(
+            "the digit lab brings what is drawn to MNIST's form, so its networks draw [1, 28, 28], "
+            f"and this one draws {list(model.shape)}; StepsExplorer and GuidanceExplorer take it"
+        )
+    if model.classes > 10:
+        raise ValueError(
+            f"the digit lab asks for ten classes at most, and there are {model.classes}"
+        )
+    if not isinstance(name, str) or not name or name in NETWORKS:
+        raise ValueError(f"name must be some text, and no shipped network's, got {name!r}")
+    return engine.OwnNetwork(model, name)
+
+
+def _told(own: engine.OwnNetwork) -> dict[str, Any]:
+    """What the page must know before it asks for the network."""
+    T = own.model.schedule.T
+    return {"name": own.about["name"], "part": own.part, "classes": own.about["classes"], "T": T}

@@ -1,0 +1,138 @@
+"""A learner's own network in the digit lab: the kernel exports it, the page computes with it."""
+
+from typing import Any
+
+import pytest
+import torch
+from pages import Page
+
+pytest.importorskip("anywidget")
+pytest.importorskip("onnxscript", reason="pip install '.[page]'")
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+SETUP = """
+import torch
+from diffusion_lessons import final, linear_schedule
+from diffusion_lessons.data import digits, to_unit
+from diffusion_lessons.math.editing import restore
+from diffusion_lessons.math.prediction import V, VELOCITY, X0
+from diffusion_lessons.math.randomness import RowGenerator
+from diffusion_lessons.math.sampling import ddim_step, stepwise
+from diffusion_lessons.math.schedule import straight_schedule, zero_terminal
+from diffusion_lessons.measuring.drawing import draw
+from diffusion_lessons.networks.diffusion import DiffusionModel
+from diffusion_lessons.networks.drawing import DrawSettings
+from diffusion_lessons.networks.unet import UNet
+from diffusion_lessons.page.widgets import DigitLab
+
+def tiny(prediction, schedule, classes):
+    torch.manual_seed(0)
+    net = UNet(channels=8, multipliers=(1,), blocks=1, heads=2, classes=classes)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return DiffusionModel(net.eval(), schedule, prediction)
+"""
+CELLS = [
+    SETUP,
+    "v = tiny(V, zero_terminal(linear_schedule()), 0)\nlab = DigitLab(v, name='mine')\nlab",
+    "flow = tiny(VELOCITY, straight_schedule(200), 3)\n"
+    "other = DigitLab(flow, task='draw', label=2, steps=6, scale=2.0, seed=5)\nother",
+]
+LABELS = {"lab": "Digit lab", "other": "Digit lab"}
+CLOSE = 255 * 1e-2 / 2 + 1  # pictures equal to 1e-2, in greys, and their rounding
+
+
+@pytest.fixture(scope="module")
+def notebook(open_notebook: Any) -> Page:
+    page = Page(open_notebook("own.ipynb", CELLS), LABELS)
+    for name in LABELS:
+        page.ready(name)
+    return page
+
+
+def compute(notebook: Page, name: str) -> None:
+    """Press the button, and wait for the pictures; an export takes its time."""
+    root = notebook.widget(name)
+    root.locator('[data-action="run"]').click()
+    wait(notebook, name)
+
+
+def wait(notebook: Page, name: str) -> None:
+    notebook.page.wait_for_function(
+        "e => ['ready', 'none'].includes(e.dataset.engine)",
+        arg=notebook.widget(name).element_handle(),
+        timeout=420_000,
+    )
+    assert notebook.widget(name).get_attribute("data-engine") == "ready", notebook.words(name)
+    notebook.settle()
+
+
+def check(notebook: Page, name: str, expression: str, count: int = 6) -> None:
+    """The pictures on the canvases are the kernel's, which torch draws."""
+    wanted = notebook.python_bytes(expression).view(count, 28, 28).float()
+    seen = torch.stack([notebook.greys(name, f"x-{k}") for k in range(count)])
+    assert (seen - wanted).abs().max() <= CLOSE
+    assert wanted.std() > 20  # it is no flat grey
+
+
+def test_restored_by_a_network_without_classes(notebook: Page) -> None:
+    shown = notebook.slider("lab", "network")
+    assert shown.input_value() == "mine"
+    assert not notebook.slider("lab", "label").is_visible()
+    compute(notebook, "lab")
+    assert "mine (" in notebook.words("lab")
+    check(
+        notebook,
+        "lab",
+        "final(restore(v.denoiser(clip=1), lab._first[3:4].expand(6, -1, -1, -1), 500, v.schedule,"
+        " 10, RowGenerator(0, torch.arange(6)), stepwise(ddim_step))).x",
+    )
+
+
+def test_drawn_as_the_command_draws(notebook: Page) -> None:
+    notebook.widget("lab").get_by_text("New digits", exact=True).click()
+    wait(notebook, "lab")
+    check(notebook, "lab", "draw(v, 6, DrawSettings(steps=10))")
+    notebook.slider("lab", "sampler").select_option("dpm++")
+    wait(notebook, "lab")
+    check(notebook, "lab", "draw(v, 6, DrawSettings(steps=10, sampler='dpm++'))")
+
+
+def test_guided_with_its_own_classes_and_times(notebook: Page) -> None:
+    options = notebook.slider("other", "label").locator("option:not([hidden])")
+    assert options.all_inner_texts() == ["any digit", "0", "1", "2"]
+    compute(notebook, "other")
+    settings = "DrawSettings(steps=6, guidance='classifier-free', scale=2.0)"
+    check(
+        notebook,
+        "other",
+        f"draw(flow, torch.full((6,), 2), {settings}, 5, 2000 + torch.arange(6))",
+    )
+    notebook.widget("other").get_by_text("Restore", exact=True).click()
+    wait(notebook, "other")
+    assert notebook.slider("other", "t").get_attribute("max") == "200"
+
+
+def test_beside_the_shipped_networks(notebook: Page) -> None:
+    notebook.widget("lab").get_by_text("Compare", exact=True).click()
+    wait(notebook, "lab")
+    lanes = notebook.widget("lab").locator('[data-part="lane"] strong').all_inner_texts()
+    assert lanes == ["VAE", "Denoising diffusion GAN", "DDIM", "DDPM", "DDIM with mine"]
+    notebook.widget("lab").get_by_text("Restore", exact=True).click()
+    wait(notebook, "lab")
+    options = notebook.slider("lab", "network").locator("option:not([hidden])")
+    assert options.all_inner_texts() == ["diffusion, digits-ddpm", "diffusion, mine"]
+    notebook.slider("lab", "network").select_option("digits-ddpm")
+    wait(notebook, "lab")
+    assert "digits-ddpm (" in notebook.words("lab")
+    assert notebook.slider("lab", "label").is_visible()
+    notebook.lab.wait_for_python("lab.network", "'digits-ddpm'")
+
+
+def test_it_is_exported_once(notebook: Page) -> None:
+    assert (
+        notebook.lab.python("sorted(lab._model.files)") == "['about.json', 'graph.onnx', 'weights']"
+    )
+    assert notebook.lab.python("lab._model.part != other._model.part") == "True"
