@@ -130,6 +130,12 @@ SOLUTIONS: dict[str, list[Any]] = {
             mask * (a * known + s * noise) + ~mask * drawn  # without torch.where
         ),
     ],
+    "own.1": [5 / 6, "83.3 %", 0.833, torch.tensor(500 / 600)],
+    "own.2": [1200 * 64 / 5400, 14.2, "14"],
+    "own.3": [
+        lambda first, second: (first < second / 3).float().mean(),
+        lambda first, second: float(sum(3 * first < second)) / len(first),
+    ],
 }
 
 LETTERS = [("d", "one of the letters"), (3, "one of the letters"), ("because", "one of the")]
@@ -508,6 +514,31 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (lambda drawn, known, mask, noise, a, s: 2 * drawn, "two parts"),
         *FUNCTIONS,
     ],
+    "own.1": [
+        (1 / 6, "of those held out"),
+        (0.2, "over the other"),
+        (5, "over the other"),
+        (0.9, "one in six"),
+        (0.5, "as in the curve"),
+        (0.7, "may be the nearest"),
+    ],
+    "own.2": [
+        (12.8, "never seen"),
+        (84.4, "make one pass"),
+        (1200, "It sees 64"),
+        (76_800, "Divide by"),
+        (4.5, "of 5,400 that"),
+    ],
+    "own.3": [
+        (lambda first, second: (first < second / 3).sum(), "how many there are"),
+        (lambda first, second: (first > second / 3).double().mean(), "*no* copies"),
+        (lambda first, second: (second < first / 3).double().mean(), "exchanged"),
+        (lambda first, second: (first < 1 / 3).double().mean(), "a third of what"),
+        (lambda first, second: (first < second).double().mean(), "always nearer"),
+        (lambda first, second: (first < second / 2).double().mean(), "take the mean"),
+        (lambda first, second: first < second / 3, "should have shape []"),
+        *FUNCTIONS,
+    ],
 }
 
 
@@ -747,9 +778,12 @@ def test_a_check_leaves_the_random_numbers_alone() -> None:
 
 
 def test_each_lesson_has_a_file_of_checks_and_is_imported_because_it_is_there() -> None:
-    files = {path.stem for path in Path(exercises.__file__).parent.glob("lesson_*.py")}
+    here = Path(exercises.__file__).parent
+    files = {path.stem for kind in ("lesson", "page") for path in here.glob(f"{kind}_*.py")}
     homes = {name: function.__module__.rpartition(".")[2] for name, function in CHECKS.items()}
-    assert homes == {name: f"lesson_{name[:2]}" for name in CHECKS}
+    owners = {name: name.partition(".")[0] for name in CHECKS}
+    kinds = {owner: "lesson" if owner.isdigit() else "page" for owner in owners.values()}
+    assert homes == {name: f"{kinds[owner]}_{owner}" for name, owner in owners.items()}
     assert files == set(homes.values())
 
 
@@ -763,6 +797,12 @@ def test_each_exercise_of_the_lessons_is_checked_there() -> None:
         checked = re.findall(r'check\("(\d\d\.\d)"', code)
         assert checked == [f"{lesson}.{number}" for number in numbers], source.name
         assert {name for name in CHECKS if name.startswith(lesson)} == set(checked)
+
+
+def test_each_exercise_of_a_page_is_checked_there() -> None:
+    text = (ROOT / "book" / "your-own-pictures.md").read_text("utf-8")
+    checked = re.findall(r'check\("(own\.\d)"', text)
+    assert checked == sorted(name for name in CHECKS if name.startswith("own."))
 
 
 # ------------------------------------------------------------------ the forms of an answer
