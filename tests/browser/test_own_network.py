@@ -1,13 +1,19 @@
 """A learner's own network in the digit lab: the kernel exports it, the page computes with it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from pages import Page
+from pages import Page, Widgets
 
 pytest.importorskip("anywidget")
 pytest.importorskip("onnxscript", reason="pip install '.[page]'")
+
+from diffusion_lessons.networks.diffusion import DiffusionModel
+from diffusion_lessons.networks.unet import UNet
+from diffusion_lessons.page.standalone import standalone
+from diffusion_lessons.page.widgets import DigitLab
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -20,11 +26,15 @@ from diffusion_lessons.math.prediction import V, VELOCITY, X0
 from diffusion_lessons.math.randomness import RowGenerator
 from diffusion_lessons.math.sampling import ddim_step, stepwise
 from diffusion_lessons.math.schedule import straight_schedule, zero_terminal
-from diffusion_lessons.measuring.drawing import draw
+from functools import partial
+from diffusion_lessons.measuring import drawing
+from diffusion_lessons.networks.compute import Compute
 from diffusion_lessons.networks.diffusion import DiffusionModel
 from diffusion_lessons.networks.drawing import DrawSettings
 from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.page.widgets import DigitLab
+
+draw = partial(drawing.draw, compute=Compute(torch.device("cpu")))  # in float32
 
 def tiny(prediction, schedule, classes):
     torch.manual_seed(0)
@@ -123,7 +133,7 @@ def test_beside_the_shipped_networks(notebook: Page) -> None:
     notebook.widget("lab").get_by_text("Restore", exact=True).click()
     wait(notebook, "lab")
     options = notebook.slider("lab", "network").locator("option:not([hidden])")
-    assert options.all_inner_texts() == ["diffusion, digits-ddpm", "diffusion, mine"]
+    assert options.all_inner_texts() == ["diffusion, digits-ddpm", "mine"]
     notebook.slider("lab", "network").select_option("digits-ddpm")
     wait(notebook, "lab")
     assert "digits-ddpm (" in notebook.words("lab")
@@ -136,3 +146,18 @@ def test_it_is_exported_once(notebook: Page) -> None:
         notebook.lab.python("sorted(lab._model.files)") == "['about.json', 'graph.onnx', 'weights']"
     )
     assert notebook.lab.python("lab._model.part != other._model.part") == "True"
+
+
+def test_a_published_page_says_that_it_has_no_such_network(
+    watched: tuple[Any, Any], tmp_path: Path
+) -> None:
+    network = UNet(channels=8, multipliers=(1,), blocks=1, heads=2)
+    lab = DigitLab(DiffusionModel(network), "mine")
+    (tmp_path / "lab.html").write_text(standalone(lab, "Digit lab", "engine/"), "utf-8")
+    watched[0].goto((tmp_path / "lab.html").as_uri())
+    page = Widgets(watched[0], {"lab": "Digit lab"})
+    page.ready("lab")
+    page.widget("lab").locator('[data-action="run"]').click()
+    page.page.wait_for_function("() => document.querySelector('[data-engine=none]')")
+    words = "this page does not have that network, which only its kernel has"
+    assert f"The networks cannot run here: {words}." in page.words("lab")

@@ -222,10 +222,9 @@ class Crew {
     return this.networks.get(name);
   }
   async #load(name, model) {
-    const files = part(name, model); // on its way while the worker starts
-    files.catch(() => {});
-    await this.ready(model);
-    const { "about.json": about, "graph.onnx": graph, weights } = await files;
+    // Both on their way at once; the first that fails says why.
+    const [files] = await Promise.all([part(name, model), this.ready(model)]);
+    const { "about.json": about, "graph.onnx": graph, weights } = files;
     const content = { graph, weights };
     this.content.set(name, content); // a worker that is being made takes it, too
     await Promise.all(this.hands.map((hand) => hand.load(name, content)));

@@ -182,7 +182,7 @@ function render({ model, el }) {
   const uses = (name) => task().uses.includes(name);
   const own = ownOf(model);
   const mine = () => Boolean(own.name) && model.get("network") === own.name;
-  const networks = own.name ? [...NETWORKS, [own.name, `diffusion, ${own.name}`]] : NETWORKS;
+  const networks = own.name ? [...NETWORKS, [own.name, own.name]] : NETWORKS;
   // What the network in use knows.
   const inUse = () => (mine() && (uses("network") || uses("diffusion")) ? own : { classes: 10, T: 1000 });
   // The settings as they are used: what that network does not know is not asked of it.
