@@ -359,6 +359,31 @@ def test_the_mlp_is_told_the_time():
     assert not torch.allclose(early, late, **CLOSE)
 
 
+def test_an_mlp_hears_its_label_and_no_label_is_the_null_label():
+    model, x, t = MLP(3, 16, 1, classes=4), torch.randn(4, 3), torch.arange(1, 5)
+    anyone = model(x, t)
+    torch.testing.assert_close(model(x, t, torch.full((4,), 4)), anyone)
+    torch.testing.assert_close(model(x, t, 4), anyone)
+    for label in range(4):
+        assert (model(x, t, label) - anyone).abs().max() > 1e-3
+    with pytest.raises(ValueError, match=r"label must lie in 0\.\.4"):
+        model(x, t, 5)
+
+
+def test_an_mlp_without_classes_is_the_one_it_always_was():
+    """Its card, the names of its weights and their first values; and it is given no label."""
+    torch.manual_seed(0)
+    plain = MLP(width=16, layers=1)
+    torch.manual_seed(0)
+    told = MLP(width=16, layers=1, classes=2)
+    assert plain.config == {"dim": 2, "width": 16, "layers": 1}
+    weights = told.state_dict()
+    assert weights.pop("label.weight").shape == (3, 16)
+    torch.testing.assert_close(plain.state_dict(), weights, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="this MLP knows no classes, and was given a label"):
+        plain(torch.randn(2, 2), torch.tensor(1), torch.tensor([0, 1]))
+
+
 @pytest.mark.parametrize(
     "model", [MLP(width=16), Classifier(channels=4)], ids=["mlp", "classifier"]
 )

@@ -124,7 +124,7 @@ def test_numbers_of_numpy_and_torch_are_numbers(name: str, argument: str) -> Non
 def test_numpys_numbers_do_not_get_into_cards_and_rows() -> None:
     eight, half = np.int64(8), np.float32(0.5)
     nets = [
-        MLP(eight, eight, eight),
+        MLP(eight, eight, eight, eight),
         d.DiffusionModel(type(UNET)(eight, channels=eight, blocks=np.int8(1), dropout=half)),
         VAE(eight, latent=eight, width=eight),
         Classifier(channels=eight),
@@ -277,6 +277,7 @@ def test_every_function_is_right_in_every_format(name: str, dtype: torch.dtype) 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[Any, ...]]] = {
     "UNet": (lambda: type(UNET)(8, 1, 8, (1, 2), 1, heads=2), (PICTURES, 100 * T, LABELS)),
     "MLP": (lambda: MLP(3, 8, 1), (X, 100 * T)),
+    "MLP of classes": (lambda: MLP(3, 8, 1, 10), (X, 100 * T, LABELS)),
     "VAE": (lambda: VAE(8, 1, 3, 8), (PICTURES, X, LABELS)),
     "Classifier": (lambda: Classifier(channels=4).eval(), (PICTURES,)),
     "NoisyClassifier": (lambda: NoisyClassifier(8, channels=4), (PICTURES, 100 * T)),

@@ -17,6 +17,7 @@ from .cards import CHECKSUM, Card, loaded, network_outlet, pretrained_path, writ
 from .classifier import Classifier, NoisyClassifier
 from .diffusion import DiffusionModel
 from .gan import Gan
+from .latent import LatentDiffusion
 from .mlp import MLP
 from .unet import UNet, without_unreached
 from .vae import VAE
@@ -27,6 +28,7 @@ KINDS: dict[str, Callable[[Card], nn.Module]] = {
     ),
     MLP.kind: lambda card: DiffusionModel.from_card(MLP(**card["config"]), card),
     VAE.kind: lambda card: VAE(**card["config"]),
+    LatentDiffusion.kind: LatentDiffusion.from_card,
     Gan.kind: Gan.from_card,
     Classifier.kind: lambda card: Classifier(**card["config"]),
     NoisyClassifier.kind: NoisyClassifier.from_card,
@@ -48,7 +50,7 @@ def save(path: Path | str, model: nn.Module, card: Card | None = None) -> None:
     if about is None or about["network"] not in KINDS:
         raise ValueError(
             f"cannot save a {type(model).__name__}; what can be saved is a DiffusionModel around a "
-            f"{UNet.kind} or {MLP.kind}, a VAE, a Gan or a classifier"
+            f"{UNet.kind} or {MLP.kind}, a LatentDiffusion, a VAE, a Gan or a classifier"
         )
     tensors = {name: _stored(value) for name, value in model.state_dict().items()}
     checks.finite_weights(path, tensors)

@@ -1,7 +1,7 @@
 """One way to draw: what any network is asked for, and what it answers.
 
 A `Drawer` says the shape of what it draws, which classes it knows and which settings it takes; its
-``draw`` makes one batch. A U-Net in a `DiffusionModel`, a VAE and a GAN are drawers alike.
+``draw`` makes one batch. A `DiffusionModel`, one in a latent, a VAE and a GAN are drawers alike.
 """
 
 import copy

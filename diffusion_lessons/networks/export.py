@@ -23,6 +23,7 @@ from ..files import aside, expanded, outlet
 from .classifier import Classifier, NoisyClassifier
 from .diffusion import DiffusionModel
 from .gan import Gan
+from .latent import LatentDiffusion
 from .vae import VAE
 
 WEIGHTS = "weights"
@@ -50,7 +51,7 @@ def exported(model: nn.Module) -> Exported:
     - A `VAE`: z, label -> x, the expected picture.
     - A classifier: x, or x_t and t -> logits [B, classes].
 
-    TypeError for anything else.
+    TypeError for anything else, and for a `LatentDiffusion`, which is two of these.
     """
     B = 2  # any number: 1 would be taken for a constant
 
@@ -80,6 +81,11 @@ def exported(model: nn.Module) -> Exported:
             )
         case Classifier():
             return Exported(model, {"x": noise(model.config["in_channels"], 28, 28)}, "logits")
+        case LatentDiffusion():
+            raise TypeError(
+                "a LatentDiffusion is two networks, and a graph is of one: export its VAE, "
+                f"{model.name}, and in Python its model"
+            )
     raise TypeError(f"a {type(model).__name__} is no network that can be exported")
 
 
