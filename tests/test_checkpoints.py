@@ -35,6 +35,7 @@ from diffusion_lessons import (
 from diffusion_lessons.networks import cards, checkpoints
 from diffusion_lessons.networks.classifier import Classifier, NoisyClassifier
 from diffusion_lessons.networks.gan import Discriminator, Gan, Generator
+from diffusion_lessons.networks.latent import LatentDiffusion
 from diffusion_lessons.networks.mlp import MLP
 from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.networks.vae import VAE
@@ -66,6 +67,7 @@ NETWORKS = [
     NoisyClassifier(channels=8),
     DiffusionModel(UNet(size=8, channels=16, blocks=1, attention_resolutions=(), heads=2)),
     VAE(size=8, latent=2, width=8),
+    LatentDiffusion(DiffusionModel(MLP(16, 8, 1, classes=10), straight_schedule(), V)),
     small_gan(),
 ]
 

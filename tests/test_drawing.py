@@ -41,6 +41,8 @@ EACH_WAY = [
     ("digits-ddgan", DrawSettings()),
     ("digits-vae", DrawSettings()),
     ("digits-vae", DrawSettings(guidance="truncation", scale=0.5)),
+    ("digits-latent", DrawSettings(6)),
+    ("digits-latent", DrawSettings(6, 1.0, guidance="classifier-free", scale=2.0)),
     ("moons-ddpm", DrawSettings(6, 1.0)),
     ("moons-ddpm", DrawSettings(6, guidance="truncation", scale=0.5)),
 ]
@@ -124,6 +126,7 @@ def test_drawing_leaves_the_random_numbers_of_others_alone():
         ("digits-ddpm", ["--steps", "5", "--eta", "1"]),
         ("digits-ddgan", []),
         ("digits-vae", []),
+        ("digits-latent", []),
     ],
 )
 def test_the_command_draws_the_same_3s_whatever_stands_beside_them(

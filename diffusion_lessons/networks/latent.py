@@ -125,7 +125,7 @@ class LatentDiffusion(nn.Module):
     ) -> Iterator[Step]:
         """See `Walker`. Each step is decoded, to be seen; what walks on is the latent.
 
-        The first ``x``, of pure noise, is what the VAE itself would have drawn.
+        The first ``x``, of pure noise, is as the VAE itself would draw it: with its prior's z.
         """
         for step in self._walk(count, label, generator, settings, compute):
             x, x0_hat = self.decode(step.x, label), self.decode(step.x0_hat, label)
