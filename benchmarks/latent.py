@@ -5,8 +5,8 @@
 One call of the network of digits-latent beside one of digits-ddpm's, and beside the VAE's decoder:
 operations (counted by torch, two for a multiplication and an addition) and time, alone and in
 batches of 250. Then what the judge says of 5,000 digits that the VAE draws from its prior, that
-diffusion draws in its latent, and that are real and went through the VAE alone, which no diffusion
-in that latent can better for long; and how far the VAE's latents are from its prior. Times are the
+diffusion draws in its latent, and that are real and went through the VAE alone, as a diffusion that
+made no mistake would draw them; and how far the VAE's latents are from its prior. Times are the
 quickest of some passes, in seconds of the processor on one thread, so that other programs on the
 machine hardly count. Results go to latent.json.
 """
