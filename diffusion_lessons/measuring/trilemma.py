@@ -85,8 +85,10 @@ FEW_CALLS: dict[str, Method] = (
     _few("digits-consistency", "consistency", (1, 2, 4), "consistency")
     | _few("digits-reflow", "euler", (1, 2, 4), "reflow")
     | _few("digits-ddpm", "dpm++", (5, 10), "DPM-Solver++ 2M")
+    | {"latent diffusion, 20 calls": Method("digits-latent", DrawSettings(20, 0.0))}
 )
-"""What came after 2022, lesson 09's: fewer calls by training, and by a better solver."""
+"""What came after 2022, lesson 09's: fewer calls by training and by a better solver, and cheaper
+ones."""
 
 EVERY = METHODS | FEW_CALLS | solver_methods(list(SAMPLERS))
 """These and, for whom asks for them, every sampler of `SAMPLERS`."""

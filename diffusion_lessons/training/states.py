@@ -107,19 +107,23 @@ def read_state(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 _TOLD = {"step", "seconds", "loss", "compute", "network", "seed"}
 
 
+KNOWN = ("predicts", "schedule", "usual")
+"""What a state tells of a model beside its network, where there is something to tell."""
+
+
 def identity_of(
     model: nn.Module, optimizers: Optimizers, batches: object, seed: int
 ) -> dict[str, Any]:
     """What a run must share with the state that it goes on from.
 
-    Of a network that knows it: its schedule and what it predicts, too; of `shuffled` batches their
+    Of a network that knows it: its schedule, what it predicts and how it is usually drawn from; of `shuffled` batches their
     size and how many rows of data there are.
     """
     about = known_of(model)
     config = json.dumps(about.get("config", {}))
     return {
         "network": f"{about['network']} {config}",
-        **{name: about[name] for name in ("predicts", "schedule") if name in about},
+        **{name: about[name] for name in KNOWN if name in about},
         "optimizers": [type(optimizer).__name__ for optimizer in optimizers.optimizers],
         "batches": getattr(batches, "about", {}),
         "seed": seed,
@@ -227,8 +231,7 @@ def load_state(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
     kind, _, config = metadata.get("network", "").partition(" ")
     if kind not in KINDS:
         raise ValueError(f"{path} is the training of a {kind or 'nameless network'}")
-    known = ("predicts", "schedule")
-    card: dict[str, Any] = {name: metadata[name] for name in known if name in metadata}
+    card: dict[str, Any] = {name: metadata[name] for name in KNOWN if name in metadata}
     try:
         with torch.random.fork_rng(devices=[]):  # leave the caller's random numbers alone
             model = made_of({"network": kind, "config": json.loads(config), **card})
