@@ -116,8 +116,8 @@ def identity_of(
 ) -> dict[str, Any]:
     """What a run must share with the state that it goes on from.
 
-    Of a network that knows it: its schedule, what it predicts and how it is usually drawn from; of `shuffled` batches their
-    size and how many rows of data there are.
+    Of a network that knows it: its schedule, what it predicts and how it is usually drawn from; of
+    `shuffled` batches their size and how many rows of data there are.
     """
     about = known_of(model)
     config = json.dumps(about.get("config", {}))
