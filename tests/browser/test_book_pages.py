@@ -41,6 +41,7 @@ PAGES = {
     "notebooks/06_ddgan": ["bumps", "judge", "stepper"],
     "notebooks/07_trilemma": ["room"],
     "notebooks/08_final_test": ["test"],
+    "notebooks/09_since": ["names", "paths", "solvers", "everyone"],
 }
 LABELS = {
     "player": "Sampling player",
@@ -70,6 +71,10 @@ LABELS = {
     "stepper": "DDGAN stepper",
     "room": "Trilemma explorer",
     "test": "Final test",
+    "names": "Prediction explorer",
+    "paths": "Paths explorer",
+    "solvers": "Solver explorer",
+    "everyone": "Trilemma explorer",
 }
 # What a canvas shows is said when it is painted, which may take a slow machine a second.
 SAID = """() => [...document.querySelectorAll(".dl-widget canvas[role=img]")]
@@ -569,6 +574,36 @@ def test_a_point_in_the_room_opens_its_samples(watched: Any, site: str) -> None:
     said = f"{fastest['method']}: precision"
     group.locator('[data-part="note"]', has_text=said).wait_for(timeout=5000)
     assert page.read("room", "samples") != first
+
+
+@pytest.mark.parametrize(
+    ("widget", "slider", "first", "last"),
+    [("names", "t", "1", "1000"), ("solvers", "calls", "1", "40"), ("paths", "frame", "1000", "0")],
+)
+def test_what_came_later_moves(
+    watched: Any, site: str, widget: str, slider: str, first: str, last: str
+) -> None:
+    """What the pictures show is held to Python's in tests of each of the three."""
+    page = opened(watched, site, "notebooks/09_since")
+    page.ready(widget)
+    before = page.said(widget, slider)
+    page.slider(widget, slider).focus()
+    press(page, "End")
+    assert re.search(rf"\b{last}\b", page.said(widget, slider))
+    press(page, "Home")
+    assert re.search(rf"\b{first}\b", page.said(widget, slider))
+    assert page.said(widget, slider) != before
+
+
+def test_all_methods_are_in_the_room_of_lesson_09(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/09_since")
+    page.ready("everyone")
+    (widget,) = (w for w in stored("notebooks/09_since") if isinstance(w, widgets.TrilemmaExplorer))
+    for row in widget._rows:
+        page.slider("everyone", "method").select_option(row["method"])
+        said = f"{row['method']}: precision {row['precision']:.2f}, recall {row['recall']:.2f}"
+        group = page.widget("everyone")
+        group.locator('[data-part="note"]', has_text=said).wait_for(timeout=5000)
 
 
 def test_the_final_test_is_graded_without_a_kernel(watched: Any, site: str) -> None:
