@@ -13,6 +13,7 @@ from diffusion_lessons.measuring.ablation import (
     BASE,
     MEMORY_VARIANTS,
     PLANE_VARIANTS,
+    PREDICTION_VARIANTS,
     VARIANTS,
     ablate,
     ablate_gan,
@@ -214,15 +215,23 @@ def test_the_shipped_plane_shows_what_lesson_06_reads_off() -> None:
 def test_the_shipped_one_has_three_seeds_and_a_gap_beyond_their_spread():
     table = shipped_table("ablation-prediction")
     assert (table["steps"], table["samples"]) == (700, 2000)
-    found = {name: [] for name in ("noise", "v", "x0", "x0, weighed", "x0, weighed, cosine")}
+    names = [name for name in PREDICTION_VARIANTS if name != "noise, cosine"]
+    found = {name: [] for name in names}
     for row in table["rows"]:
         found[row["variant"]].append(
             (row["class_accuracy"], row["frechet_distance"], row["recall"])
         )
     assert {len(rows) for rows in found.values()} == {3}
     noise = found.pop("noise")
+    assert all(min(rows)[0] > max(noise)[0] for rows in found.values())
+    flow = found.pop("velocity, straight")  # beside velocity it changes the path alone
+    for column, worse in ((1, 1), (2, -1)):
+        gaps = [
+            worse * (on_path[column] - plain[column])
+            for on_path, plain in zip(flow, found["velocity"], strict=True)
+        ]
+        assert min(gaps) > 0
     for rows in found.values():
-        assert min(rows)[0] > max(noise)[0]
         assert max(far for _, far, _ in rows) < min(far for _, far, _ in noise)
     # What the weights alone change: not the classes, but how much of the data is drawn.
     (least, *_), (most, *_) = min(found["x0"]), max(found["x0"])
