@@ -23,7 +23,7 @@ class Pairs:
     """Endless batches of pairs (picture [B, C, H, W], noise [B, C, H, W], label [B]).
 
     The pictures are where the teacher's walk ends that begins with the noise, without fresh noise
-    on the way (Liu et al., arXiv 2209.03003, the coupling of section 2.2). A pool of them is made
+    on the way (Liu et al., arXiv 2209.03003, the coupling of section 2). A pool of them is made
     whenever the last one has been used up: the walks of a pool depend on the seed and the pool's
     number alone, so a run that goes on sees the batches that it would have seen.
     """
