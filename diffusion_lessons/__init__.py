@@ -7,6 +7,7 @@ on each other: `math` (schedules, Gaussians, predictions, samplers, guidance), `
 
 from .data import cifar10, digits, fashion, moons, spiral, to_bytes, to_unit
 from .folders import Pictures, pictures
+from .math.editing import keeping, restore
 from .math.exact import GaussianMixture, grid_mixture, ring_mixture
 from .math.gaussian import (
     Gaussian,
@@ -31,6 +32,7 @@ from .math.prediction import NOISE, PREDICTIONS, SCORE, VELOCITY, X0, Prediction
 from .math.randomness import RowGenerator
 from .math.sampling import (
     Step,
+    consistency_step,
     ddim_invert,
     ddim_step,
     ddpm_step,
@@ -98,6 +100,7 @@ __all__ = [
     "classifier_free_guidance",
     "classifier_guidance",
     "clipped",
+    "consistency_step",
     "convert",
     "cosine_schedule",
     "ddim_invert",
@@ -118,6 +121,7 @@ __all__ = [
     "from_noise_model",
     "grid_mixture",
     "heun",
+    "keeping",
     "kl_divergence",
     "linear_schedule",
     "load_pretrained",
@@ -131,6 +135,7 @@ __all__ = [
     "precision_recall",
     "prediction_loss",
     "quadratic",
+    "restore",
     "ring_mixture",
     "sample",
     "shuffled",
