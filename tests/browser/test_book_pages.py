@@ -585,7 +585,7 @@ def test_what_came_later_moves(
 ) -> None:
     """What the pictures show is held to Python's in tests of each of the three."""
     page = opened(watched, site, "notebooks/09_since")
-    page.ready(widget)
+    page.settle()
     before = page.said(widget, slider)
     page.slider(widget, slider).focus()
     press(page, "End")
