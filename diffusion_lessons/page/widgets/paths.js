@@ -172,7 +172,11 @@ function render({ model, el }) {
     ...[steps, hit],
   );
   const note = h("p", { class: "dl-note", "data-part": "note" });
-  const landing = (part, words) => figure(part, [words]);
+  const landing = (part, words) => {
+    const made = figure(part, [words]);
+    describe(made.canvas, `${words}: where it lands`); // a reader may meet it before it is painted
+    return made;
+  };
   const landings = { flow: landing("one-flow", "one step, the flow"), reflow: landing("one-reflow", "one step, reflow") };
   const both = h(
     "div",
