@@ -265,6 +265,25 @@ CASES = {
             "times": [[], [3], [3, 1], [1, 3, 0], [11, 0], [3, math.nan, 0], [2.5, 0], ["3", 0]],
         },
     ),
+    "consistency_step": Case(
+        d.consistency_step,
+        STEP,
+        {"x_t": BATCH, "x0_hat": BATCH, "t": [*TIME, 3], "s": [*TIME, 5]},
+    ),
+    "restore": Case(
+        first(d.restore),
+        {"denoiser": moved, "x_0": X, "t": 5, "schedule": SCHEDULE},
+        {
+            "x_0": NO_FLOATS,
+            "t": [v for v in [*COUNT, 11] if v is not None],
+            "steps": [v for v in [*COUNT, 6] if v is not None],
+        },
+    ),
+    "keeping": Case(
+        through(d.keeping, X, X, 5, 3, SCHEDULE),
+        {"known": X, "mask": X > 0, "rule": d.ddpm_step},
+        {"known": BATCH, "mask": [*OTHER_SHAPES, 0.5 * torch.ones(4, 3)]},
+    ),
     "ddim_invert": Case(
         first(d.ddim_invert),
         {"denoiser": moved, "x_0": X, "schedule": SCHEDULE},

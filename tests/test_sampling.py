@@ -79,7 +79,7 @@ def test_consistency_step_keeps_the_guess_alone_and_noises_it_anew(schedule, gen
         other = consistency_step(3 * x_t + 1, x0_hat, t, s, schedule)
         torch.testing.assert_close((other.mean, other.std), (p.mean, p.std), **SAME)
         if s == 0:
-            assert p.mean is x0_hat
+            assert torch.equal(p.mean, x0_hat)
             assert p.std == 0
 
 

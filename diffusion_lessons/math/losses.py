@@ -54,20 +54,14 @@ def prediction_loss(
     otherwise each gets new noise.
     """
     checks.examples(x_0=x_0)
-    drop_label = checks.share("drop_label", drop_label)
     t = random_times(len(x_0), schedule.T, generator).to(x_0.device)
     q = forward(x_0, 0, t, schedule)
     noise = randn_like(x_0, generator) if noise is None else noise
     checks.alike(x_0=x_0, noise=noise)
     x_t = q.mean + q.std * noise
     target = prediction.target(x_0, noise, t, schedule)
-    if label is None:
-        answer = model(x_t, t)
-    else:
-        label = checks.rows("label", label, x_0)
-        drop = rand((len(x_0),), generator, x_0.device) < drop_label
-        answer = model(x_t, t, label.masked_fill(drop, int(model.classes)))
-    error = (answer - target).square()
+    given = _given(model, label, x_0, generator, drop_label)
+    error = (model(x_t, t, *given) - target).square()
     if weight is not None:
         alpha, sigma = schedule.at(t, x_0)
         error = error * weight((alpha / sigma) ** 2).to(error.dtype)
@@ -99,16 +93,10 @@ def consistency_loss(
     n = random_times(len(x_0), len(grid) - 1, generator).to(x_0.device)
     t, s = grid[n], grid[n - 1]
     x_t = forward(x_0, 0, t, schedule).sample(generator)
-    if label is not None:
-        label = checks.rows("label", label, x_0)
-        drop = rand((len(x_0),), generator, x_0.device) < drop_label
-        label = label.masked_fill(drop, int(model.classes))
-
-    def answer(network: Any, x: Tensor, t: Tensor) -> Tensor:
-        return network(x, t) if label is None else network(x, t, label)
+    given = _given(model, label, x_0, generator, drop_label)
 
     def guess(network: Any, x: Tensor, t: Tensor) -> Tensor:
-        x0_hat = network.prediction.x0_hat(answer(network, x, t), x, t, schedule)
+        x0_hat = network.prediction.x0_hat(network(x, t, *given), x, t, schedule)
         return x0_hat if network.limit is None else x0_hat.clamp(-network.limit, network.limit)
 
     with torch.no_grad():
@@ -116,7 +104,26 @@ def consistency_loss(
         at_end = (s == 0).view(-1, *[1] * (x_0.ndim - 1))
         end = torch.where(at_end, x_s, guess(model, x_s, s.clamp(min=1)))
         target = model.prediction.from_x0(end, x_t, t, schedule)
-    return (answer(model, x_t, t) - target).square().mean()
+    return (model(x_t, t, *given) - target).square().mean()
+
+
+def _given(
+    model: Any,
+    label: Tensor | None,
+    x_0: Tensor,
+    generator: torch.Generator | None,
+    drop_label: float,
+) -> tuple[Tensor, ...]:
+    """What a network is given beside x_t and t: labels, some of them the null label, or nothing.
+
+    ValueError for a share ``drop_label`` outside of 0..1, and labels that are not [B].
+    """
+    drop_label = checks.share("drop_label", drop_label)
+    if label is None:
+        return ()
+    label = checks.rows("label", label, x_0)
+    drop = rand((len(x_0),), generator, x_0.device) < drop_label
+    return (label.masked_fill(drop, int(model.classes)),)
 
 
 def vae_loss(

@@ -142,7 +142,7 @@ def ddim_step(
 
 
 def consistency_step(
-    x_t: Tensor, x0_hat: Tensor, t: int, s: int, schedule: NoiseSchedule
+    x_t: Tensor, x0_hat: Tensor, t: Time, s: Time, schedule: NoiseSchedule
 ) -> Gaussian:
     """The guess of x_0, noised anew to s (Song et al., arXiv 2303.01469, Algorithm 1).
 
@@ -150,11 +150,10 @@ def consistency_step(
     x_t itself nothing is kept. At s = 0 it is the guess.
     """
     checks.floats(x_t=x_t, x0_hat=x0_hat)
-    checks.alike(x_t=x_t, x0_hat=x0_hat)
-    if s == 0:
-        return Gaussian(x0_hat, torch.zeros((), dtype=x0_hat.dtype))
+    at_s, _ = schedule.at(s, x_t), schedule.at(t, x_t)
     checks.order(s, t)
-    return forward(x0_hat, 0, s, schedule)
+    dtype = x_t.dtype
+    return Gaussian(at_s.alpha.to(dtype) * x0_hat, at_s.sigma.to(dtype))
 
 
 def stepwise(rule: StepRule) -> Sampler:

@@ -112,7 +112,8 @@ class LatentDiffusion(nn.Module):
         compute: Compute,
     ) -> Drawn:
         """See `Drawer`. Decodes once, at the end; always in float32."""
-        last = final(self._walk(count, label, generator, settings, compute))
+        compute = self._placed(compute)
+        last = final(self.model.walk(count, label, generator, settings, compute))
         return Drawn(self.decode(last.x, label), last.calls)
 
     def walk(
@@ -127,22 +128,16 @@ class LatentDiffusion(nn.Module):
 
         The first ``x``, of pure noise, is as the VAE itself would draw it: with its prior's z.
         """
-        for step in self._walk(count, label, generator, settings, compute):
+        compute = self._placed(compute)
+        for step in self.model.walk(count, label, generator, settings, compute):
             x, x0_hat = self.decode(step.x, label), self.decode(step.x0_hat, label)
             yield step._replace(x=x, x0_hat=x0_hat)
 
-    def _walk(
-        self,
-        count: int,
-        label: Tensor | None,
-        generator: RowGenerator,
-        settings: DrawSettings,
-        compute: Compute,
-    ) -> Iterator[Step]:
-        """The walk in the latent."""
-        compute = replace(compute, dtype=torch.float32)  # these few numbers are the whole picture
+    def _placed(self, compute: Compute) -> Compute:
+        """Bring the VAE to the device. In float32: these few numbers are the whole picture."""
+        compute = replace(compute, dtype=torch.float32)
         compute.place(self.autoencoder)
-        yield from self.model.walk(count, label, generator, settings, compute)
+        return compute
 
     # ------------------------------------------------------------------ cards
 

@@ -109,7 +109,8 @@ export const ddimStep = (eta = 0) =>
 
 // The guess of x_0, noised anew to s.
 export function consistencyStep(x_t, x0Hat, t, s, schedule) {
-  return s === 0 ? { mean: x0Hat, std: 0 } : forward(x0Hat, 0, s, schedule);
+  const { alpha, sigma } = schedule;
+  return { mean: each(x0Hat, (i) => alpha[s] * x0Hat[i]), std: sigma[s] };
 }
 
 export function eulerStep(x_t, x0Hat, t, s, schedule) {
