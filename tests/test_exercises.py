@@ -114,7 +114,7 @@ SOLUTIONS: dict[str, list[Any]] = {
         lambda a, b: all(b >= a) and any(b > a),
     ],
     "07.4": [precision_recall, lambda real, fake: tuple(precision_recall(real, fake))],
-    "09.1": ["c", "C."],
+    "09.1": ["a", "A."],
     "09.2": [
         lambda x_u, noise, u: (noise - x_u) / (1 - u),
         lambda x_u, noise, u: noise - (x_u - u * noise) / (1 - u),
@@ -459,7 +459,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (lambda real, fake: (0.5, 0.4), "the real features first"),
         *FUNCTIONS,
     ],
-    "09.1": [("a", "divided by"), ("b", "are equal"), *LETTERS],
+    "09.1": [("b", "at u = 1"), ("c", "or divided"), *LETTERS],
     "09.2": [
         (lambda x_u, noise, u: noise, "the noise alone"),
         (lambda x_u, noise, u: (x_u - u * noise) / (1 - u), "the first half"),

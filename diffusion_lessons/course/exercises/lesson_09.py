@@ -9,13 +9,13 @@ from .registry import Hint, exercise
 
 
 @exercise("09.1")
-def noise_from_a_picture(answer: Any) -> str:
+def picture_of_a_velocity(answer: Any) -> str:
     hints = {
-        "a": "the noise is (x_t - alpha x_0) / sigma. Is sigma multiplied by, or divided by?",
-        "b": "so it would be where alpha and sigma are equal. Here alpha is 1 and sigma 0.01.",
+        "b": "so it would be at u = 1. How much of the velocity is taken off x_u to reach x_0?",
+        "c": "x_0 = x_u - u times the velocity. Is its error multiplied by u, or divided?",
     }
-    choice(answer, hints, "c")
-    return "alpha / sigma is 100 there: near the data, a picture says little about its noise."
+    choice(answer, hints, "a")
+    return "u of it is left in x_0 and 1 - u in the noise: neither is ever off by more."
 
 
 @exercise("09.2")
