@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import checks
-from ..data import Images, cifar10, digits, moons, to_unit
+from ..data import Images, cats_and_dogs, cifar10, digits, moons, to_unit
 from ..folders import Pictures
 from ..math.gaussian import forward
 from ..math.losses import Weight, consistency_loss, prediction_loss, random_times, vae_loss
@@ -416,6 +416,45 @@ def cifar10_adm(
     return train_with(model, loss, batches, usual)
 
 
+def cats_dogs_ddpm(
+    options: TrainOptions = USUAL,
+    *,
+    predict: str = "x0",
+    schedule: str = "cosine",
+    channels: int = 32,
+    batch_size: int = 64,
+) -> Iterator[TrainStep]:
+    """A class-conditional diffusion model for the cats (0) and dogs (1) of CIFAR-10.
+
+    For two CPU cores, so it is small (1.9 million weights), works on 16 x 16 positions at most and
+    predicts what is learnt soonest: x_0, weighed by `clamped_snr`. 15,000 steps, its usual, are 96
+    passes through the 10,000 pictures, half of them mirrored.
+    """
+
+    def network() -> UNet:
+        return UNet(
+            size=32,
+            in_channels=3,
+            channels=channels,
+            multipliers=(1, 2, 2),
+            blocks=2,
+            attention_resolutions=(8,),
+            classes=2,
+        )
+
+    model = _new(network, options.seed, predict, schedule)
+    weight = clamped_snr if model.prediction is X0 else None
+    with processes().one_first():
+        data = cats_and_dogs()
+
+    def loss(model: Any, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
+        images, labels = batch
+        return model.loss(to_unit(_flipped(images, g)), g, labels, weight=weight)
+
+    batches = _batches(data, options, batch_size)
+    return train_with(model, loss, batches, options.usual(steps=15_000, ema=0.999))
+
+
 def moons_ddpm(
     options: TrainOptions = USUAL, *, predict: str = "noise", schedule: str = "linear"
 ) -> Iterator[TrainStep]:
@@ -531,5 +570,6 @@ RECIPES: dict[str, Recipe] = {
     "digits-consistency": digits_consistency,
     "digits-reflow": digits_reflow,
     "cifar10-adm": cifar10_adm,
+    "cats-dogs-ddpm": cats_dogs_ddpm,
     "moons-ddpm": moons_ddpm,
 }
