@@ -150,9 +150,9 @@ CATS, DOGS = 3, 5
 
 
 def cats_and_dogs(train: bool = True, root: Path | str = "~/.cache/diffusion-lessons") -> Images:
-    """The cats (label 0) and dogs (1) of `cifar10`, in its order: 10,000 to train on, 2,000 to test.
+    """The cats (label 0) and dogs (1) of `cifar10`: 10,000 to train on, or 2,000 to test.
 
-    Images [N, 3, 32, 32]; raises what `cifar10` raises.
+    Images [N, 3, 32, 32], in its order; raises what `cifar10` raises.
     """
     images, labels = cifar10(train, root)
     ours = (labels == CATS) | (labels == DOGS)
