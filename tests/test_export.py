@@ -99,10 +99,19 @@ def test_wrong_times_are_refused_as_before_where_nothing_is_exported() -> None:
 
 @pytest.mark.parametrize("name", engine.NETWORKS)
 def test_the_pages_graphs_are_those_of_the_networks(name: str) -> None:
-    graph = (engine.HERE / "graphs" / f"{name}.onnx").read_bytes()
+    graph = engine.graph_path(name).read_bytes()
     weights = cards.pretrained_path(name).read_bytes()
     assert len(graph) < 200_000  # no weights
     assert export.compare(load_pretrained(name), graph, weights) < 1e-4
+
+
+def test_networks_that_differ_in_weights_alone_share_a_graph() -> None:
+    files = {path.stem for path in (engine.HERE / "graphs").iterdir()}
+    assert files == set(engine.GRAPHS.values())
+    for name, other in engine.GRAPHS.items():
+        one, two = (cards.pretrained_path(n).read_bytes() for n in (name, other))
+        assert export._places(one) == export._places(two)
+        assert len(export.numbers(one)) == len(export.numbers(two)) < len(one)
 
 
 @pytest.mark.slow

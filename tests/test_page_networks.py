@@ -19,6 +19,7 @@ from diffusion_lessons.math.schedule import cosine_schedule, linear_schedule
 from diffusion_lessons.networks.checkpoints import load_pretrained
 from diffusion_lessons.networks.compute import fast
 from diffusion_lessons.networks.drawing import GUIDANCES
+from diffusion_lessons.page import engine
 from diffusion_lessons.page.kit import (
     decoder_behind,
     guidance_behind,
@@ -45,7 +46,7 @@ def changed(name: str) -> Any:
 
 
 def test_by_its_weights_to_the_last(model: Any) -> None:
-    for name in ("digits-ddpm", "digits-ddgan", "digits-vae"):
+    for name in engine.NETWORKS:
         assert shipped_name(load_pretrained(name)) == name
         assert shipped_name(changed(name)) is None
     assert shipped_name(fast(model)) == "digits-ddpm"
@@ -66,6 +67,15 @@ def test_a_denoiser_however_it_is_wrapped(model: Any) -> None:
         "labels": None,
         "clip": False,
     }
+
+
+@pytest.mark.parametrize("name", ["digits-consistency", "digits-reflow"])
+def test_a_denoiser_that_predicts_no_noise(name: str) -> None:
+    """The page reads x_0 off what it predicts, under its own schedule alone."""
+    student = load_pretrained(name)
+    told = {"name": name, "labels": [3, 10], "clip": True}
+    assert network_behind(student.denoiser(LABEL, clip=1), X, student.schedule) == told
+    assert network_behind(student.denoiser(LABEL, clip=1), X, cosine_schedule()) == {}
 
 
 def test_another_denoiser_is_none_of_the_pages(model: Any) -> None:

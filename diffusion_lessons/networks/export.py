@@ -1,7 +1,7 @@
 """Networks as ONNX graphs, for whatever runs those: a browser, a phone, another language.
 
-`export` writes one file that stands alone; `graph` makes one without weights, which reads them from
-the network's own safetensors file, so that a page that has both stores nothing twice. Needs
+`export` writes one file that stands alone; `without_weights` makes one that reads them from the
+network's own safetensors file, so that a page that has both stores nothing twice. Needs
 ``pip install 'diffusion-lessons[page]'``.
 """
 
@@ -27,7 +27,7 @@ from .latent import LatentDiffusion
 from .vae import VAE
 
 WEIGHTS = "weights"
-"""Under this name a graph without weights asks for the safetensors file."""
+"""Under this name a graph without weights asks for the `numbers` of the safetensors file."""
 
 OPSET = 20
 
@@ -170,7 +170,8 @@ def compare(model: nn.Module, content: bytes, weights: bytes | None = None) -> f
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if weights is not None:
-        options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
+        given = numbers(weights)
+        options.add_external_initializers_from_files_in_memory([WEIGHTS], [given], [len(given)])
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     module, inputs, _ = exported(model)
     g = torch.Generator().manual_seed(0)
@@ -192,10 +193,11 @@ def compare(model: nn.Module, content: bytes, weights: bytes | None = None) -> f
 
 
 def without_weights(proto: Any, weights: bytes) -> bytes:
-    """The graph, its weights replaced by their places in a safetensors file, ``weights``.
+    """The graph, its weights replaced by their places in the `numbers` of a safetensors file.
 
-    Those that the file holds in half precision are widened in the graph. What it does not hold
-    stays inside: constants, such as the frequencies of the time's waves.
+    ``weights`` is that file. Those that it holds in half precision are widened in the graph. What
+    it does not hold stays inside: constants, such as the frequencies of the time's waves. Any other
+    file of the same tensors has them in the same places, so the graph serves it, too.
     """
     from onnx import TensorProto, helper
 
@@ -228,18 +230,25 @@ def without_weights(proto: Any, weights: bytes) -> bytes:
     return proto.SerializeToString()
 
 
-def _places(weights: bytes) -> dict[str, dict[str, Any]]:
-    """Where in a safetensors file each tensor lies: its format, shape, offset and length in bytes.
+def numbers(weights: bytes) -> bytes:
+    """What a safetensors file holds behind its header, whose length depends on more than shapes."""
+    return weights[_header_end(weights) :]
 
-    The file is the length of a header, the header as JSON, then the numbers.
-    """
-    (size,) = struct.unpack("<Q", weights[:8])
-    header = json.loads(weights[8 : 8 + size])
+
+def _places(weights: bytes) -> dict[str, dict[str, Any]]:
+    """Where in its `numbers` each tensor lies: its format, shape, offset and length in bytes."""
+    header = json.loads(weights[8 : _header_end(weights)])
     header.pop("__metadata__", None)
     for place in header.values():
         start, end = place.pop("data_offsets")
-        place |= {"offset": 8 + size + start, "length": end - start}
+        place |= {"offset": start, "length": end - start}
     return header
+
+
+def _header_end(weights: bytes) -> int:
+    """A safetensors file is the length of a header in 8 bytes, the header as JSON, the numbers."""
+    (size,) = struct.unpack("<Q", weights[:8])
+    return 8 + int(size)
 
 
 def check_installed() -> None:

@@ -130,6 +130,19 @@ def test_whole_walks_are_those_of_the_command(page: Any, settings: dict[str, Any
     assert float(difference.abs().max()) < 1e-2
 
 
+@pytest.mark.parametrize("name", ["digits-consistency", "digits-reflow"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"steps": 1}, {"steps": 4}, {"steps": 3, "sampler": "dpm++"}, {"scale": 2.5}],
+    ids=str,
+)
+def test_networks_of_few_calls(page: Any, name: str, settings: dict[str, Any]) -> None:
+    """In their usual way, unless another is asked for; they share a graph with digits-ddpm."""
+    guidance = {"guidance": "classifier-free"} if "scale" in settings else {}
+    difference = walked(page, name, **settings) - drawn(name, **settings, **guidance)
+    assert float(difference.abs().max()) < 1e-2
+
+
 def test_a_gan_and_a_vae(page: Any) -> None:
     for name in ("digits-ddgan", "digits-vae"):
         assert float((walked(page, name) - drawn(name)).abs().max()) < 1e-2

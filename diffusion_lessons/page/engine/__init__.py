@@ -3,7 +3,8 @@
 It comes in parts, each a few files, and only when a widget first asks: from the kernel
 (`kit.Explorer` answers the page), or from scripts beside a published page (`as_script`). A graph
 (`graphs/`, made by ``python -m diffusion_lessons.page.engine``) holds no weights: those come out of
-the same file from which Python loads the network. An `OwnNetwork` does the same for a learner's.
+the same file from which Python loads the network. So networks that differ in their weights alone
+share one. An `OwnNetwork` does the same for a learner's.
 """
 
 import base64
@@ -24,7 +25,16 @@ from ...networks.checkpoints import load, load_pretrained, save
 from ...networks.compute import plain
 
 HERE = Path(__file__).parent
-NETWORKS = ("digits-ddpm", "digits-ddgan", "digits-vae")
+GRAPHS = {
+    "digits-ddpm": "digits-ddpm",
+    "digits-ddgan": "digits-ddgan",
+    "digits-vae": "digits-vae",
+    "digits-consistency": "digits-ddpm",
+    "digits-reflow": "digits-ddpm",
+}
+"""The graph of each network that a page can run, by name."""
+
+NETWORKS = tuple(GRAPHS)
 """The networks that a page can run."""
 
 PARTS = ("runtime", "webgpu", "examples", *NETWORKS)
@@ -41,7 +51,7 @@ def part(name: str) -> dict[str, bytes]:
     - ``runtime``: the scripts and the WebAssembly that run graphs;
     - ``webgpu``: the same for a graphics processor, which WebGPU and JSPI lead to;
     - ``examples``: 2,000 training digits, bytes [N, 28, 28], and their labels, bytes [N];
-    - a network's name: what it is (JSON), its graph and its weights (safetensors).
+    - a network's name: what it is (JSON), its graph and its weights (`export.numbers`).
     """
     if name not in PARTS:
         raise KeyError(name)
@@ -55,9 +65,14 @@ def part(name: str) -> dict[str, bytes]:
         return {"images": _packed(images.tobytes()), "labels": _packed(labels.tobytes())}
     return {
         "about.json": _packed(json.dumps(about(name)).encode()),
-        "graph.onnx": _packed((HERE / "graphs" / f"{name}.onnx").read_bytes()),
-        "weights": _packed(cards.pretrained_path(name).read_bytes()),
+        "graph.onnx": _packed(graph_path(name).read_bytes()),
+        "weights": _packed(export.numbers(cards.pretrained_path(name).read_bytes())),
     }
+
+
+def graph_path(name: str) -> Path:
+    """Where the graph of a network lies, by the network's name."""
+    return HERE / "graphs" / f"{GRAPHS[name]}.onnx"
 
 
 class OwnNetwork:
@@ -92,7 +107,7 @@ class OwnNetwork:
         return {
             "about.json": _packed(json.dumps(self.about).encode()),
             "graph.onnx": _packed(graph),
-            "weights": _packed(self._weights),
+            "weights": _packed(export.numbers(self._weights)),
         }
 
 

@@ -3,13 +3,15 @@
 from ...files import aside
 from ...networks import cards, export
 from ...networks.checkpoints import load_pretrained
-from . import HERE, NETWORKS
+from . import GRAPHS, NETWORKS, graph_path
 
 for name in NETWORKS:
     model = load_pretrained(name)
     weights = cards.pretrained_path(name).read_bytes()
-    graph = export.without_weights(export.graph(model), weights)
+    if GRAPHS[name] == name:
+        graph = export.without_weights(export.graph(model), weights)
+        with aside(graph_path(name)) as unfinished:
+            unfinished.write_bytes(graph)
+    graph = graph_path(name).read_bytes()
     difference = export.compare(model, graph, weights)
-    with aside(HERE / "graphs" / f"{name}.onnx") as unfinished:
-        unfinished.write_bytes(graph)
     print(f"{name}: {len(graph):,} bytes, off by {difference:.1e}")

@@ -84,8 +84,23 @@ export class DiffusionModel extends Network {
     return generator.normal(rows * this.size).map((value) => value * startStd);
   }
 
+  // How it is drawn from, if nobody says otherwise.
+  get usual() {
+    const { sampler, steps } = { sampler: "ddim", steps: 50, ...this.about.usual };
+    return { sampler, steps: Math.min(steps, this.schedule.T) };
+  }
+
   // A walk from noise to the pictures of `labels`; `numbers` are theirs, under the seed.
-  walk({ labels, numbers, seed = 0, steps = 50, sampler, eta, spacing = "uniform", scale = 1 }) {
+  walk({
+    labels,
+    numbers,
+    seed = 0,
+    steps = this.usual.steps,
+    sampler = this.usual.sampler,
+    eta,
+    spacing = "uniform",
+    scale = 1,
+  }) {
     const generator = new RowGenerator(seed, numbers);
     const x_T = this.noise(generator, numbers.length);
     const times = this.schedule.times(steps, SPACINGS[spacing](this.schedule));
