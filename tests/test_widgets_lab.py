@@ -16,7 +16,7 @@ from diffusion_lessons.data import digits, to_unit
 from diffusion_lessons.math.prediction import SCORE
 from diffusion_lessons.networks import export
 from diffusion_lessons.networks.checkpoints import load_pretrained
-from diffusion_lessons.networks.diffusion import DiffusionModel
+from diffusion_lessons.networks.diffusion import DiffusionModel, Usual
 from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.page import engine
 from diffusion_lessons.page.kit.explorer import bring_part
@@ -60,6 +60,7 @@ def test_what_the_page_sends_is_what_python_reads(lab: DigitLab) -> None:
         ("sampler", "adam"),
         ("eta", 1.5),
         ("seed", -1),
+        ("calls", 3),
     ],
 )
 def test_settings_outside_their_range_are_refused(lab: DigitLab, name: str, value: object) -> None:
@@ -69,6 +70,17 @@ def test_settings_outside_their_range_are_refused(lab: DigitLab, name: str, valu
 
 def test_the_page_has_every_network_that_the_lab_offers() -> None:
     assert set(NETWORKS) <= set(engine.NETWORKS)
+
+
+def test_it_knows_how_each_network_is_usually_drawn_from(lab: DigitLab) -> None:
+    for name in NETWORKS:
+        usual = getattr(load_pretrained(name), "usual", Usual())
+        told = lab._usual.get(name, Usual()._asdict())
+        assert told == usual._asdict()
+    for name, sampler in [("digits-consistency", "consistency"), ("digits-reflow", "euler")]:
+        few = DigitLab(task="draw", network=name)
+        assert (few.sampler, few.steps) == (sampler, 2)
+        assert DigitLab(task="draw", network=name, steps=4).steps == 4
 
 
 def test_alone_in_a_page_it_holds_no_end_of_a_script(lab: DigitLab) -> None:
@@ -153,6 +165,40 @@ def test_a_lab_with_a_network_of_ones_own_begins_with_it() -> None:
         next(model.parameters()).add_(1)
     assert DigitLab(model)._own["part"] != before
     assert DigitLab(model, "other")._own["part"] != DigitLab(model)._own["part"]
+
+
+def test_one_that_has_a_usual_way_of_its_own_begins_with_it() -> None:
+    usual = Usual("heun", 3)
+    lab = DigitLab(DiffusionModel(own().network, usual=usual), "mine", steps=5)
+    assert (lab.network, lab.sampler, lab.steps) == ("mine", "heun", 5)
+    assert lab._usual["mine"] == {"sampler": "heun", "steps": 3}
+
+
+@pytest.mark.parametrize("usual", [None, {"sampler": "heun", "steps": 3}])
+def test_beside_others_it_is_drawn_from_in_its_usual_way(tmp_path: Path, usual: Any) -> None:
+    """What the comparison asks of each network, told by one that draws nothing."""
+    mine = {"name": "mine", "part": "own-1", "classes": 2, "T": 6}
+    given = {"label": 5, "steps": 10, "calls": 4, "seed": 3}
+    given["own"] = mine | ({} if usual is None else {"usual": usual})
+    module = f"""import {{ TASKS }} from "./_lab_tasks.js";
+        const lanes = TASKS.compare.lanes({json.dumps(given)});
+        const network = {{ walk: (settings) => settings }};
+        export default lanes.map(({{ name, by, walk }}) => [name, by, walk(network)]);
+    """
+    *shipped, (name, by, asked) = javascript.run(tmp_path, module)
+    assert (name, by) == ("DDIM with mine" if usual is None else "mine", "mine")
+    assert asked["labels"] == [None] * 3  # it knows no 5
+    assert {"seed": 3, "numbers": [5000, 5001, 5002]}.items() <= asked.items()
+    assert asked.items() >= (usual or {"steps": 6}).items()
+    ways = [(by, asked.get("steps"), asked.get("sampler")) for _, by, asked in shipped]
+    assert ways == [
+        ("digits-vae", None, None),
+        ("digits-consistency", 4, None),
+        ("digits-reflow", 4, None),
+        ("digits-ddgan", None, None),
+        ("digits-ddpm", 10, None),
+        ("digits-ddpm", 100, "ddpm"),
+    ]
 
 
 @pytest.mark.parametrize(

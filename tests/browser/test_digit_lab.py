@@ -91,14 +91,18 @@ class Lab:
             "(e, v) => { e.value = v; e.dispatchEvent(new Event('input')) }", value
         )
 
-    def greys(self, part: str) -> torch.Tensor:
-        values = self.root.locator(f'canvas[data-part="{part}"]').evaluate(
-            """(canvas) => {
+    def greys(self, part: str, lane: int = 0) -> torch.Tensor:
+        values = (
+            self.root.locator(f'canvas[data-part="{part}"]')
+            .nth(lane)
+            .evaluate(
+                """(canvas) => {
                 const ctx = canvas.getContext("2d");
                 const unit = canvas.height / 28;
                 return Array.from({ length: 784 }, (_, i) => ctx.getImageData(
                     (i % 28 + 0.5) * unit, (Math.floor(i / 28) + 0.5) * unit, 1, 1).data[0]);
             }"""
+            )
         )
         return torch.tensor(values).view(28, 28)
 
@@ -158,6 +162,35 @@ def test_after_the_first_time_every_change_is_computed(lab: Lab) -> None:
     dragged = lab.greys("x-0")
     lab.compute()
     assert torch.equal(lab.greys("x-0"), dragged)
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler"), [("digits-consistency", "consistency"), ("digits-reflow", "euler")]
+)
+def test_a_network_of_few_calls_comes_with_its_own_way(lab: Lab, name: str, sampler: str) -> None:
+    """And takes it along, to whichever network or task comes next."""
+    lab.task("New digits")
+    lab.control("steps").focus()
+    lab.page.keyboard.press("End")
+    lab.control("network").select_option(name)
+    assert lab.control("sampler").input_value() == sampler
+    assert lab.control("steps").get_attribute("aria-valuetext") == "2"
+    lab.control("label").select_option("6")
+    lab.compute()
+    assert lab.root.get_attribute("data-calls") == "2"
+    model, cpu = load_pretrained(name), Compute(torch.device("cpu"))
+    wanted = draw(model, torch.full((6,), 6), DrawSettings(), 0, 6000 + torch.arange(6), cpu)
+    for k in range(6):
+        greys = ((wanted[k, 0].clamp(-1, 1) + 1) * 127.5).round()
+        assert (lab.greys(f"x-{k}") - greys).abs().max() <= 2
+    lab.task("Restore")
+    lab.computed()
+    assert lab.root.get_attribute("data-calls") == "10"
+    assert "digits-ddpm (" in lab.words()
+    lab.task("New digits")
+    assert lab.control("network").input_value() == "digits-ddpm"
+    assert lab.control("sampler").input_value() == "ddim"
+    assert lab.control("steps").get_attribute("aria-valuetext") == "10"
 
 
 def draw_one(lab: Lab) -> None:
@@ -228,26 +261,59 @@ def test_inversion_rebuilds_and_blending_ends_at_both_seeds(lab: Lab) -> None:
     assert (lab.greys("x-6") - first).abs().max() <= 1
 
 
-def test_four_ways_side_by_side_and_the_walk_scrubbed(lab: Lab) -> None:
+def test_six_ways_side_by_side_and_the_walk_scrubbed(lab: Lab) -> None:
+    asked: list[str] = []
+    lab.page.on("request", lambda request: asked.append(request.url.split("/")[-1]))
     lab.task("Compare")
     lab.control("label").select_option("7")
     lab.compute()
     lanes = lab.root.locator('[data-part="lane"]').all_inner_texts()
     assert [lane.split(" network")[0] for lane in lanes] == [  # and the time, t = 0
         "VAE 1",
+        "Consistency 2",
+        "Reflow 2",
         "Denoising diffusion GAN 4",
         "DDIM 10",
         "DDPM 100",
     ]
-    assert lab.root.get_attribute("data-calls") == "115"
+    assert lab.root.get_attribute("data-calls") == "119"
+    # Each network comes when its turn has come, and once.
+    names = ["vae", "consistency", "reflow", "ddgan", "ddpm"]
+    assert [name for name in asked if "digits-" in name] == [f"digits-{k}.js" for k in names]
     lab.page.wait_for_timeout(300)
-    canvas = lab.root.locator('canvas[data-part="x-0"]').nth(3)
+    canvas = lab.root.locator('canvas[data-part="x-0"]').nth(5)
     read = "canvas => canvas.toDataURL()"
     last = canvas.evaluate(read)
     lab.slide("walk", 0)
     lab.page.wait_for_timeout(150)
     assert canvas.evaluate(read) != last
-    assert "t = 1000" in lab.root.locator('[data-part="lane"]').nth(3).inner_text()
+    assert "t = 1000" in lab.root.locator('[data-part="lane"]').nth(5).inner_text()
+
+
+@pytest.mark.parametrize("calls", [1, 4])
+def test_as_many_calls_as_are_asked_for(lab: Lab, calls: int) -> None:
+    """By keyboard; the other ways keep theirs."""
+    lab.task("Compare")
+    lab.control("label").select_option("7")
+    lab.control("calls").and_(lab.page.locator("[value='2']")).focus()
+    lab.page.keyboard.press("ArrowLeft" if calls == 1 else "ArrowRight")
+    lab.compute()
+    assert lab.root.get_attribute("data-calls") == str(115 + 2 * calls)
+    words = "1 network call," if calls == 1 else "4 network calls,"
+    cpu = Compute(torch.device("cpu"))
+    for lane, name in enumerate(["digits-consistency", "digits-reflow"], 1):
+        title = lab.root.locator('[data-part="lane"]').nth(lane)
+        assert words in title.inner_text()
+        model, settings = load_pretrained(name), DrawSettings(calls)
+        wanted = draw(model, torch.full((3,), 7), settings, 0, 7000 + torch.arange(3), cpu)
+        for k in range(3):
+            seen = lab.greys(f"x-{k}", lane)
+            greys = ((wanted[k, 0].clamp(-1, 1) + 1) * 127.5).round()
+            assert (seen - greys).abs().max() <= 2
+    lab.control("link").click()
+    lab.page.wait_for_function("() => location.hash.startsWith('#lab?')")
+    again = Lab(lab.page, lab.page.url)
+    assert again.control("calls").and_(again.page.locator(f"[value='{calls}']")).is_checked()
 
 
 def test_by_keyboard_alone(lab: Lab) -> None:
@@ -290,7 +356,7 @@ def test_a_link_carries_the_settings_the_drawing_and_its_hole(lab: Lab) -> None:
         "task=constructor",
         "task=fly&t=no&sampler=x&drawing=zz&hole=1",
         "label=99&steps=0&t=-4&seed=1e300&scale=Infinity",
-        "label=3.7&t=&seed=-1&eta=2&other=1.5",
+        "label=3.7&t=&seed=-1&eta=2&other=1.5&calls=3",
     ],
 )
 def test_a_link_that_makes_no_sense_changes_nothing(lab: Lab, address: str, link: str) -> None:
@@ -298,6 +364,8 @@ def test_a_link_that_makes_no_sense_changes_nothing(lab: Lab, address: str, link
     assert odd.control("task-restore").is_checked()
     settings = {"label": "-1", "t": "500", "steps": "9", "seed": "0", "other": "1", "eta": "0"}
     assert {name: odd.control(name).input_value() for name in settings} == settings
+    odd.task("Compare")
+    assert odd.root.locator('[data-name="calls"]:checked').input_value() == "2"
 
 
 def test_a_sampler_that_cannot_fill_in_is_left(lab: Lab, address: str) -> None:

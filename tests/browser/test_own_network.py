@@ -129,7 +129,8 @@ def test_beside_the_shipped_networks(notebook: Page) -> None:
     notebook.widget("lab").get_by_text("Compare", exact=True).click()
     wait(notebook, "lab")
     lanes = notebook.widget("lab").locator('[data-part="lane"] strong').all_inner_texts()
-    assert lanes == ["VAE", "Denoising diffusion GAN", "DDIM", "DDPM", "DDIM with mine"]
+    few = ["VAE", "Consistency", "Reflow", "Denoising diffusion GAN"]
+    assert lanes == [*few, "DDIM", "DDPM", "DDIM with mine"]
     notebook.widget("lab").get_by_text("Restore", exact=True).click()
     wait(notebook, "lab")
     options = notebook.slider("lab", "network").locator("option:not([hidden])")

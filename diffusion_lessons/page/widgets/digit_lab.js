@@ -2,6 +2,7 @@
 
 import {
   button,
+  choice,
   clamp,
   decode,
   describe,
@@ -26,7 +27,7 @@ import {
   timeline,
 } from "kit";
 import { drawingPad } from "./_drawing.js";
-import { COUNT, TASKS } from "./_lab_tasks.js";
+import { COUNT, FEW, TASKS } from "./_lab_tasks.js";
 
 const SIDE = 28;
 const SIZE = SIDE * SIDE;
@@ -35,6 +36,8 @@ const NETWORKS = [
   ["digits-ddpm", "diffusion, digits-ddpm"],
   ["digits-ddgan", "diffusion GAN, digits-ddgan"],
   ["digits-vae", "VAE, digits-vae"],
+  ["digits-consistency", "consistency, digits-consistency"],
+  ["digits-reflow", "reflow, digits-reflow"],
 ];
 const SAMPLERS = [
   ["ddim", "DDIM"],
@@ -42,7 +45,9 @@ const SAMPLERS = [
   ["heun", "Heun"],
   ["dpm++", "DPM-Solver++ 2M"],
   ["euler", "Euler, straight on"],
+  ["consistency", "consistency, noised anew"],
 ];
+const WAY = { sampler: "ddim", steps: 10 }; // of a network that has no usual way of its own
 const CLASSES = [["-1", "any digit"], ...Array.from({ length: 10 }, (_, k) => [String(k), String(k)])];
 // Holes that the keyboard can cut: which pixels of the picture.
 const shape = (inside) =>
@@ -65,6 +70,7 @@ const SETTING = {
   scale: (value) => value >= 0 && value <= 8,
   t: (value) => Number.isInteger(value) && value >= 1 && value <= 1000,
   steps: (value) => Number.isInteger(value) && value >= 1 && value <= 1000,
+  calls: (value) => FEW.includes(value),
   eta: (value) => value >= 0 && value <= 1,
   seed: (value) => Number.isInteger(value) && value >= 0 && value <= LAST_SEED,
   other: (value) => Number.isInteger(value) && value >= 0 && value <= LAST_SEED,
@@ -76,6 +82,8 @@ const asBytes = (greys) => Uint8Array.from(greys, (v) => Math.round(127.5 * (cla
 
 // The learner's own network: its name and its part of the engine, its classes and its last time.
 const ownOf = (model) => model.get("_own") ?? {}; // which a lab of version 0.3 or earlier has not
+// By name, how networks that were trained for few calls are drawn from; of 0.4 or earlier, none.
+const usualOf = (model) => new Map(Object.entries(model.get("_usual") ?? {}));
 
 // ------------------------------------------------------------------ a link to what is shown
 
@@ -181,6 +189,7 @@ function render({ model, el }) {
   const task = () => TASKS[model.get("task")];
   const uses = (name) => task().uses.includes(name);
   const own = ownOf(model);
+  const usual = usualOf(model);
   const mine = () => Boolean(own.name) && model.get("network") === own.name;
   const networks = own.name ? [...NETWORKS, [own.name, own.name]] : NETWORKS;
   // What the network in use knows.
@@ -192,7 +201,7 @@ function render({ model, el }) {
     return {
       ...Object.fromEntries(SETTINGS.map((name) => [name, model.get(name)])),
       diffusion: mine() ? own.name : "digits-ddpm",
-      own: own.name,
+      own: own.name ? { ...own, usual: usual.get(own.name) } : null,
       label: label < classes ? label : -1,
       t: Math.min(t, T),
       steps: Math.min(steps, T),
@@ -204,6 +213,7 @@ function render({ model, el }) {
   let laneViews = [];
   let asked = false; // whether anything was computed: from then on each change is
   const here = new Set(); // names of the networks that have come
+  let awaited = ""; // the name of the one that is on its way
   let failure = "";
   let progress = null;
   state("idle");
@@ -272,7 +282,7 @@ function render({ model, el }) {
     changed();
   };
   const controls = {
-    network: select({ name: "network", label: "network", options: networks, onInput: set("network") }),
+    network: select({ name: "network", label: "network", options: networks, onInput: chooseNetwork }),
     label: select({
       name: "label",
       label: "asked for",
@@ -297,6 +307,12 @@ function render({ model, el }) {
       values: () => counts.filter((count) => count <= inUse().T),
       onInput: set("steps"),
     }),
+    calls: choice({
+      name: "calls",
+      label: "calls of consistency and reflow",
+      options: FEW.map((count) => [String(count), String(count)]),
+      onInput: (value) => set("calls")(Number(value)),
+    }),
     eta: slider({
       name: "eta",
       label: "noise drawn on the way,",
@@ -310,12 +326,18 @@ function render({ model, el }) {
     seed: numberInput("seed", "seed", set("seed")),
     other: numberInput("other", "other seed", set("other")),
   };
+  // A network that was trained for few calls comes with its own sampler and steps, and takes them along.
+  function chooseNetwork(name) {
+    const way = usual.get(name) ?? (usual.has(model.get("network")) ? WAY : {});
+    view.set({ network: name, ...way });
+    changed();
+  }
   // Which of them the chosen task has.
   function has(name) {
     if (name === "network" && own.name && uses("diffusion")) return true;
     if (!uses(name)) return false;
     const [network, sampler] = [model.get("network"), model.get("sampler")];
-    const diffusion = !uses("network") || network === "digits-ddpm" || mine();
+    const diffusion = !uses("network") || network === "digits-ddpm" || usual.has(network) || mine();
     if (name === "label" && !inUse().classes) return false;
     if (["scale", "steps", "sampler", "eta"].includes(name) && !diffusion) return false;
     if (name === "eta") return sampler === "ddim";
@@ -327,7 +349,10 @@ function render({ model, el }) {
     keepToAllowed();
     changed();
   });
+  // What the chosen task has not, is left.
   function keepToAllowed() {
+    const network = model.get("network");
+    if (usual.has(network) && !mine() && !uses("network")) view.set({ network: "digits-ddpm", ...WAY });
     const allowed = task().samplers;
     if (allowed && !allowed.includes(model.get("sampler"))) view.set({ sampler: "ddim" });
   }
@@ -355,19 +380,16 @@ function render({ model, el }) {
     failure = "";
     return work.start(async (alive) => {
       const wish = { ...settings(), ...pad.content() };
-      const chosen = task();
-      const names = chosen.networks(wish);
       try {
-        state(names.every((name) => here.has(name)) ? "busy" : "loading");
-        view.repaint();
-        const partOf = (name) => (name === own.name ? own.part : name);
-        const loaded = await Promise.all(names.map((name) => pretrained(partOf(name), model)));
-        names.forEach((name) => here.add(name));
-        if (!alive()) return;
-        state("busy");
-        const all = chosen.lanes(wish, loaded).map((lane) => ({ ...lane, frames: [], calls: 0, ms: 0 }));
-        show(all);
-        for (const lane of all) if (!(await follow(lane, alive))) return;
+        const all = task().lanes(wish).map((lane) => ({ ...lane, frames: [], calls: 0, ms: 0 }));
+        for (const lane of all) {
+          const first = !here.has(lane.by);
+          lane.network = await bring(lane.by);
+          if (!alive()) return;
+          if (lane === all[0]) show(all); // until then what was there before stays
+          if (first && all.length > 1) await warmUp(lane);
+          if (!(await follow(lane, alive))) return;
+        }
         await finish(all, alive);
       } catch (error) {
         if (!alive()) return;
@@ -380,11 +402,27 @@ function render({ model, el }) {
     });
   }
 
+  // A network by name, fetched when it is first needed.
+  async function bring(name) {
+    awaited = name;
+    state(here.has(name) ? "busy" : "loading");
+    view.repaint();
+    const network = await pretrained(name === own.name ? own.part : name, model);
+    here.add(name);
+    return network;
+  }
+
+  // A network's first call sets memory aside. Where times are compared, it does not count.
+  async function warmUp(lane) {
+    for await (const _ of lane.walk(lane.network)) break;
+  }
+
   // Read a lane's walk to its end; false if nobody wants it any more.
   async function follow(lane, alive) {
     const before = lane.network.calls;
+    state("busy");
     const begun = performance.now();
-    for await (const step of lane.walk) {
+    for await (const step of lane.walk(lane.network)) {
       if (!alive()) return false;
       lane.frames.push(step);
       lane.calls = lane.network.calls - before;
@@ -393,7 +431,7 @@ function render({ model, el }) {
       progress = from > 0 ? 1 - step.t / from : null;
       view.repaint();
     }
-    return true;
+    return alive();
   }
 
   async function finish(all, alive) {
@@ -502,14 +540,16 @@ function render({ model, el }) {
     }
     const used = settings();
     for (const option of controls.network.input.options) {
-      const others = ["digits-ddgan", "digits-vae"]; // of other kinds
-      option.hidden = option.disabled = uses("diffusion") && others.includes(option.value);
+      const able = ["digits-ddpm", own.name]; // to do all tasks
+      option.hidden = option.disabled = uses("diffusion") && !able.includes(option.value);
     }
     controls.network.sync(uses("diffusion") ? used.diffusion : used.network);
     controls.sampler.sync(used.sampler);
     controls.label.sync(String(used.label));
     controls.t.range(1, Math.min(T, 1000));
-    for (const name of ["scale", "t", "steps", "eta", "seed", "other"]) controls[name].sync(used[name]);
+    for (const name of ["scale", "t", "steps", "calls", "eta", "seed", "other"]) {
+      controls[name].sync(used[name]);
+    }
 
     if (uses("picture")) {
       pad.show(uses("hole"));
@@ -544,9 +584,9 @@ function render({ model, el }) {
     run.textContent = engine === "idle" || engine === "none" ? "Compute" : "Compute again";
     const words =
       engine === "loading"
-        ? mine()
+        ? awaited === own.name
           ? `The kernel exports ${own.name} and sends it (once a page) ...`
-          : "The network is on its way (once a page) ..."
+          : `${awaited} is on its way (once a page) ...`
         : engine === "busy"
           ? `${calls} network calls so far`
           : "";
@@ -569,7 +609,8 @@ function render({ model, el }) {
       const { name, parameters } = lane.network.about;
       const each = lane.ms / Math.max(lane.calls, 1);
       const by = lanes.length > 1 ? `${lane.name}, by ${name}` : name;
-      return `${by} (${(parameters / 1e6).toFixed(1)} million weights)${lane.network.where}: ${effort(lane)}, ${short(each, 2)} ms a call`;
+      const all = lanes.length > 1 ? "" : `${effort(lane)}, `; // of several, each title says it
+      return `${by} (${(parameters / 1e6).toFixed(1)} million weights)${lane.network.where}: ${all}${short(each, 2)} ms a call`;
     });
     const { t, steps } = settings();
     const fewer = uses("t") && steps > t ? ` From t = ${t} there are only ${t} steps to take.` : "";

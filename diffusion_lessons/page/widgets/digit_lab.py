@@ -10,8 +10,9 @@ from ...data import digits, to_unit
 from ...math.editing import restore
 from ...math.randomness import RowGenerator
 from ...math.sampling import ddim_step, stepwise
+from ...networks import cards
 from ...networks.checkpoints import load_pretrained
-from ...networks.diffusion import DiffusionModel
+from ...networks.diffusion import DiffusionModel, Usual
 from .. import engine, kit
 from ..palette import RESULT, SIGNAL
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TASKS = ("restore", "fill", "draw", "blend", "invert", "compare")
-NETWORKS = ("digits-ddpm", "digits-ddgan", "digits-vae")
-SAMPLERS = ("ddim", "ddpm", "heun", "dpm++", "euler")
+NETWORKS = ("digits-ddpm", "digits-ddgan", "digits-vae", "digits-consistency", "digits-reflow")
+SAMPLERS = ("ddim", "ddpm", "heun", "dpm++", "euler", "consistency")
+FEW = (1, 2, 4)  # calls of consistency and reflow, beside the others
 COUNT = 6  # pictures of a task
 LAST_SEED = 999_999
 
@@ -28,30 +30,34 @@ LAST_SEED = 999_999
 class DigitLab(kit.Explorer):
     """Draw a digit, and have it restored, filled in, drawn as another, taken apart and rebuilt.
 
-    All of it is computed in the page by three shipped networks (`page.engine`), on the reader's own
-    device, with or without a kernel, step by step as it is computed. ``task`` says what:
+    All of it is computed in the page by shipped networks (`page.engine`), on the reader's own
+    device, with or without a kernel, step by step as it is computed; each comes to the page when it
+    is first needed. ``task`` says what:
 
     - "restore": the drawing noised up to ``t`` and walked back (`math.editing.restore`);
     - "fill": a hole in the drawing filled (`math.editing.keeping`);
     - "draw": six new digits by ``network``, those of ``diffusion-lessons sample`` for the seed;
     - "blend": from the noise of ``seed`` to that of ``other`` on the great circle;
     - "invert": the noise that DDIM finds for the drawing, and the drawing rebuilt from it;
-    - "compare": a VAE, a denoising diffusion GAN, DDIM and DDPM from one seed, calls and time.
+    - "compare": a VAE, consistency, reflow, a denoising diffusion GAN, DDIM and DDPM from one seed,
+      calls and time; consistency and reflow with as many ``calls`` as you ask of them.
 
     ``model`` is a `DiffusionModel` of your own that draws grey pictures of 28 x 28 and knows at
     most ten classes, or none. All tasks take it then, under its ``name``, as they take digits-ddpm;
     whatever it predicts and whatever its schedule, which may have fewer times than the settings
-    below allow. The page gets it from the kernel, exported when it is first needed (``pip install
-    'diffusion-lessons[page]'``), as it was when the lab was made.
+    below allow. If it has a usual sampler and steps of its own, as digits-consistency and
+    digits-reflow have, the lab begins with these. The page gets it from the kernel, exported when
+    it is first needed (``pip install 'diffusion-lessons[page]'``), as it was when the lab was made.
 
     A drawing is brought to 20 x 20 pixels and centred by its mass, as MNIST's digits are. Beside
     each result lies the nearest of 2,000 training digits, by squared distance of pixels.
 
-    Synced traits: ``task``; ``network`` ("digits-ddpm", "digits-ddgan", "digits-vae" or ``name``,
-    which is what a lab with a ``model`` begins with); ``label``
-    (-1 asks for any digit); ``scale`` of the classifier-free guidance, 0..8; ``t`` and ``steps``,
-    1..1000; ``sampler`` ("ddim", "ddpm", "heun", "dpm++" or "euler"); ``eta`` of DDIM, 0..1;
-    ``seed`` and ``other``, 0..999999; ``walk`` (0 the noise, 1 the result). ``drawing()`` and
+    Synced traits: ``task``; ``network`` ("digits-ddpm", "digits-ddgan", "digits-vae",
+    "digits-consistency", "digits-reflow" or ``name``, which is what a lab with a ``model`` begins
+    with); ``label`` (-1 asks for any digit); ``scale`` of the classifier-free guidance, 0..8; ``t``
+    and ``steps``, 1..1000; ``sampler`` ("ddim", "ddpm", "heun", "dpm++", "euler" or "consistency");
+    ``eta`` of DDIM, 0..1; ``calls`` (1, 2 or 4); ``seed`` and ``other``, 0..999999; ``walk`` (0 the
+    noise, 1 the result). All tasks but "draw" work with digits-ddpm or ``name``. ``drawing()`` and
     ``pictures()`` are what was drawn and what came of it. Raises traitlets.TraitError for values
     outside these; TypeError, ValueError and ImportError for a model that the lab cannot take.
     """
@@ -66,11 +72,13 @@ class DigitLab(kit.Explorer):
     steps = traitlets.Int(10, min=1, max=1000).tag(sync=True)
     sampler = traitlets.Enum(SAMPLERS, "ddim").tag(sync=True)
     eta = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
+    calls = traitlets.Enum(FEW, 2).tag(sync=True)
     seed = traitlets.Int(0, min=0, max=LAST_SEED).tag(sync=True)
     other = traitlets.Int(1, min=0, max=LAST_SEED).tag(sync=True)
     walk = traitlets.Float(1.0, min=0.0, max=1.0).tag(sync=True)
 
     _own = traitlets.Dict().tag(sync=True)  # of the learner's model: name, part, classes, T
+    _usual = traitlets.Dict().tag(sync=True)  # sampler and steps of a network, if its own, by name
     _presets = kit.as_bytes()  # a test digit of each class, greys, compressed
     _stored = kit.as_bytes()  # the first task's result, for pages that compute nothing
     _drawing = kit.as_bytes()  # greys [28, 28]
@@ -84,10 +92,12 @@ class DigitLab(kit.Explorer):
         self._model = None if model is None else _checked(model, name)
         if self._model:
             settings = {"_own": _told(self._model), "network": name} | settings
+        usual = _usual(self._model)
+        settings = usual.get(settings.get("network", ""), {}) | settings
         test = digits(train=False)
         first = torch.stack([(test.labels == k).nonzero()[0, 0] for k in range(10)])
         self._first = to_unit(test.images[first])
-        super().__init__(_presets=kit.pack_greys(self._first, 256), **settings)
+        super().__init__(_presets=kit.pack_greys(self._first, 256), _usual=usual, **settings)
         self._stored = kit.pack_greys(self._restored())
 
     @traitlets.validate("network")
@@ -170,3 +180,13 @@ def _told(own: engine.OwnNetwork) -> dict[str, Any]:
     """What the page must know before it asks for the network."""
     T = own.model.schedule.T
     return {"name": own.about["name"], "part": own.part, "classes": own.about["classes"], "T": T}
+
+
+def _usual(own: engine.OwnNetwork | None) -> dict[str, dict[str, Any]]:
+    """Sampler and steps of the networks that have usual ones of their own, by name."""
+    shipped = {name: cards.read_card(cards.pretrained_path(name)) for name in NETWORKS}
+    usual = {name: card["usual"] for name, card in shipped.items() if "usual" in card}
+    if own and own.model.usual != Usual():
+        sampler, steps = own.model.usual
+        usual[own.about["name"]] = {"sampler": sampler, "steps": min(steps, 1000)}
+    return usual
