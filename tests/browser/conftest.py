@@ -2,7 +2,8 @@
 
 Chromium is the system's (`chromium` on the path, or the environment variable CHROMIUM), so nothing
 is downloaded. Without one, or without pytest-playwright, the tests are skipped and say so; on CI
-they fail instead. WIDGET_SHOTS=folder makes them leave screenshots there.
+they fail instead. WIDGET_SHOTS=folder makes them leave screenshots there. THROTTLE=6 makes the page
+compute six times slower: what a test does not wait for, it then misses.
 """
 
 import os
@@ -89,6 +90,9 @@ def watched(chromium: str, request: pytest.FixtureRequest) -> Iterator[tuple[Any
     watch = Watch(context)
     page = context.new_page()
     page.set_default_timeout(60_000)
+    if rate := os.environ.get("THROTTLE"):
+        session = context.new_cdp_session(page)
+        session.send("Emulation.setCPUThrottlingRate", {"rate": float(rate)})
     yield page, watch
     context.close()
 

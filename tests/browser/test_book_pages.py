@@ -14,7 +14,7 @@ from typing import Any
 import nbformat
 import pytest
 import torch
-from pages import Widgets, check_names, served
+from pages import Widgets, check_names, served, until
 
 from diffusion_lessons import digits, to_unit
 from diffusion_lessons.data import to_bytes
@@ -531,11 +531,7 @@ def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: 
     page.choose(group.get_by_role("radio", name="latent 7 of 8"))
     assert page.said("stepper", "z") == "7 of 8"
     group.get_by_role("button", name="Play").click()
-    page.page.wait_for_function(
-        "note => note.textContent.includes('The next step starts')",
-        arg=note.element_handle(),
-        timeout=20_000,
-    )
+    note.filter(has_text="The next step starts").wait_for(timeout=20_000)
 
 
 def test_a_point_in_the_room_opens_its_samples(watched: Any, site: str) -> None:
@@ -713,7 +709,7 @@ def test_the_first_page_plays_pauses_and_rests_for_who_wants_less_motion(
 ) -> None:
     page = opened(watched, site, "index")
     slider = page.slider("player", "frame")
-    page.page.wait_for_function("e => Number(e.value) >= 2", arg=slider.element_handle())
+    until(slider, "e => Number(e.value) >= 2")
     page.widget("player").get_by_role("button", name="Pause").click()
     page.settle()
     resting = slider.input_value()
