@@ -264,6 +264,7 @@ def test_a_call_leaves_global_state_and_inputs_alone(name: str, gradients: bool)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_pools")
 @pytest.mark.parametrize("name", sorted(RECIPES.keys() - {"cifar10-adm"}))
 def test_between_the_steps_of_a_training_everything_is_the_callers(name: str):
     before = state()
