@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from pages import served
 
 TOKEN = "loopback-only"
 NAMES = ["chromium", "chromium-browser", "google-chrome", "chrome"]
@@ -105,6 +106,13 @@ def quiet(watched: tuple[Any, Watch]) -> Iterator[None]:
     page.emulate_media(reduced_motion="no-preference")
     problems, watch.problems = watch.problems, []
     assert problems == []
+
+
+@pytest.fixture(scope="module")
+def site(book: Path) -> Iterator[str]:
+    """The book on loopback, served as plain files."""
+    with served(book) as address:
+        yield address
 
 
 def free_port() -> int:

@@ -53,6 +53,11 @@ def until(locator: Any, look: str, arg: Any = None, timeout: float = 60_000) -> 
         answer = locator.page.wait_for_function(look, arg=given, timeout=timeout).json_value()
 
 
+def settle(page: Any) -> None:
+    """Until the repaint that was asked for has been done."""
+    page.evaluate("() => new Promise(r => requestAnimationFrame(() => setTimeout(r)))")
+
+
 class Widgets:
     """The widgets in a page: ``labels`` are their accessible names by the tests' own names."""
 
@@ -78,8 +83,7 @@ class Widgets:
         return self.widget(name).locator(f'canvas[data-part="{part}"]')
 
     def settle(self) -> None:
-        """Until the repaint that was asked for has been done."""
-        self.page.evaluate("() => new Promise(r => requestAnimationFrame(() => setTimeout(r)))")
+        settle(self.page)
 
     def take(self, slider: Any, share: float = 0) -> None:
         """Press the mouse on a slider, at a share of its width, once it stands still in sight."""

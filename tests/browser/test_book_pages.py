@@ -1,20 +1,19 @@
-"""The published book in a real browser: sliders without a kernel, looks, accessibility, speed.
+"""The published book in a real browser: its widgets without a kernel, page by page.
 
-Screenshots of every page, light, dark and phone-wide, are left in book/_build/screenshots.
+What holds for every page, its looks and its accessibility, is in test_book_looks.py and
+test_book_access.py: files of their own, so that two workers share the long walk through all pages.
 """
 
 import base64
 import math
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 import torch
-from pages import Widgets, check_names, served, until
+from pages import Widgets, settle, until
 
 from diffusion_lessons import digits, to_unit
 from diffusion_lessons.data import to_bytes
@@ -26,7 +25,6 @@ pytest.importorskip("anywidget")
 from diffusion_lessons.page import widgets
 
 ROOT = Path(__file__).parents[2]
-SHOTS = ROOT / "book" / "_build" / "screenshots"
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
 # Names for the widgets of each page, in the order in which they stand there.
@@ -76,25 +74,26 @@ LABELS = {
     "solvers": "Solver explorer",
     "everyone": "Trilemma explorer",
 }
-# What a canvas shows is said when it is painted, which may take a slow machine a second.
-SAID = """() => [...document.querySelectorAll(".dl-widget canvas[role=img]")]
-    .every(canvas => canvas.getAttribute("aria-label"))"""
 
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
-@pytest.fixture(scope="module")
-def site(book: Path) -> Iterator[str]:
-    """The book on loopback, served as plain files."""
-    with served(book) as address:
-        yield address
-
-
-def names(book: Path) -> list[str]:
-    found = [str(path.relative_to(book)) for path in sorted(book.rglob("*.html"))]
-    apart = ("_static/", "_modules/", "embed/")  # embedded are the widgets of these pages, alone
-    return [name for name in found if not name.startswith(apart)]
+# All pages, by their sources, and two that Sphinx adds.
+EVERY = [
+    *sorted(
+        {
+            str(source.relative_to(folder).with_suffix(""))
+            for folder, patterns in [
+                (ROOT / "book", ("*.ipynb", "*.md", "reference/*.md")),
+                (ROOT, ("notebooks/[0-9]*.ipynb",)),
+            ]
+            for pattern in patterns
+            for source in folder.glob(pattern)
+        }
+    ),
+    *("genindex", "search"),
+]
 
 
 def opened(watched: tuple[Any, Any], site: str, name: str) -> Widgets:
@@ -102,6 +101,16 @@ def opened(watched: tuple[Any, Any], site: str, name: str) -> Widgets:
     page.set_viewport_size({"width": 1280, "height": 900})
     page.goto(f"{site}/{name}.html")
     return Widgets(page, {widget: LABELS[widget] for widget in PAGES[name]})
+
+
+def dressed(page: Any, theme: str) -> None:
+    """The page in a theme, once its colours have faded over and its widgets are painted anew."""
+    page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    page.wait_for_function(
+        """() => !document.getAnimations().some(
+            one => one instanceof CSSTransition && one.playState === "running")"""
+    )
+    settle(page)
 
 
 def stored(name: str) -> list[Any]:
@@ -154,6 +163,12 @@ def first_zero() -> torch.Tensor:
     """The first picture that lesson 01 shows."""
     images, labels = digits()
     return to_unit(images[int((labels == 0).nonzero()[0])])[0]
+
+
+def test_every_page_is_walked_through(book: Path) -> None:
+    found = [str(path.relative_to(book).with_suffix("")) for path in book.rglob("*.html")]
+    apart = ("_static/", "_modules/", "embed/")  # embedded are the widgets of these pages, alone
+    assert sorted(EVERY) == sorted(name for name in found if not name.startswith(apart))
 
 
 def test_each_widget_of_the_course_is_tried_here(book: Path) -> None:
@@ -637,71 +652,6 @@ def test_the_final_test_is_graded_without_a_kernel(watched: Any, site: str) -> N
     link = group.locator('section[data-part="bug-1"] a')
     group.locator(".dl-dot").nth([item["id"] for item in widget._items].index("bug-1")).click()
     assert link.get_attribute("href") == "01_forward.html"
-
-
-def test_every_page_fits_light_dark_and_a_phone(watched: Any, site: str, book: Path) -> None:
-    page, _ = watched
-    shutil.rmtree(SHOTS, ignore_errors=True)
-    SHOTS.mkdir(parents=True)
-    wide = {}
-    for name in names(book):
-        page.goto(f"{site}/{name}")
-        views = page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count()
-        page.wait_for_function(
-            "n => document.querySelectorAll('.dl-widget').length === n", arg=views
-        )
-        for look, width in [("light", 1280), ("dark", 1280), ("phone", 320)]:
-            page.set_viewport_size({"width": width, "height": 900})
-            theme = "dark" if look == "dark" else "light"
-            page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
-            page.wait_for_timeout(250)
-            found = page.evaluate(
-                "[...document.querySelectorAll('.dl-widget')].map(e => e.dataset.dlTheme)"
-            )
-            assert found == [theme] * views
-            page.screenshot(
-                path=SHOTS / f"{name[:-5].replace('/', '-')}-{look}.png", full_page=True
-            )
-            if look == "phone":
-                excess = "e => e.scrollWidth - e.clientWidth"
-                boxes = page.locator("html, .bd-article-container, .dl-widget").all()
-                over = max(box.evaluate(excess) for box in boxes)
-                if over > 0:
-                    wide[name] = over
-    assert wide == {}
-
-
-def test_no_serious_accessibility_fault_on_any_page(watched: Any, site: str, book: Path) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    page, _ = watched
-    page.set_viewport_size({"width": 1280, "height": 900})
-    page.emulate_media(reduced_motion="reduce")
-    options = {"resultTypes": ["violations"], "preload": False}
-    contrast = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
-    looks = {"light": options, "dark": options | contrast}  # in the dark only colours differ
-    faults = []
-    for name in names(book):
-        if name.removesuffix(".html") in PAGES:
-            opened(watched, site, name.removesuffix(".html"))  # its widgets may come late
-        else:
-            page.goto(f"{site}/{name}")
-        page.wait_for_function(SAID)
-        for theme, rules in looks.items():
-            page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
-            page.wait_for_timeout(250)  # colours fade over
-            for fault in Axe().run(page, options=rules).response["violations"]:
-                if fault["impact"] in ("serious", "critical"):
-                    where = [node["html"][:160] for node in fault["nodes"][:3]]
-                    faults.append((name, theme, fault["id"], len(fault["nodes"]), where))
-    assert faults == []
-
-
-def test_widgets_have_names_for_screen_readers(watched: Any, site: str) -> None:
-    for name in PAGES:
-        page = opened(watched, site, name)
-        page.page.wait_for_function(SAID)
-        check_names(page)
 
 
 def test_the_first_page_plays_pauses_and_rests_for_who_wants_less_motion(
