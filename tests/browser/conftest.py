@@ -235,7 +235,7 @@ class Lab:
 
     def wait_for_python(self, expression: str, wanted: str) -> None:
         """Until the kernel has heard of a change in the page."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while (value := self.python(expression)) != wanted:
             assert time.monotonic() < until, f"{expression} is {value}, not {wanted}"
             time.sleep(0.05)

@@ -72,7 +72,8 @@ class Widgets:
         return groups.nth(same.index(name))
 
     def ready(self, name: str) -> None:
-        """Until its pictures are unpacked and shown."""
+        """Until its pictures are unpacked and shown, those too that were asked for just now."""
+        self.settle()
         until(self.widget(name), "e => e.dataset.ready === 'true'")
         self.settle()
 
@@ -125,7 +126,7 @@ class Widgets:
     def changed(self, name: str, part: str, before: str) -> None:
         """Until a picture is another than it was."""
         look = "(canvas, before) => canvas.toDataURL() !== before"
-        until(self.canvas(name, part), look, before, timeout=10_000)
+        until(self.canvas(name, part), look, before)
 
     def greys(self, name: str, part: str, rows: int = 28, columns: int = 28) -> torch.Tensor:
         self.settle()

@@ -268,7 +268,7 @@ def test_the_schedule_is_the_formula(watched: Any, site: str) -> None:
     press(page, "Home")  # before the first step the picture is still whole
     assert (page.greys("schedule", "x_t") - greys(first_zero())).abs().max() <= 1
     left = float(linear_schedule(steps).alpha_bar[-1].sqrt())
-    explorer.get_by_text(f"= {left:.2g} of the picture").wait_for(timeout=5000)
+    explorer.get_by_text(f"= {left:.2g} of the picture").wait_for()
     assert page.read("schedule", "alpha_bar") != before
     before = page.read("schedule", "alpha_bar")
     explorer.locator("select").select_option("cosine")
@@ -283,7 +283,7 @@ def test_the_last_of_many_steps_back_is_two_bumps(watched: Any, site: str) -> No
         page.slider("back", "stride").press(key)
         widget._trait_values |= {"stride": stride}
         shared = f"share {100 * widget.overlap:.0f}\N{NO-BREAK SPACE}% of their area"
-        page.widget("back").get_by_text(shared).wait_for(timeout=5000)
+        page.widget("back").get_by_text(shared).wait_for()
 
 
 def test_the_posterior_is_equation_7(watched: Any, site: str) -> None:
@@ -301,7 +301,7 @@ def test_the_posterior_is_equation_7(watched: Any, site: str) -> None:
     times = (int(t), int(t - stride))
     exact = posterior(torch.tensor([x_t]), torch.tensor([x_0]), *times, linear_schedule())
     text = f"= {float(exact.mean):.3f}, standard deviation".replace("-", "\N{MINUS SIGN}")
-    page.widget("posterior").get_by_text(text).wait_for(timeout=5000)
+    page.widget("posterior").get_by_text(text).wait_for()
     assert f"{float(exact.std):.3f}" in page.words("posterior")
     # The top of the green bell, found in the canvas: the highest of the three, below 1 / 1.12.
     canvas = page.canvas("posterior", "bells")
@@ -353,6 +353,7 @@ def test_interpolation_shows_that_place_of_each_way(watched: Any, site: str, nam
     press(page, "Home")
     page.widget(name).get_by_role("radio").first.focus()
     press(page, "ArrowRight")  # of which the two pictures are stored
+    page.ready(name)
     shown = page.greys(name, "picture-mixed")
     assert (shown - greys(widget.mixed(1)[0, 0])).abs().max() <= 1
 
@@ -442,10 +443,12 @@ def test_guidance_shows_the_samples_of_each_scale(watched: Any, site: str) -> No
         pictures = widget.pictures("classifier", 0, scale)  # whose gradient no page has
         return greys(pictures[:, 0].transpose(0, 1).reshape(28, -1))
 
+    page.ready("guided")
     scales, wide = widget._scales, 28 * widget._shape[0]
     assert (page.greys("guided", "samples", 28, wide) - exact(scales[2])).abs().max() <= 1
     press(page, "Home")
     page.drag(slider, 0, 0.999)
+    page.ready("guided")
     assert (page.greys("guided", "samples", 28, wide) - exact(scales[-1])).abs().max() <= 1
 
 
@@ -491,7 +494,7 @@ def test_the_true_step_and_ddpms_share_what_the_formulas_say(watched: Any, site:
     widget.schedule = linear_schedule()
     widget._trait_values |= {"t": steps + s, "stride": steps, "x_t": x_t}
     shared = f"share {100 * widget.overlap:.0f}\N{NO-BREAK SPACE}% of their area"
-    page.widget("bumps").get_by_text(shared).wait_for(timeout=5000)
+    page.widget("bumps").get_by_text(shared).wait_for()
     before = page.read("bumps", "curves")
     page.drag(page.slider("bumps", "t"), 0, 0.999)
     assert page.read("bumps", "curves") != before
@@ -508,7 +511,7 @@ def test_what_the_discriminator_says_is_seen_to_change(watched: Any, site: str) 
     page.slider("judge", "t").focus()
     press(page, "End")
     share = f"{100 * right[0][counts['t'] - 1]:.0f}\N{NO-BREAK SPACE}% of all pairs"
-    page.widget("judge").get_by_text(share).wait_for(timeout=5000)
+    page.widget("judge").get_by_text(share).wait_for()
     before = page.read("judge", "plane")
     page.slider("judge", "point").select_option(index=1)  # a text would be taken for a label, too
     assert page.read("judge", "plane") != before
@@ -521,6 +524,7 @@ def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: 
     before = page.read("stepper", "x_t")
     page.slider("stepper", "t").focus()
     press(page, "End")
+    page.ready("stepper")
     assert page.read("stepper", "x_t") != before
     noisy = page.read("stepper", "x_t")
     page.slider("stepper", "z").focus()
@@ -546,7 +550,7 @@ def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: 
     page.choose(group.get_by_role("radio", name="latent 7 of 8"))
     assert page.said("stepper", "z") == "7 of 8"
     group.get_by_role("button", name="Play").click()
-    note.filter(has_text="The next step starts").wait_for(timeout=20_000)
+    note.filter(has_text="The next step starts").wait_for()
 
 
 def test_a_point_in_the_room_opens_its_samples(watched: Any, site: str) -> None:
@@ -556,7 +560,7 @@ def test_a_point_in_the_room_opens_its_samples(watched: Any, site: str) -> None:
     for row in widget._rows:
         page.slider("room", "method").select_option(row["method"])
         said = f"{row['method']}: precision {row['precision']:.2f}, recall {row['recall']:.2f}"
-        group.locator('[data-part="note"]', has_text=said).wait_for(timeout=5000)
+        group.locator('[data-part="note"]', has_text=said).wait_for()
     before = page.read("room", "room")
     for name in ("turn", "tilt"):
         page.slider("room", name).focus()
@@ -583,7 +587,7 @@ def test_a_point_in_the_room_opens_its_samples(watched: Any, site: str) -> None:
     y = box["height"] / 2 - 8 - (box["height"] - 90) * share(fastest["precision"], heights)
     canvas.click(position={"x": x, "y": y})
     said = f"{fastest['method']}: precision"
-    group.locator('[data-part="note"]', has_text=said).wait_for(timeout=5000)
+    group.locator('[data-part="note"]', has_text=said).wait_for()
     assert page.read("room", "samples") != first
 
 
@@ -614,7 +618,7 @@ def test_all_methods_are_in_the_room_of_lesson_09(watched: Any, site: str) -> No
         page.slider("everyone", "method").select_option(row["method"])
         said = f"{row['method']}: precision {row['precision']:.2f}, recall {row['recall']:.2f}"
         group = page.widget("everyone")
-        group.locator('[data-part="note"]', has_text=said).wait_for(timeout=5000)
+        group.locator('[data-part="note"]', has_text=said).wait_for()
 
 
 def test_the_final_test_is_graded_without_a_kernel(watched: Any, site: str) -> None:
