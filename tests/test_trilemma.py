@@ -222,3 +222,12 @@ def test_names_of_crowded_points_cover_nothing(tmp_path: Path) -> None:
         assert math.dist(end, (min(max(end[0], left), left + width), middle)) < 4
         if not place["line"]:
             assert math.dist(end, (x, y)) < 20
+    ways = [place["line"] for place in found if place and place["line"]]
+    assert len(ways) >= 2
+    for i, (a, b) in enumerate(ways):
+        for c, e in ways[:i]:  # two lines cross where each has the other's ends on both its sides
+            sides = [
+                (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
+                for p, q, r in ((a, b, c), (a, b, e), (c, e, a), (c, e, b))
+            ]
+            assert sides[0] * sides[1] > 0 or sides[2] * sides[3] > 0

@@ -41,23 +41,26 @@ function places([x, y], width) {
 // { spot, width, always }. `texts` are what stands there already, `points` what must not be covered.
 export function placed(names, { width, height, texts, points }) {
   const [taken, shown] = [[...texts], [...points, ...names.map(({ spot }) => spot)]];
+  const lines = []; // their points
   const inside = ([left, middle, wide]) =>
     left > 0 && left + wide < width && middle > 8 && middle < height - 8;
   return names.map(({ spot, width: wide, always }) => {
     const lineIsFree = (line) =>
       !names.some((other) =>
         other.spot !== spot && line.some(([x, y]) => Math.hypot(x - other.spot[0], y - other.spot[1]) < 8),
-      ) && !taken.some((text) => line.some((point) => covers(text, point)));
+      ) &&
+      !taken.some((text) => line.some((point) => covers(text, point))) &&
+      !lines.some((one) => line.some((point) => Math.hypot(point[0] - one[0], point[1] - one[1]) < 6));
     const isFree = ({ text, line }) =>
       inside(text) &&
       !taken.some((other) => touch(text, other)) &&
-      !shown.some((point) => covers(text, point)) &&
+      ![...shown, ...lines].some((point) => covers(text, point)) &&
       (!line || lineIsFree(along(...line)));
     const all = places(spot, wide);
     const place = all.find(isFree) ?? (always ? (all.find(({ text }) => inside(text)) ?? all[0]) : null);
     if (!place) return null;
     taken.push(place.text);
-    if (place.line) shown.push(...along(...place.line));
+    if (place.line) lines.push(...along(...place.line));
     return place;
   });
 }
