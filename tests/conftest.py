@@ -63,6 +63,12 @@ def generator() -> torch.Generator:
 
 
 @pytest.fixture
+def small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools of one batch of pairs, where a training by reflow makes pools of twenty."""
+    monkeypatch.setattr("diffusion_lessons.training.pairs.POOL", 64)
+
+
+@pytest.fixture
 def bar_moves(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[], int]:

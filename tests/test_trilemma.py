@@ -1,8 +1,12 @@
 """Every method is measured by the same judge, and the room shows what was measured."""
 
+import json
+import math
+import random
 from pathlib import Path
 from typing import Any
 
+import javascript
 import pytest
 import torch
 import traitlets
@@ -179,3 +183,51 @@ def test_rows_of_another_kind_are_refused(
         TrilemmaExplorer([rows[0], rows[1] | change])
     with pytest.raises(ValueError, match="at least two methods"):
         TrilemmaExplorer(rows[:1])
+
+
+def test_names_of_crowded_points_cover_nothing(tmp_path: Path) -> None:
+    """On a narrow canvas, too: no other name, no point, no axis, and none sticks out."""
+    rng = random.Random(0)
+    size = {"width": 300, "height": 300}
+    spots = [[rng.gauss(150, 40), rng.gauss(150, 25)] for _ in range(12)]
+    widths = [rng.randint(30, 110) for _ in spots]
+    axis = [[x, 270] for x in range(0, 300, 6)]
+    standing = [[20, 120, 60], [200, 90, 50]]  # [left, middle, width]
+    names = [
+        {"spot": spot, "width": width, "always": i == 0}
+        for i, (spot, width) in enumerate(zip(spots, widths, strict=True))
+    ]
+    around = {**size, "texts": standing, "points": axis}
+    module = f"""
+        import {{ placed }} from "./_labels.js";
+        export default placed({json.dumps(names)}, {json.dumps(around)});
+    """
+    found = javascript.run(tmp_path, module)
+    texts = [place["text"] for place in found if place]
+    assert len(texts) >= 6  # many have room
+    for i, (left, middle, width) in enumerate(texts):
+        assert 0 < left < left + width < size["width"]
+        assert 0 < middle < size["height"]
+        for other, height, wide in [*standing, *texts[:i]]:
+            apart = left >= other + wide or other >= left + width or abs(middle - height) >= 14
+            assert apart, (i, other)
+        for x, y in [*axis, *spots]:
+            assert not (left <= x <= left + width and abs(middle - y) < 12), (i, x, y)
+    led = [(name["spot"], place) for name, place in zip(names, found, strict=True) if place]
+    for (x, y), place in led:
+        left, middle, width = place["text"]
+        # Beside its point, or a line leads from there to it.
+        begin, end = place["line"] or [[x, y], [min(max(x, left), left + width), middle]]
+        assert math.dist(begin, (x, y)) < 9
+        assert math.dist(end, (min(max(end[0], left), left + width), middle)) < 4
+        if not place["line"]:
+            assert math.dist(end, (x, y)) < 20
+    ways = [place["line"] for place in found if place and place["line"]]
+    assert len(ways) >= 2
+    for i, (a, b) in enumerate(ways):
+        for c, e in ways[:i]:  # two lines cross where each has the other's ends on both its sides
+            sides = [
+                (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
+                for p, q, r in ((a, b, c), (a, b, e), (c, e, a), (c, e, b))
+            ]
+            assert sides[0] * sides[1] > 0 or sides[2] * sides[3] > 0

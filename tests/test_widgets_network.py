@@ -1,5 +1,6 @@
 """Widgets that look into the U-Net show what it computed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import traitlets
 from greys import half_a_level
 
 from diffusion_lessons import digits, forward, linear_schedule, noise_to_x0, to_unit
+from diffusion_lessons.math.prediction import PREDICTIONS
+from diffusion_lessons.networks.diffusion import DiffusionModel
 from diffusion_lessons.networks.unet import Attention, UNet, look
 
 pytest.importorskip("anywidget")
@@ -131,6 +134,25 @@ def test_the_page_makes_the_same_weights(attention: AttentionExplorer, tmp_path:
     entropy = -(exact * exact.log()).sum()
     assert wide == pytest.approx(float(entropy.exp()), rel=1e-5)
     assert known == pytest.approx(2**1.5)  # half a bit more than one of two
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("noise", "noise"), ("x0", "x₀"), ("v", "v"), ("velocity", "velocity")],
+)
+def test_the_last_box_is_what_the_network_predicts(
+    model: UNet, tmp_path: Path, name: str, words: str
+) -> None:
+    whole = DiffusionModel(model, SCHEDULE, PREDICTIONS[name])
+    unet = UNetExplorer(whole, IMAGES, SCHEDULE, LABEL, TIMES, maps=3)
+    last = {**unet._stages[-1], "prediction": unet._prediction}
+    module = f"""
+        import {{ sayStage }} from "./unet.js";
+        const last = {json.dumps(last)};
+        export default sayStage(last, last.prediction);
+    """
+    said = f"The predicted {words}, 28 \N{MULTIPLICATION SIGN} 28, at the picture's own size."
+    assert javascript.run(tmp_path, module) == said
 
 
 @pytest.mark.parametrize("kind", [UNetExplorer, AttentionExplorer])

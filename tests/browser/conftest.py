@@ -2,7 +2,8 @@
 
 Chromium is the system's (`chromium` on the path, or the environment variable CHROMIUM), so nothing
 is downloaded. Without one, or without pytest-playwright, the tests are skipped and say so; on CI
-they fail instead. WIDGET_SHOTS=folder makes them leave screenshots there.
+they fail instead. WIDGET_SHOTS=folder makes them leave screenshots there. THROTTLE=6 makes the page
+compute six times slower: what a test does not wait for, it then misses.
 """
 
 import os
@@ -20,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from pages import served
 
 TOKEN = "loopback-only"
 NAMES = ["chromium", "chromium-browser", "google-chrome", "chrome"]
@@ -89,6 +91,9 @@ def watched(chromium: str, request: pytest.FixtureRequest) -> Iterator[tuple[Any
     watch = Watch(context)
     page = context.new_page()
     page.set_default_timeout(60_000)
+    if rate := os.environ.get("THROTTLE"):
+        session = context.new_cdp_session(page)
+        session.send("Emulation.setCPUThrottlingRate", {"rate": float(rate)})
     yield page, watch
     context.close()
 
@@ -101,6 +106,13 @@ def quiet(watched: tuple[Any, Watch]) -> Iterator[None]:
     page.emulate_media(reduced_motion="no-preference")
     problems, watch.problems = watch.problems, []
     assert problems == []
+
+
+@pytest.fixture(scope="module")
+def site(book: Path) -> Iterator[str]:
+    """The book on loopback, served as plain files."""
+    with served(book) as address:
+        yield address
 
 
 def free_port() -> int:
@@ -223,7 +235,7 @@ class Lab:
 
     def wait_for_python(self, expression: str, wanted: str) -> None:
         """Until the kernel has heard of a change in the page."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while (value := self.python(expression)) != wanted:
             assert time.monotonic() < until, f"{expression} is {value}, not {wanted}"
             time.sleep(0.05)

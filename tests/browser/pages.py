@@ -41,6 +41,23 @@ GREYS = """(canvas, [rows, columns]) => {
 }"""
 
 
+def until(locator: Any, look: str, arg: Any = None, timeout: float = 60_000) -> None:
+    """Until ``look(element, arg)`` holds, of the element at hand or of one that took its place.
+
+    A repaint may replace what a note holds; the element that was there then changes no more.
+    """
+    look = f"([e, arg]) => e.isConnected ? ({look})(e, arg) && 'so' : 'gone'"
+    answer = "gone"
+    while answer == "gone":
+        given = [locator.element_handle(), arg]
+        answer = locator.page.wait_for_function(look, arg=given, timeout=timeout).json_value()
+
+
+def settle(page: Any) -> None:
+    """Until the repaint that was asked for has been done."""
+    page.evaluate("() => new Promise(r => requestAnimationFrame(() => setTimeout(r)))")
+
+
 class Widgets:
     """The widgets in a page: ``labels`` are their accessible names by the tests' own names."""
 
@@ -55,10 +72,9 @@ class Widgets:
         return groups.nth(same.index(name))
 
     def ready(self, name: str) -> None:
-        """Until its pictures are unpacked and shown."""
-        self.page.wait_for_function(
-            "element => element.dataset.ready === 'true'", arg=self.widget(name).element_handle()
-        )
+        """Until its pictures are unpacked and shown, those too that were asked for just now."""
+        self.settle()
+        until(self.widget(name), "e => e.dataset.ready === 'true'")
         self.settle()
 
     def slider(self, name: str, trait: str) -> Any:
@@ -68,8 +84,7 @@ class Widgets:
         return self.widget(name).locator(f'canvas[data-part="{part}"]')
 
     def settle(self) -> None:
-        """Until the repaint that was asked for has been done."""
-        self.page.evaluate("() => new Promise(r => requestAnimationFrame(() => setTimeout(r)))")
+        settle(self.page)
 
     def take(self, slider: Any, share: float = 0) -> None:
         """Press the mouse on a slider, at a share of its width, once it stands still in sight."""
@@ -92,7 +107,7 @@ class Widgets:
     def choose(self, radio: Any) -> None:
         """Click on the picture or box of a radio button, once it stands still in sight."""
         radio.locator("xpath=ancestor::label").click()
-        self.page.wait_for_function("input => input.checked", arg=radio.element_handle())
+        until(radio, "input => input.checked")
 
     def said(self, name: str, trait: str) -> str:
         """A slider's value as it is read aloud."""
@@ -110,9 +125,8 @@ class Widgets:
 
     def changed(self, name: str, part: str, before: str) -> None:
         """Until a picture is another than it was."""
-        look = "([canvas, before]) => canvas.toDataURL() !== before"
-        canvas = self.canvas(name, part).element_handle()
-        self.page.wait_for_function(look, arg=[canvas, before], timeout=10_000)
+        look = "(canvas, before) => canvas.toDataURL() !== before"
+        until(self.canvas(name, part), look, before)
 
     def greys(self, name: str, part: str, rows: int = 28, columns: int = 28) -> torch.Tensor:
         self.settle()

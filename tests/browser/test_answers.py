@@ -1,13 +1,12 @@
 """Answers are folded away, and open, in the book and in JupyterLab."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
-from pages import served
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -15,12 +14,6 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 LESSONS = sorted(path.stem for path in NOTEBOOKS.glob("0[0-7]*.md"))
 RAW = r"\*\*|(?<!\w)`|\$\w|\]\("
 """What Markdown leaves where nobody has read it."""
-
-
-@pytest.fixture(scope="module")
-def site(book: Path) -> Iterator[str]:
-    with served(book) as address:
-        yield address
 
 
 def check_answers(answers: Any, count: int) -> None:

@@ -1,20 +1,19 @@
-"""The published book in a real browser: sliders without a kernel, looks, accessibility, speed.
+"""The published book in a real browser: its widgets without a kernel, page by page.
 
-Screenshots of every page, light, dark and phone-wide, are left in book/_build/screenshots.
+What holds for every page, its looks and its accessibility, is in test_book_looks.py and
+test_book_access.py: files of their own, so that two workers share the long walk through all pages.
 """
 
 import base64
 import math
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 import torch
-from pages import Widgets, check_names, served
+from pages import Widgets, settle, until
 
 from diffusion_lessons import digits, to_unit
 from diffusion_lessons.data import to_bytes
@@ -26,7 +25,6 @@ pytest.importorskip("anywidget")
 from diffusion_lessons.page import widgets
 
 ROOT = Path(__file__).parents[2]
-SHOTS = ROOT / "book" / "_build" / "screenshots"
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
 # Names for the widgets of each page, in the order in which they stand there.
@@ -76,25 +74,26 @@ LABELS = {
     "solvers": "Solver explorer",
     "everyone": "Trilemma explorer",
 }
-# What a canvas shows is said when it is painted, which may take a slow machine a second.
-SAID = """() => [...document.querySelectorAll(".dl-widget canvas[role=img]")]
-    .every(canvas => canvas.getAttribute("aria-label"))"""
 
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
-@pytest.fixture(scope="module")
-def site(book: Path) -> Iterator[str]:
-    """The book on loopback, served as plain files."""
-    with served(book) as address:
-        yield address
-
-
-def names(book: Path) -> list[str]:
-    found = [str(path.relative_to(book)) for path in sorted(book.rglob("*.html"))]
-    apart = ("_static/", "_modules/", "embed/")  # embedded are the widgets of these pages, alone
-    return [name for name in found if not name.startswith(apart)]
+# All pages, by their sources, and two that Sphinx adds.
+EVERY = [
+    *sorted(
+        {
+            str(source.relative_to(folder).with_suffix(""))
+            for folder, patterns in [
+                (ROOT / "book", ("*.ipynb", "*.md", "reference/*.md")),
+                (ROOT, ("notebooks/[0-9]*.ipynb",)),
+            ]
+            for pattern in patterns
+            for source in folder.glob(pattern)
+        }
+    ),
+    *("genindex", "search"),
+]
 
 
 def opened(watched: tuple[Any, Any], site: str, name: str) -> Widgets:
@@ -102,6 +101,16 @@ def opened(watched: tuple[Any, Any], site: str, name: str) -> Widgets:
     page.set_viewport_size({"width": 1280, "height": 900})
     page.goto(f"{site}/{name}.html")
     return Widgets(page, {widget: LABELS[widget] for widget in PAGES[name]})
+
+
+def dressed(page: Any, theme: str) -> None:
+    """The page in a theme, once its colours have faded over and its widgets are painted anew."""
+    page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    page.wait_for_function(
+        """() => !document.getAnimations().some(
+            one => one instanceof CSSTransition && one.playState === "running")"""
+    )
+    settle(page)
 
 
 def stored(name: str) -> list[Any]:
@@ -154,6 +163,12 @@ def first_zero() -> torch.Tensor:
     """The first picture that lesson 01 shows."""
     images, labels = digits()
     return to_unit(images[int((labels == 0).nonzero()[0])])[0]
+
+
+def test_every_page_is_walked_through(book: Path) -> None:
+    found = [str(path.relative_to(book).with_suffix("")) for path in book.rglob("*.html")]
+    apart = ("_static/", "_modules/", "embed/")  # embedded are the widgets of these pages, alone
+    assert sorted(EVERY) == sorted(name for name in found if not name.startswith(apart))
 
 
 def test_each_widget_of_the_course_is_tried_here(book: Path) -> None:
@@ -253,7 +268,7 @@ def test_the_schedule_is_the_formula(watched: Any, site: str) -> None:
     press(page, "Home")  # before the first step the picture is still whole
     assert (page.greys("schedule", "x_t") - greys(first_zero())).abs().max() <= 1
     left = float(linear_schedule(steps).alpha_bar[-1].sqrt())
-    explorer.get_by_text(f"= {left:.2g} of the picture").wait_for(timeout=5000)
+    explorer.get_by_text(f"= {left:.2g} of the picture").wait_for()
     assert page.read("schedule", "alpha_bar") != before
     before = page.read("schedule", "alpha_bar")
     explorer.locator("select").select_option("cosine")
@@ -268,7 +283,7 @@ def test_the_last_of_many_steps_back_is_two_bumps(watched: Any, site: str) -> No
         page.slider("back", "stride").press(key)
         widget._trait_values |= {"stride": stride}
         shared = f"share {100 * widget.overlap:.0f}\N{NO-BREAK SPACE}% of their area"
-        page.widget("back").get_by_text(shared).wait_for(timeout=5000)
+        page.widget("back").get_by_text(shared).wait_for()
 
 
 def test_the_posterior_is_equation_7(watched: Any, site: str) -> None:
@@ -286,7 +301,7 @@ def test_the_posterior_is_equation_7(watched: Any, site: str) -> None:
     times = (int(t), int(t - stride))
     exact = posterior(torch.tensor([x_t]), torch.tensor([x_0]), *times, linear_schedule())
     text = f"= {float(exact.mean):.3f}, standard deviation".replace("-", "\N{MINUS SIGN}")
-    page.widget("posterior").get_by_text(text).wait_for(timeout=5000)
+    page.widget("posterior").get_by_text(text).wait_for()
     assert f"{float(exact.std):.3f}" in page.words("posterior")
     # The top of the green bell, found in the canvas: the highest of the three, below 1 / 1.12.
     canvas = page.canvas("posterior", "bells")
@@ -338,6 +353,7 @@ def test_interpolation_shows_that_place_of_each_way(watched: Any, site: str, nam
     press(page, "Home")
     page.widget(name).get_by_role("radio").first.focus()
     press(page, "ArrowRight")  # of which the two pictures are stored
+    page.ready(name)
     shown = page.greys(name, "picture-mixed")
     assert (shown - greys(widget.mixed(1)[0, 0])).abs().max() <= 1
 
@@ -427,10 +443,12 @@ def test_guidance_shows_the_samples_of_each_scale(watched: Any, site: str) -> No
         pictures = widget.pictures("classifier", 0, scale)  # whose gradient no page has
         return greys(pictures[:, 0].transpose(0, 1).reshape(28, -1))
 
+    page.ready("guided")
     scales, wide = widget._scales, 28 * widget._shape[0]
     assert (page.greys("guided", "samples", 28, wide) - exact(scales[2])).abs().max() <= 1
     press(page, "Home")
     page.drag(slider, 0, 0.999)
+    page.ready("guided")
     assert (page.greys("guided", "samples", 28, wide) - exact(scales[-1])).abs().max() <= 1
 
 
@@ -476,7 +494,7 @@ def test_the_true_step_and_ddpms_share_what_the_formulas_say(watched: Any, site:
     widget.schedule = linear_schedule()
     widget._trait_values |= {"t": steps + s, "stride": steps, "x_t": x_t}
     shared = f"share {100 * widget.overlap:.0f}\N{NO-BREAK SPACE}% of their area"
-    page.widget("bumps").get_by_text(shared).wait_for(timeout=5000)
+    page.widget("bumps").get_by_text(shared).wait_for()
     before = page.read("bumps", "curves")
     page.drag(page.slider("bumps", "t"), 0, 0.999)
     assert page.read("bumps", "curves") != before
@@ -493,7 +511,7 @@ def test_what_the_discriminator_says_is_seen_to_change(watched: Any, site: str) 
     page.slider("judge", "t").focus()
     press(page, "End")
     share = f"{100 * right[0][counts['t'] - 1]:.0f}\N{NO-BREAK SPACE}% of all pairs"
-    page.widget("judge").get_by_text(share).wait_for(timeout=5000)
+    page.widget("judge").get_by_text(share).wait_for()
     before = page.read("judge", "plane")
     page.slider("judge", "point").select_option(index=1)  # a text would be taken for a label, too
     assert page.read("judge", "plane") != before
@@ -506,6 +524,7 @@ def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: 
     before = page.read("stepper", "x_t")
     page.slider("stepper", "t").focus()
     press(page, "End")
+    page.ready("stepper")
     assert page.read("stepper", "x_t") != before
     noisy = page.read("stepper", "x_t")
     page.slider("stepper", "z").focus()
@@ -531,11 +550,7 @@ def test_another_latent_draws_another_digit_of_the_same_x_t(watched: Any, site: 
     page.choose(group.get_by_role("radio", name="latent 7 of 8"))
     assert page.said("stepper", "z") == "7 of 8"
     group.get_by_role("button", name="Play").click()
-    page.page.wait_for_function(
-        "note => note.textContent.includes('The next step starts')",
-        arg=note.element_handle(),
-        timeout=20_000,
-    )
+    note.filter(has_text="The next step starts").wait_for()
 
 
 def test_a_point_in_the_room_opens_its_samples(watched: Any, site: str) -> None:
@@ -545,7 +560,7 @@ def test_a_point_in_the_room_opens_its_samples(watched: Any, site: str) -> None:
     for row in widget._rows:
         page.slider("room", "method").select_option(row["method"])
         said = f"{row['method']}: precision {row['precision']:.2f}, recall {row['recall']:.2f}"
-        group.locator('[data-part="note"]', has_text=said).wait_for(timeout=5000)
+        group.locator('[data-part="note"]', has_text=said).wait_for()
     before = page.read("room", "room")
     for name in ("turn", "tilt"):
         page.slider("room", name).focus()
@@ -572,7 +587,7 @@ def test_a_point_in_the_room_opens_its_samples(watched: Any, site: str) -> None:
     y = box["height"] / 2 - 8 - (box["height"] - 90) * share(fastest["precision"], heights)
     canvas.click(position={"x": x, "y": y})
     said = f"{fastest['method']}: precision"
-    group.locator('[data-part="note"]', has_text=said).wait_for(timeout=5000)
+    group.locator('[data-part="note"]', has_text=said).wait_for()
     assert page.read("room", "samples") != first
 
 
@@ -603,7 +618,7 @@ def test_all_methods_are_in_the_room_of_lesson_09(watched: Any, site: str) -> No
         page.slider("everyone", "method").select_option(row["method"])
         said = f"{row['method']}: precision {row['precision']:.2f}, recall {row['recall']:.2f}"
         group = page.widget("everyone")
-        group.locator('[data-part="note"]', has_text=said).wait_for(timeout=5000)
+        group.locator('[data-part="note"]', has_text=said).wait_for()
 
 
 def test_the_final_test_is_graded_without_a_kernel(watched: Any, site: str) -> None:
@@ -643,77 +658,12 @@ def test_the_final_test_is_graded_without_a_kernel(watched: Any, site: str) -> N
     assert link.get_attribute("href") == "01_forward.html"
 
 
-def test_every_page_fits_light_dark_and_a_phone(watched: Any, site: str, book: Path) -> None:
-    page, _ = watched
-    shutil.rmtree(SHOTS, ignore_errors=True)
-    SHOTS.mkdir(parents=True)
-    wide = {}
-    for name in names(book):
-        page.goto(f"{site}/{name}")
-        views = page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count()
-        page.wait_for_function(
-            "n => document.querySelectorAll('.dl-widget').length === n", arg=views
-        )
-        for look, width in [("light", 1280), ("dark", 1280), ("phone", 320)]:
-            page.set_viewport_size({"width": width, "height": 900})
-            theme = "dark" if look == "dark" else "light"
-            page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
-            page.wait_for_timeout(250)
-            found = page.evaluate(
-                "[...document.querySelectorAll('.dl-widget')].map(e => e.dataset.dlTheme)"
-            )
-            assert found == [theme] * views
-            page.screenshot(
-                path=SHOTS / f"{name[:-5].replace('/', '-')}-{look}.png", full_page=True
-            )
-            if look == "phone":
-                excess = "e => e.scrollWidth - e.clientWidth"
-                boxes = page.locator("html, .bd-article-container, .dl-widget").all()
-                over = max(box.evaluate(excess) for box in boxes)
-                if over > 0:
-                    wide[name] = over
-    assert wide == {}
-
-
-def test_no_serious_accessibility_fault_on_any_page(watched: Any, site: str, book: Path) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    page, _ = watched
-    page.set_viewport_size({"width": 1280, "height": 900})
-    page.emulate_media(reduced_motion="reduce")
-    options = {"resultTypes": ["violations"], "preload": False}
-    contrast = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
-    looks = {"light": options, "dark": options | contrast}  # in the dark only colours differ
-    faults = []
-    for name in names(book):
-        if name.removesuffix(".html") in PAGES:
-            opened(watched, site, name.removesuffix(".html"))  # its widgets may come late
-        else:
-            page.goto(f"{site}/{name}")
-        page.wait_for_function(SAID)
-        for theme, rules in looks.items():
-            page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
-            page.wait_for_timeout(250)  # colours fade over
-            for fault in Axe().run(page, options=rules).response["violations"]:
-                if fault["impact"] in ("serious", "critical"):
-                    where = [node["html"][:160] for node in fault["nodes"][:3]]
-                    faults.append((name, theme, fault["id"], len(fault["nodes"]), where))
-    assert faults == []
-
-
-def test_widgets_have_names_for_screen_readers(watched: Any, site: str) -> None:
-    for name in PAGES:
-        page = opened(watched, site, name)
-        page.page.wait_for_function(SAID)
-        check_names(page)
-
-
 def test_the_first_page_plays_pauses_and_rests_for_who_wants_less_motion(
     watched: Any, site: str
 ) -> None:
     page = opened(watched, site, "index")
     slider = page.slider("player", "frame")
-    page.page.wait_for_function("e => Number(e.value) >= 2", arg=slider.element_handle())
+    until(slider, "e => Number(e.value) >= 2")
     page.widget("player").get_by_role("button", name="Pause").click()
     page.settle()
     resting = slider.input_value()

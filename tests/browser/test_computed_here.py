@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from greys import STORED
-from pages import Widgets, served
+from pages import Widgets, served, until
 from test_no_kernel import show
 
 pytest.importorskip("anywidget")
@@ -69,10 +69,11 @@ class Shown(Widgets):
 
     def computed(self, calls: int) -> None:
         """Until the answer at hand took so many calls."""
-        self.page.wait_for_function(
-            """([e, calls]) => e.dataset.ready === "true"
+        until(
+            self.root,
+            """(e, calls) => e.dataset.ready === "true"
                 && e.querySelector('[data-part="source"]').textContent.includes(calls)""",
-            arg=[self.root.element_handle(), f": {calls} network call"],
+            f": {calls} network call",
         )
         self.settle()
 
@@ -158,7 +159,7 @@ def test_new_noise_is_the_kernels(page: Any, walks: Any, address: str) -> None:
         walks.seed = 0
     assert (shown.digits("x", 2) - as_greys(last.x)).abs().max() <= CLOSE
     # What else is in sight follows.
-    page.wait_for_function("e => e.dataset.engine === 'ready'", arg=shown.root.element_handle())
+    until(shown.root, "e => e.dataset.engine === 'ready'")
     strip = shown.greys("it", "finished-1", 2 * 28)
     walks.seed = 1
     try:
@@ -250,10 +251,7 @@ def test_between_two_pictures(page: Any, address: str, model: Any, invert: bool)
         exact = as_greys(getattr(between, way)()[1, 0])
         assert (shown.greys("it", f"picture-{way}") - exact).abs().max() <= CLOSE + STORED, way
     shown.root.get_by_role("button", name="Other digits" if invert else "New noise").click()
-    page.wait_for_function(
-        """e => e.dataset.engine === "ready" && e.dataset.ready === "true" """,
-        arg=shown.root.element_handle(),
-    )
+    until(shown.root, """e => e.dataset.engine === "ready" && e.dataset.ready === "true" """)
     between.seed = 1
     for way in ("mixed", "straight", "on_shell"):
         exact = as_greys(getattr(between, way)()[1, 0])
@@ -268,7 +266,7 @@ def test_without_the_engine_the_stored_pictures_stay(page: Any, walks: Any, addr
     try:
         shown = Shown(page, "Steps and eta explorer", walks, address)
         shown.slider("it", "steps").press("Home")
-        page.wait_for_function("e => e.dataset.engine === 'none'", arg=shown.root.element_handle())
+        until(shown.root, "e => e.dataset.engine === 'none'")
         assert "this page cannot compute it: a script of this page could" in shown.source()
         assert shown.root.get_by_role("button", name="New noise").count() == 0
         shown.choose_value("steps", "9")  # the sliders now know the given values alone

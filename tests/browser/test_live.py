@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from pages import Page, check_names, check_narrow
+from pages import Page, check_names, check_narrow, until
 
 from diffusion_lessons.data import to_bytes
 from diffusion_lessons.math.gaussian import forward, posterior
@@ -135,10 +135,7 @@ def test_forward_shows_the_picture_that_python_computes(notebook: Page) -> None:
     schedule = linear_schedule()
     for t in (0, 1, 137, 500, 1000):
         lab.python("0", f"forward.image = 0; forward.t = {t}")
-        notebook.page.wait_for_function(
-            "([input, t]) => input.value === t",
-            arg=[notebook.slider("forward", "t").element_handle(), str(t)],
-        )
+        until(notebook.slider("forward", "t"), "(input, t) => input.value === t", str(t))
         a_t = schedule.alpha_bar[t]
         x_t = ring()[0] if t == 0 else a_t.sqrt() * ring()[0] + (1 - a_t).sqrt() * noise
         if t:
@@ -151,10 +148,7 @@ def test_forward_shows_the_picture_that_python_computes(notebook: Page) -> None:
 def test_new_noise_comes_from_the_browser_and_reaches_python(notebook: Page) -> None:
     lab = notebook.lab
     lab.python("0", "forward.t = 700")
-    notebook.page.wait_for_function(
-        "input => input.value === '700'",
-        arg=notebook.slider("forward", "t").element_handle(),
-    )
+    until(notebook.slider("forward", "t"), "input => input.value === '700'")
     before = notebook.greys("forward", "x_t")
     notebook.widget("forward").get_by_role("button", name="New noise").click()
     after = notebook.greys("forward", "x_t")
@@ -179,10 +173,7 @@ def test_pictures_are_chosen_by_keyboard(notebook: Page) -> None:
 def test_python_moves_the_schedule(notebook: Page) -> None:
     notebook.lab.python("0", "explorer.kind = 'cosine'; explorer.T = 137; explorer.t = 60")
     explorer = notebook.widget("explorer")
-    notebook.page.wait_for_function(
-        "input => input.value === '60'",
-        arg=notebook.slider("explorer", "t").element_handle(),
-    )
+    until(notebook.slider("explorer", "t"), "input => input.value === '60'")
     notebook.settle()
     assert explorer.locator("select").input_value() == "cosine"
     assert notebook.slider("explorer", "beta_1").is_disabled()
@@ -201,9 +192,7 @@ def test_t_and_frame_move_together(notebook: Page) -> None:
     times = eval(notebook.lab.python("pictures.times"))
     assert abs(times[frame] - 333) == min(abs(t - 333) for t in times)
     slider = notebook.slider("pictures", "frame")
-    notebook.page.wait_for_function(
-        "([input, frame]) => input.value === frame", arg=[slider.element_handle(), str(frame)]
-    )
+    until(slider, "(input, frame) => input.value === frame", str(frame))
     slider.focus()
     notebook.page.keyboard.press("End")
     notebook.lab.wait_for_python("(pictures.frame, pictures.t)", f"({len(times) - 1}, 0)")
@@ -253,9 +242,7 @@ def test_play_runs_and_pauses(notebook: Page) -> None:
     play = notebook.widget("cloud").get_by_role("button", name="Play")
     play.focus()
     notebook.page.keyboard.press("Space")
-    notebook.page.wait_for_function(
-        "input => Number(input.value) >= 4", arg=slider.element_handle()
-    )
+    until(slider, "input => Number(input.value) >= 4")
     pause = notebook.widget("cloud").get_by_role("button", name="Pause")
     pause.click()
     notebook.settle()
@@ -287,10 +274,10 @@ def test_less_motion_means_a_few_jumps(notebook: Page) -> None:
 
 def test_autoplay_loops_pauses_and_rests_out_of_sight(notebook: Page) -> None:
     slider = notebook.slider("hero", "frame")
-    until = "([input, test]) => new Function('v', `return ${test}`)(Number(input.value))"
+    look = "(input, test) => new Function('v', `return ${test}`)(Number(input.value))"
 
     def wait(test: str) -> None:
-        notebook.page.wait_for_function(until, arg=[slider.element_handle(), test])
+        until(slider, look, test)
 
     for test in ("v > 3", "v === 10", "v < 3"):  # it moves, arrives, and begins again
         wait(test)
@@ -341,9 +328,7 @@ def test_autoplay_stands_at_its_end_for_who_wants_less_motion(notebook: Page) ->
     shown = notebook.greys("hero", "x-0")
     assert (shown - notebook.greys("hero", "x0_hat-0")).abs().max() == 0  # the finished pictures
     notebook.widget("hero").get_by_role("button", name="Play").click()
-    notebook.page.wait_for_function(
-        "input => 0 < Number(input.value) && Number(input.value) < 6", arg=slider.element_handle()
-    )
+    until(slider, "input => 0 < Number(input.value) && Number(input.value) < 6")
     notebook.widget("hero").get_by_role("button", name="Pause").click()
     notebook.page.emulate_media(reduced_motion="no-preference")
     notebook.widget("hero").get_by_role("button", name="Pause").click()
@@ -424,8 +409,7 @@ def test_follows_the_theme(notebook: Page) -> None:
     notebook.shots("light")
     light = notebook.read("post", "bells")
     notebook.lab.command("apputils:change-theme", theme="JupyterLab Dark")
-    root = notebook.widget("post").element_handle()
-    notebook.page.wait_for_function("e => e.dataset.dlTheme === 'dark'", arg=root)
+    until(notebook.widget("post"), "e => e.dataset.dlTheme === 'dark'")
     notebook.page.wait_for_timeout(500)  # the theme's style sheet follows the attribute
     assert notebook.read("post", "bells") != light
     # The canvases must follow too, not only the page around them.
@@ -436,7 +420,7 @@ def test_follows_the_theme(notebook: Page) -> None:
     assert sum(map(int, dark.removeprefix("rgb(").rstrip(")").split(","))) < 150
     notebook.shots("dark")
     notebook.lab.command("apputils:change-theme", theme="JupyterLab Light")
-    notebook.page.wait_for_function("e => e.dataset.dlTheme === 'light'", arg=root)
+    until(notebook.widget("post"), "e => e.dataset.dlTheme === 'light'")
     notebook.page.wait_for_timeout(500)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from greys import STORED
-from pages import Page
+from pages import Page, until
 
 SETUP = """
 import time, torch
@@ -32,9 +32,8 @@ def notebook(open_notebook: Any) -> Page:
 
 
 def wait_for_engine(notebook: Page, state: str) -> None:
-    root = notebook.widget("walks").element_handle()
-    look = "([e, state]) => e.dataset.engine === state && e.dataset.ready === 'true'"
-    notebook.page.wait_for_function(look, arg=[root, state])
+    look = "(e, state) => e.dataset.engine === state && e.dataset.ready === 'true'"
+    until(notebook.widget("walks"), look, state)
     notebook.settle()
 
 

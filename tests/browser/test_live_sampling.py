@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from greys import STORED
-from pages import Page, check_names, check_narrow
+from pages import Page, check_names, check_narrow, until
 
 SETUP = """
 import time, torch
@@ -119,9 +119,7 @@ def test_new_noise_starts_with_the_chosen_pair_and_a_newer_one_supersedes(notebo
     again.click()
     progress = widget.get_by_role("progressbar")
     progress.wait_for()  # a walk takes a second
-    notebook.page.wait_for_function(
-        "bar => bar.value > 0 && bar.value < 1", arg=progress.element_handle()
-    )
+    until(progress, "bar => bar.value > 0 && bar.value < 1")
     assert widget.get_by_text("not computed yet for this noise").is_visible()
     again.click()
     lab.wait_for_python("walks.seed", "2")
@@ -172,9 +170,7 @@ def test_the_share_shows_that_place_of_each_way(notebook: Page, name: str) -> No
 
 def test_the_noise_shown_is_the_one_walked_from(notebook: Page) -> None:
     notebook.lab.python("0", "noises.share, noises.pair = 0.5, 1")
-    notebook.page.wait_for_function(
-        "input => input.value === '10'", arg=notebook.slider("noises", "share").element_handle()
-    )
+    until(notebook.slider("noises", "share"), "input => input.value === '10'")
     code = "from diffusion_lessons import slerp; a, b = noises.ends(1)"
     notebook.lab.python("0", code)
     for way, mixed in [("straight", "(a + b) / 2"), ("on_shell", "slerp(a, b, 0.5)")]:
@@ -209,9 +205,7 @@ def test_pairs_are_chosen_and_renewed(notebook: Page) -> None:
     notebook.ready("digits")
     # Rows 2 and 0 come after rows 0 and 1: the second pair starts from the first row again.
     notebook.lab.python("0", "digits.share = 0.0")
-    notebook.page.wait_for_function(
-        "input => input.value === '0'", arg=notebook.slider("digits", "share").element_handle()
-    )
+    until(notebook.slider("digits", "share"), "input => input.value === '0'")
     exact = notebook.python_bytes("clean[0]").view(28, 28)
     assert (notebook.greys("digits", "picture-mixed") - exact).abs().max() <= STORED
     notebook.lab.python("0", "digits.seed, digits.share = 0, 0.5")
@@ -311,12 +305,11 @@ def test_names_and_narrow_screens(notebook: Page) -> None:
 def test_dark_and_light(notebook: Page) -> None:
     notebook.shots("light")
     notebook.lab.command("apputils:change-theme", theme="JupyterLab Dark")
-    root = notebook.widget("walks").element_handle()
-    notebook.page.wait_for_function("e => e.dataset.dlTheme === 'dark'", arg=root)
+    until(notebook.widget("walks"), "e => e.dataset.dlTheme === 'dark'")
     notebook.page.wait_for_timeout(500)  # the theme's style sheet follows the attribute
     notebook.shots("dark")
     notebook.lab.command("apputils:change-theme", theme="JupyterLab Light")
-    notebook.page.wait_for_function("e => e.dataset.dlTheme === 'light'", arg=root)
+    until(notebook.widget("walks"), "e => e.dataset.dlTheme === 'light'")
 
 
 def test_goes_on_without_a_kernel(notebook: Page) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from pages import GREYS
+from pages import GREYS, until
 
 from diffusion_lessons.data import to_bytes
 from diffusion_lessons.math.exact import GaussianMixture, grid_mixture, ring_mixture
@@ -57,8 +57,9 @@ SHOW = """async ({ shown, models }) => {
     const give = URL.createObjectURL;
     window.modules = [];
     window.ends = []; // what to call when the views go
+    const read = [];
     URL.createObjectURL = blob => {
-        blob.text().then(text => window.modules.push(text));
+        read.push(blob.text().then(text => window.modules.push(text)));
         return give(blob);
     };
     document.body.replaceChildren(document.createElement("main"));
@@ -69,12 +70,20 @@ SHOW = """async ({ shown, models }) => {
         document.querySelector("main").append(el);
         window.ends.push(await widget.render({ model: modelOf(id), el }));
     }
-    await new Promise(r => setTimeout(r, 400));
     URL.createObjectURL = give;
+    await Promise.all(read);
+    // Their sizes are known after one frame, and they are painted in the next.
+    for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+    await new Promise(setTimeout);
 }"""
 
-# A canvas once the repaint that was asked for is done.
-READ = "canvas => new Promise(r => setTimeout(() => r(canvas.toDataURL()), 60))"
+# A canvas once the repaint that was asked for is done, and what it shows is unpacked.
+READ = """canvas => new Promise(give => {
+    const { dataset } = canvas.closest(".dl-widget");
+    const look = () => dataset.ready === "false"
+        ? requestAnimationFrame(look) : give(canvas.toDataURL());
+    requestAnimationFrame(() => setTimeout(look));
+})"""
 
 
 def denoiser(x_t: torch.Tensor, t: int) -> torch.Tensor:
@@ -292,17 +301,15 @@ def test_the_true_step_is_followed_back_to_the_data(page: Any) -> None:
     back, time = (widget.locator(f'[data-name="{name}"]') for name in ("stride", "t"))
     shared = widget.locator('[data-part="note"] .dl-number')
     back.press("Home")
-    page.wait_for_function("e => e.innerText.startsWith('100')", arg=shared.element_handle())
+    until(shared, "e => e.innerText.startsWith('100')")
     assert back.get_attribute("aria-valuetext") == "599, 1 back from t = 600"
     back.press("End")
     explorer.stride = 600  # the same in Python
     assert explorer.s == 0
     wanted = f"{100 * explorer.overlap:.0f}"
-    page.wait_for_function(
-        "([e, wanted]) => e.innerText.startsWith(wanted)", arg=[shared.element_handle(), wanted]
-    )
+    until(shared, "(e, wanted) => e.innerText.startsWith(wanted)", wanted)
     time.press("ArrowLeft")
-    page.wait_for_function("e => e.max === '599'", arg=back.element_handle())
+    until(back, "e => e.max === '599'")
     assert back.get_attribute("aria-valuetext") == "0, 599 back from t = 599"
 
 

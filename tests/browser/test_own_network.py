@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from pages import Page, Widgets
+from pages import Page, Widgets, until
 
 pytest.importorskip("anywidget")
 pytest.importorskip("onnxscript", reason="pip install '.[page]'")
@@ -70,11 +70,8 @@ def compute(notebook: Page, name: str) -> None:
 
 
 def wait(notebook: Page, name: str) -> None:
-    notebook.page.wait_for_function(
-        "e => ['ready', 'none'].includes(e.dataset.engine)",
-        arg=notebook.widget(name).element_handle(),
-        timeout=420_000,
-    )
+    settled = "e => ['ready', 'none'].includes(e.dataset.engine)"
+    until(notebook.widget(name), settled, timeout=420_000)
     assert notebook.widget(name).get_attribute("data-engine") == "ready", notebook.words(name)
     notebook.settle()
 

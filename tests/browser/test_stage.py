@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pages import settle
 from test_no_kernel import made, show
 
 pytest.importorskip("anywidget")
@@ -37,7 +38,7 @@ def page(watched: tuple[Any, Any]) -> Any:
 def dark(page: Any) -> None:
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     page.wait_for_function("document.querySelector('.dl-widget').dataset.dlTheme === 'dark'")
-    page.wait_for_timeout(60)
+    settle(page)
 
 
 @pytest.mark.parametrize("way", ["event", "medium"])
@@ -45,7 +46,7 @@ def test_on_paper_a_dark_page_is_dark_ink_on_white(page: Any, way: str) -> None:
     """As browsers tell it: by events around printing, or by the medium alone."""
     show(page, widgets.ScheduleExplorer())
     root, canvas = page.locator(".dl-widget"), page.locator('canvas[data-part="alpha_bar"]')
-    page.wait_for_timeout(60)
+    settle(page)
     brightness = canvas.evaluate(BRIGHTNESS)
     dark(page)
     assert canvas.evaluate(BRIGHTNESS) > brightness + 100
@@ -80,7 +81,7 @@ def test_in_a_readers_own_colours_plots_are_drawn_in_them(page: Any) -> None:
         page.emulate_media(forced_colors="active", color_scheme=scheme)
         theme = "scheme => document.querySelector('.dl-widget').dataset.dlTheme === scheme"
         page.wait_for_function(theme, arg=scheme)
-        page.wait_for_timeout(100)
+        settle(page)
         canvas = page.locator('canvas[data-part="alpha_bar"]')
         brightness[scheme] = canvas.evaluate(BRIGHTNESS)
     assert brightness["dark"] > brightness["light"] + 100
@@ -109,6 +110,6 @@ def test_it_is_painted_for_paper_and_for_every_palette(page: Any, name: str) -> 
     show(page, made()[name][0])
     for media in ({"forced_colors": "active"}, {"media": "print"}, {"media": "screen"}):
         page.emulate_media(**media)
-        page.wait_for_timeout(60)
+        settle(page)
     canvases = page.locator(".dl-widget canvas").all()
     assert all(canvas.evaluate("e => e.width") for canvas in canvases if canvas.is_visible())

@@ -14,6 +14,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
+from .. import engine
 from .packing import pack_files
 
 if TYPE_CHECKING:
@@ -82,8 +83,6 @@ class Explorer(anywidget.AnyWidget):
 
     def engine_part(self, name: str) -> dict[str, bytes]:
         """The files of a part of the engine for the page; a widget may have one of its own."""
-        from .. import engine  # it reads networks, which a page seldom asks for
-
         return engine.part(name)
 
     def figure(self) -> "Figure":

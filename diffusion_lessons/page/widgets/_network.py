@@ -37,6 +37,7 @@ class NetworkExplorer(kit.Explorer):
     picture = traitlets.Int(0, min=0).tag(sync=True)
     t = traitlets.Int(0, min=0).tag(sync=True)
 
+    _prediction = traitlets.Unicode("noise").tag(sync=True)  # its name
     _times = traitlets.List(traitlets.Int()).tag(sync=True)
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W] or [N, 3, H, W]
     _x_0 = kit.as_bytes()  # of _shape, greys or colours
@@ -78,6 +79,7 @@ class NetworkExplorer(kit.Explorer):
             x0_hat = prediction.x0_hat(answer, x_t, t, schedule).clamp(-1, 1)
             self.passes.append(Pass(x_t, x0_hat, stages))
         super().__init__(
+            _prediction=prediction.name,
             _times=times,
             _shape=list(x_0.shape),
             _x_0=kit.pack_greys(x_0, 256),

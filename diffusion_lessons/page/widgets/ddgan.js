@@ -33,9 +33,9 @@ const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 const UNJUDGED =
   "The discriminator, a network, judges the two pairs in training. It is not in this page: what it says is known for what a kernel computed.";
 
-// What each box says. `at` has t, s = t - 1, T and the formulas' numbers.
+// What each box says. `at` has t, s = t - 1, T, a picture's size and the formulas' numbers.
 const SAY = {
-  x_0: () => "A clean digit from the data, 28 × 28 numbers from −1 to 1.",
+  x_0: (at) => `A clean picture from the data, ${at.size} numbers from −1 to 1.`,
   x_t(at) {
     if (at.sampling) {
       return at.t === at.T
@@ -46,9 +46,9 @@ const SAY = {
     return `The forward process, a formula: x_${at.t} = ${fixed(a, 2)} x_0 + ${fixed(b, 2)} ε, time ${at.t} of ${at.T}. No network has run yet.`;
   },
   z: (at) =>
-    `The latent: ${at.latent} numbers from a standard normal (white is positive). They decide which of all the digits that may be behind x_${at.t} will be drawn.`,
+    `The latent: ${at.latent} numbers from a standard normal (white is positive). They decide which of all the pictures that may be behind x_${at.t} will be drawn.`,
   x0_drawn(at) {
-    const does = "The generator, a network: it is given x_t, z and t, and draws a clean digit x_0′.";
+    const does = "The generator, a network: it is given x_t, z and t, and draws a clean picture x_0′.";
     if (at.sampling) return `${does} Sharp even at t = ${at.t}: a draw, no mean.`;
     return `${does} It never sees x_0. Here the two differ by ${fixed(at.far, 2)} (root mean square); nobody asks that this be small.`;
   },
@@ -282,6 +282,7 @@ function render({ model, el }) {
       t,
       s: t - 1,
       T,
+      size: model.get("_shape").join(" × "),
       schedule,
       latent: latents().length / Z,
       far: Math.sqrt(far / size),

@@ -18,6 +18,7 @@ import {
   stage,
   tickText,
 } from "kit";
+import { along, covers, placed, touch } from "./_labels.js";
 
 const AXES = [
   ["recall", "diversity: recall"],
@@ -188,9 +189,24 @@ function render({ model, el }) {
     }
     ctx.font = `12px ${colours.font}`;
     ctx.textBaseline = "middle";
-    AXES.forEach(([name, words], axis) => {
-      const ticks =
-        name === "images_per_second" ? powers(ranges[axis]) : niceTicks(...ranges[axis], 3);
+    const texts = []; // that stand already
+    // Writes a text at the first of some heights where it touches no other and covers none of these
+    // points, if there is one.
+    const write = (text, left, heights, colour, points = []) => {
+      const width = ctx.measureText(text).width;
+      const place = heights
+        .map((height) => [clamp(left(width), 2, room.canvas.clientWidth - width - 2), height, width])
+        .find(
+          (one) =>
+            !texts.some((other) => touch(one, other)) && !points.some((point) => covers(one, point)),
+        );
+      if (!place) return;
+      texts.push(place);
+      ctx.textAlign = "left";
+      ctx.fillStyle = colour;
+      ctx.fillText(text, place[0], place[1]);
+    };
+    const shown = AXES.map(([name, words], axis) => {
       const on = (share) => {
         const point = [-0.5, -0.5, -0.5];
         if (axis === 2) point[0] = 0.5; // the edge on the right
@@ -198,39 +214,39 @@ function render({ model, el }) {
         return point;
       };
       const [from, to] = [at(on(0)), at(on(1))];
-      if (Math.hypot(to[0] - from[0], to[1] - from[1]) < 60) return; // seen from its end
       const upright = Math.abs(to[0] - from[0]) < 0.5 * Math.abs(to[1] - from[1]);
       const aside = axis === 2 && !(to[1] === from[1]); // words to the right of the edge
+      return { axis, name, words, on, from, to, upright, aside };
+    }).filter(({ from, to }) => Math.hypot(to[0] - from[0], to[1] - from[1]) >= 60); // not from its end
+    for (const { axis, name, on, upright, aside } of shown) {
+      const isSpeed = name === "images_per_second";
       line(on(0), on(1), colours.soft, 1.5);
-      ctx.fillStyle = colours.soft;
-      ctx.textAlign = aside ? "left" : upright ? "right" : "center";
-      for (const tick of ticks) {
+      for (const tick of isSpeed ? powers(ranges[axis]) : niceTicks(...ranges[axis], 3)) {
         const share = (tick - ranges[axis][0]) / (ranges[axis][1] - ranges[axis][0]);
         const [x, y] = at(on(share));
-        const text = name === "images_per_second" ? (10 ** tick).toLocaleString("en") : tickText(tick);
-        ctx.fillText(text, x + (aside ? 8 : upright ? -8 : 0), y + (upright ? 0 : aside ? 5 : 12));
+        const left = (width) => x + (aside ? 8 : upright ? -8 - width : -width / 2);
+        const text = isSpeed ? (10 ** tick).toLocaleString("en") : tickText(tick);
+        write(text, left, [y + (upright ? 0 : aside ? 5 : 12)], colours.soft);
       }
-      ctx.fillStyle = colours.ink;
-      const [title, narrow] = [words, room.canvas.clientWidth < 500];
-      const text = narrow ? title.split(":")[0] : title;
-      const length = ctx.measureText(text).width;
-      const [x, y] = aside
-        ? [(from[0] + to[0]) / 2 + (upright ? -length / 2 : 34), upright ? to[1] - 14 : (from[1] + to[1]) / 2 + 16]
-        : upright
-          ? [from[0] - 34, to[1] - 14]
-          : [(from[0] + to[0] - length) / 2, (from[1] + to[1]) / 2 + 30];
-      ctx.textAlign = "left";
-      ctx.fillText(text, clamp(x, 2, room.canvas.clientWidth - length - 2), y);
-    });
+    }
+    const axes = shown.flatMap(({ from, to }) => along(from, to));
+    for (const { words, from, to, upright, aside } of shown) {
+      const text = room.canvas.clientWidth < 500 ? words.split(":")[0] : words;
+      const [x, y] = [(from[0] + to[0]) / 2, (from[1] + to[1]) / 2];
+      const left = (width) =>
+        aside ? x + (upright ? -width / 2 : 34) : upright ? from[0] - 34 : x - width / 2;
+      const highest = upright ? to[1] - 14 : y + (aside ? 16 : 30);
+      const heights = Array.from({ length: 8 }, (_, k) => highest + (upright ? -8 : 8) * k);
+      write(text, left, heights, colours.ink, axes);
+    }
     // Each point stands on a stalk; the chosen one last, over all others.
     const order = points.map((_, k) => k).sort((a, b) => (a === chosen) - (b === chosen));
-    const taken = [];
+    const spots = points.map((point) => at(point));
     for (const k of order) line([points[k][0], -0.5, points[k][2]], points[k], colours.line, 1, [2, 3]);
     for (const k of order) {
-      const [x, y] = at(points[k]);
       ctx.setLineDash([]);
       ctx.beginPath();
-      ctx.arc(x, y, k === chosen ? 8 : 5.5, 0, 2 * Math.PI);
+      ctx.arc(...spots[k], k === chosen ? 8 : 5.5, 0, 2 * Math.PI);
       ctx.fillStyle = k === chosen ? colours.result : colours.signal;
       ctx.strokeStyle = colours.paper;
       ctx.lineWidth = 2;
@@ -238,31 +254,32 @@ function render({ model, el }) {
       ctx.stroke();
     }
     // Names where there is room, the chosen one's always.
-    const spots = points.map((point) => at(point));
-    for (const k of [...order].reverse()) {
-      const [x, y] = spots[k];
-      ctx.font = `${k === chosen ? "600 " : ""}12px ${colours.font}`;
-      const width = ctx.measureText(names[k]).width;
-      const places = [[x + 11, y], [x - 11 - width, y], [x - width / 2, y - 17], [x - width / 2, y + 17]];
-      const free = ([left, middle]) =>
-        left > 0 &&
-        left + width < room.canvas.clientWidth &&
-        !taken.some(([l, m, w]) => left < l + w + 4 && l < left + width + 4 && Math.abs(m - middle) < 15) &&
-        !spots.some(
-          ([px, py], other) =>
-            other !== k && px > left - 6 && px < left + width + 6 && Math.abs(py - middle) < 12,
-        );
-      const [left, middle] = places.find(free) ?? (k === chosen ? places[0] : []);
-      if (left === undefined) continue;
-      taken.push([left, middle, width]);
-      ctx.textAlign = "left";
+    const fontOf = (k) => `${k === chosen ? "600 " : ""}12px ${colours.font}`;
+    const wanted = [...order].reverse().map((k) => {
+      ctx.font = fontOf(k);
+      return { k, spot: spots[k], width: ctx.measureText(names[k]).width, always: k === chosen };
+    });
+    const around = { width: room.canvas.clientWidth, height: room.canvas.clientHeight };
+    placed(wanted, { ...around, texts, points: axes }).forEach((place, i) => {
+      if (!place) return;
+      const { k } = wanted[i];
+      const [left, middle] = place.text;
+      if (place.line) {
+        ctx.beginPath();
+        ctx.moveTo(...place.line[0]);
+        ctx.lineTo(...place.line[1]);
+        ctx.strokeStyle = colours.soft;
+        ctx.lineWidth = 1;
+        ctx.stroke();
+      }
+      ctx.font = fontOf(k);
       ctx.lineWidth = 4;
       ctx.lineJoin = "round";
       ctx.strokeStyle = colours.paper;
       ctx.strokeText(names[k], left, middle);
       ctx.fillStyle = k === chosen ? colours.result : colours.soft;
       ctx.fillText(names[k], left, middle);
-    }
+    });
   }
 
   return view.end;

@@ -33,7 +33,7 @@ class TrilemmaExplorer(kit.Explorer):
     hold no such numbers, traitlets.TraitError for a choice that is not there.
     """
 
-    _files = kit.files(__file__, "trilemma.js")
+    _files = kit.files(__file__, "_labels.js", "trilemma.js")
 
     turn = traitlets.Int(0, min=0, max=90).tag(sync=True)
     tilt = traitlets.Int(0, min=0, max=90).tag(sync=True)

@@ -22,11 +22,14 @@ const WAY = {
   up: "on the way up",
   output: "the answer",
 };
-const FACE = { input: "signal", down: "signal", middle: "soft", up: "signal", output: "noise" };
+const FACE = { input: "signal", down: "signal", middle: "soft", up: "signal" };
 
-function sayStage({ kind, channels, size, resamples, skip, heads, shown }) {
+function sayStage({ kind, channels, size, resamples, skip, heads, shown }, prediction) {
   const place = `${channels} ${channels === 1 ? "channel" : "channels"} of ${size[0]} × ${size[1]}`;
-  if (kind === "output") return `The predicted noise, ${size[0]} × ${size[1]}, at the picture's own size.`;
+  if (kind === "output") {
+    const name = prediction === "x0" ? "x₀" : prediction;
+    return `The predicted ${name}, ${size[0]} × ${size[1]}, at the picture's own size.`;
+  }
   const what =
     kind === "input"
       ? "A convolution takes the picture in"
@@ -43,6 +46,9 @@ function sayStage({ kind, channels, size, resamples, skip, heads, shown }) {
 
 function render({ model, el }) {
   const stages = model.get("_stages");
+  const prediction = model.get("_prediction") ?? "noise"; // older versions stored none
+  const say = (one) => sayStage(one, prediction);
+  const face = ({ kind }) => FACE[kind] ?? (prediction === "noise" ? "noise" : "soft");
   const view = stage({
     model,
     el,
@@ -65,20 +71,20 @@ function render({ model, el }) {
   const tallest = Math.max(...stages.map(({ size }) => size[0]));
   const inputs = [];
   const columns = stages.map((one, i) => {
-    const { kind, channels, size, heads } = one;
+    const { channels, size, heads } = one;
     inputs.push(
       h("input", {
         type: "radio",
         name,
         value: i,
-        "aria-label": `box ${i + 1} of ${stages.length}: ${sayStage(one)}`,
+        "aria-label": `box ${i + 1} of ${stages.length}: ${say(one)}`,
         onchange: () => view.set({ stage: i }),
       }),
     );
     const high = `height: ${Math.round(20 + (size[0] / tallest) * 64)}px`;
     const box = h(
       "span",
-      { class: `dl-box dl-box-${FACE[kind]}`, style: high, "aria-hidden": "true" },
+      { class: `dl-box dl-box-${face(one)}`, style: high, "aria-hidden": "true" },
       heads ? h("span", { class: "dl-eye" }) : null,
     );
     const words = h("span", { class: "dl-soft", "aria-hidden": "true" }, `${channels}`, h("br"), `${size[0]}²`);
@@ -124,7 +130,7 @@ function render({ model, el }) {
   function paint(colours) {
     const chosen = clamp(model.get("stage"), 0, stages.length - 1);
     inputs.forEach((input, i) => (input.checked = i === chosen));
-    fill(note, String(chosen), sayStage(stages[chosen]));
+    fill(note, String(chosen), say(stages[chosen]));
     if (!pass.ready()) {
       for (const { canvas } of [noisy, grid, guess]) paintNothing(canvas, colours);
       return;

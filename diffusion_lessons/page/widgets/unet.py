@@ -16,7 +16,7 @@ from ._network import NetworkExplorer, Traced
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = {"input": SIGNAL, "down": SIGNAL, "middle": SOFT, "up": SIGNAL, "output": NOISE}
+COLOURS = {"input": SIGNAL, "down": SIGNAL, "middle": SOFT, "up": SIGNAL}
 WAY = {
     "input": "the way in",
     "down": "on the way down",
@@ -36,8 +36,8 @@ class UNetExplorer(NetworkExplorer):
     white positive, black negative, on a scale for each stage and time: 1 is what 99 in 100 of the
     values do not reach.
 
-    Synced traits: ``stage`` (0 is the way in, the last the predicted noise), ``picture``, ``t``
-    (one of the times). ``feature_maps()``, ``x_t`` and ``x0_hat`` are what is shown. Raises
+    Synced traits: ``stage`` (0 is the way in, the last what the network predicts), ``picture``,
+    ``t`` (one of the times). ``feature_maps()``, ``x_t`` and ``x0_hat`` are what is shown. Raises
     ValueError for values outside these ranges, traitlets.TraitError for a choice that was not
     given.
     """
@@ -121,7 +121,8 @@ class UNetExplorer(NetworkExplorer):
         for ax in axes.flat:
             ax.axis("off")
         for line, i, maps in zip(axes, rows, shown, strict=True):
-            colour = COLOURS[kinds[i]]
+            answer = NOISE if self._prediction == "noise" else SOFT
+            colour = COLOURS.get(kinds[i], answer)
             for ax, picture in zip(line[1:], maps, strict=False):
                 kit.draw_picture(ax, picture, "", colour)
             line[1].set_title(f"box {i + 1}, {WAY[kinds[i]]}", loc="left", color=colour)
