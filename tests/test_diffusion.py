@@ -346,6 +346,24 @@ def test_its_usual_sampler_and_steps_are_saved_and_loaded(usual, eta, tmp_path):
     torch.testing.assert_close(draw(again, 5), wanted, rtol=1e-2, atol=1e-2)  # saved in halves
 
 
+def test_the_names_of_its_classes_are_saved_and_loaded(tmp_path):
+    model = DiffusionModel(MLP(width=8, classes=2), names=["cat", "dog"])
+    assert model.about["data"] == {"classes": ["cat", "dog"]}
+    save(tmp_path / "m.safetensors", model)
+    assert load(tmp_path / "m.safetensors").names == ("cat", "dog")
+    assert fast(model, FLOAT32).names == ("cat", "dog")
+    # What a recipe tells of its pictures stands on the card instead.
+    save(tmp_path / "m.safetensors", model, {"data": {"folder": "own", "classes": ["a", "b"]}})
+    assert load(tmp_path / "m.safetensors").names == ("a", "b")
+    assert "data" not in DiffusionModel(MLP(width=8, classes=2)).about
+
+
+@pytest.mark.parametrize("names", [["cat"], ["cat", "dog", "fish"], "cat", ["cat", 2], [None] * 2])
+def test_names_that_do_not_fit_the_classes_are_refused(names):
+    with pytest.raises(ValueError, match="names must be 2 texts, one a class, got"):
+        DiffusionModel(MLP(width=8, classes=2), names=names)
+
+
 def test_a_schedule_that_is_shorter_than_usual_is_walked_whole():
     model = DiffusionModel(MLP(width=8), vp_schedule(4), V, ("dpm++", 9))
     assert model.settled(DrawSettings()).steps == 4

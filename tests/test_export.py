@@ -101,7 +101,7 @@ def test_wrong_times_are_refused_as_before_where_nothing_is_exported() -> None:
 def test_the_pages_graphs_are_those_of_the_networks(name: str) -> None:
     graph = engine.graph_path(name).read_bytes()
     weights = cards.pretrained_path(name).read_bytes()
-    assert len(graph) < 200_000  # no weights
+    assert len(graph) < len(weights) / 10  # it holds none of them
     assert export.compare(load_pretrained(name), graph, weights) < 1e-4
 
 

@@ -100,7 +100,7 @@ def test_a_network_trained_on_a_folder_goes_into_the_widgets() -> None:
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    model = DiffusionModel(net.eval(), cosine_schedule(200), V)
+    model = DiffusionModel(net.eval(), cosine_schedule(200), V, names=["ant", "bee", "fly"])
     x_T = torch.randn(2, *model.shape, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 2])
     walk = widgets.StepsExplorer(model.denoiser(labels, clip=1), x_T, model.schedule, (1, 3), (0,))
@@ -108,14 +108,22 @@ def test_a_network_trained_on_a_folder_goes_into_the_widgets() -> None:
     *_, last = sample(denoiser, x_T, model.schedule, 3, ddim_step)
     torch.testing.assert_close(walk.pictures(3, 0), last.x.clamp(-1, 1), rtol=0, atol=LEVEL)
     methods = {"free": partial(GUIDANCES["classifier-free"], model)}
-    guided = widgets.GuidanceExplorer(
-        methods, x_T, model.schedule, (1, 3), classes=range(3), steps=3
-    )
+    guided = widgets.GuidanceExplorer(methods, x_T, model.schedule, (1, 3), steps=3)
+    assert guided._classes == [0, 1, 2]  # all that it knows
+    assert guided._names == ["ant", "bee", "fly", "nothing"]
     denoiser = GUIDANCES["classifier-free"](model, torch.tensor([2, 2]), 3.0)
     *_, last = sample(denoiser, x_T, model.schedule, 3, ddim_step)
     shown = guided.pictures("free", 2, 3)
     torch.testing.assert_close(shown, last.x.clamp(-1, 1), rtol=0, atol=LEVEL)
     assert walk._network == guided._network == {}
+    (axes,) = guided.figure().axes
+    assert axes.get_title() == "ant, free"
+    nothing = widgets.GuidanceExplorer(methods, x_T, model.schedule, (1,), classes=(3,), steps=3)
+    *_, last = sample(model.denoiser(clip=1), x_T, model.schedule, 3, ddim_step)
+    torch.testing.assert_close(nothing.pictures(), last.x.clamp(-1, 1), rtol=0, atol=LEVEL)
+    assert nothing.figure().axes[0].get_title() == "nothing, free"
+    with pytest.raises(ValueError, match="knows labels up to 3"):
+        widgets.GuidanceExplorer(methods, x_T, model.schedule, (1,), classes=(0, 4), steps=3)
     player = widgets.TrajectoryPlayer(
         list(sample(model.denoiser(clip=1), x_T, model.schedule, 3)),
         denoiser=model.denoiser(clip=1),

@@ -5,7 +5,7 @@ of sense, and nothing in its weights would tell: so they are made, saved and loa
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -46,7 +46,8 @@ class DiffusionModel(nn.Module):
     which refuses times outside 1..T. Its weights carry the network's own names. Raises ValueError
     for a network that predicts noise under a schedule that leaves nothing of x_0 at T: its guess
     of x_0 there would be a division by 0. ``usual`` is the sampler with which it is drawn from, and
-    in how many steps, unless others are asked for.
+    in how many steps, unless others are asked for. ``names`` are those of its classes, if they have
+    any: a card tells them as its data's ``classes``.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class DiffusionModel(nn.Module):
         schedule: NoiseSchedule | None = None,
         prediction: Prediction = NOISE,
         usual: Usual = Usual(),  # noqa: B008 (it cannot be changed)
+        names: Sequence[str] = (),
     ) -> None:
         super().__init__()
         checks.instance("network", network, nn.Module)
@@ -62,6 +64,11 @@ class DiffusionModel(nn.Module):
         self.network, self.prediction, self.usual = network, prediction, Usual(*usual)
         checks.one_of("the usual sampler", self.usual.sampler, SAMPLERS)
         checks.whole("the usual steps", self.usual.steps, 1)
+        self.names = tuple(names)
+        if self.names and (
+            len(self.names) != self.classes or not all(isinstance(name, str) for name in names)
+        ):
+            raise ValueError(f"names must be {self.classes} texts, one a class, got {names!r}")
         self.schedule = linear_schedule() if schedule is None else schedule
         checks.instance("schedule", self.schedule, NoiseSchedule)
         checks.ends_in_noise(self.schedule, 2)
@@ -222,6 +229,7 @@ class DiffusionModel(nn.Module):
             "predicts": self.prediction.name,
             "schedule": self.schedule.config,
             **({} if self.usual == Usual() else {"usual": self.usual._asdict()}),
+            **({"data": {"classes": list(self.names)}} if self.names else {}),
         }
 
     @classmethod
@@ -234,7 +242,8 @@ class DiffusionModel(nn.Module):
         predicts = card.get("predicts", NOISE.name)
         checks.one_of("what the network predicts", predicts, PREDICTIONS)
         schedule = schedule_from(card["schedule"]) if "schedule" in card else linear_schedule()
-        return cls(network, schedule, PREDICTIONS[predicts], Usual(**card.get("usual", {})))
+        usual, names = Usual(**card.get("usual", {})), card.get("data", {}).get("classes", ())
+        return cls(network, schedule, PREDICTIONS[predicts], usual, names)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """The network's own."""

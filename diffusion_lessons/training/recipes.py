@@ -5,7 +5,7 @@ holds the finished network. What the options leave open is the recipe's own choi
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -72,7 +72,7 @@ def digits_ddpm(
         model = _new(network, options.seed, predict or "noise", schedule or "linear")
     else:
         network = partial(UNet, **_sizes(data), channels=channels or _width(options), blocks=1)
-        model = _new(network, options.seed, predict or "x0", schedule or "linear")
+        model = _new(network, options.seed, predict or "x0", schedule or "linear", data.classes)
     if start is not None:
         checks.left_open(
             "a model that training goes on from",
@@ -80,7 +80,8 @@ def digits_ddpm(
             schedule=schedule,
             channels=channels,
         )
-        model = _to_go_on(start, model)
+        names, model = model.names, _to_go_on(start, model)
+        model.names = names
         options = options.usual(optimizer=_gently)
     if data is None:
         if flip:
@@ -442,7 +443,7 @@ def cats_dogs_ddpm(
             classes=2,
         )
 
-    model = _new(network, options.seed, predict, schedule)
+    model = _new(network, options.seed, predict, schedule, ("cat", "dog"))
     weight = clamped_snr if model.prediction is X0 else None
     with processes().one_first():
         data = cats_and_dogs()
@@ -479,13 +480,19 @@ def first_weights(seed: int) -> AbstractContextManager[None]:
 
 
 def _new(
-    network: Callable[[], nn.Module], seed: int, predict: str, schedule: str
+    network: Callable[[], nn.Module],
+    seed: int,
+    predict: str,
+    schedule: str,
+    names: Sequence[str] = (),
 ) -> DiffusionModel:
-    """A model with first weights of the seed's own."""
+    """A model with first weights of the seed's own, and the names of its classes."""
     checks.one_of("predict", predict, PREDICTIONS)
     checks.one_of("schedule", schedule, SCHEDULES)
     with first_weights(seed):
-        return DiffusionModel(network(), SCHEDULES[schedule](T=1000), PREDICTIONS[predict])
+        return DiffusionModel(
+            network(), SCHEDULES[schedule](T=1000), PREDICTIONS[predict], names=names
+        )
 
 
 def _to_go_on(start: nn.Module, usual: Kind) -> Kind:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from greys import STORED
 from pages import Widgets, served, until
+from test_colour import COLOURS
 from test_no_kernel import show
 
 pytest.importorskip("anywidget")
@@ -202,6 +203,54 @@ def test_guidance_at_a_scale_between(page: Any, guided: Any, address: str) -> No
     *_, last = guided.sampled("classifier-free", 7, 2.6)
     greys = shown.greys("it", "samples", 28, 2 * 28)
     assert (greys - side_by_side(last.x)).abs().max() <= CLOSE
+
+
+@pytest.fixture(scope="module")
+def animals() -> widgets.GuidanceExplorer:
+    model: Any = load_pretrained("cats-dogs-ddpm")
+    methods = {"classifier-free": partial(GUIDANCES["classifier-free"], model)}
+    x_T = torch.randn(2, *model.shape, generator=torch.Generator().manual_seed(0))
+    return widgets.GuidanceExplorer(methods, x_T, model.schedule, (0, 1, 4, 8), (0, 1, 2), 5)
+
+
+def check_colours(shown: Shown, x: torch.Tensor) -> None:
+    """The samples, side by side on one canvas, are these."""
+    wanted = torch.cat([*as_greys(x)], 2)  # [3, H, N W]
+    rows, columns = wanted.shape[1:]
+    seen = torch.tensor(shown.canvas("it", "samples").evaluate(COLOURS, [rows, columns]))
+    assert (seen.view(rows, columns, 3).movedim(-1, 0) - wanted).abs().max() <= CLOSE
+    assert wanted.std() > 10  # it is no flat colour
+
+
+def test_cats_and_dogs(page: Any, animals: Any, address: str) -> None:
+    shown = Shown(page, "Guidance explorer", animals, address)
+    check_colours(shown, animals.pictures())
+    label = shown.slider("it", "label")
+    assert label.locator("option").all_inner_texts() == ["cat", "dog", "nothing"]
+    shown.choose_value("scale", "2.64")
+    shown.computed(2 * 5)
+    assert shown.source().startswith("Computed here by cats-dogs-ddpm: 10 network calls, ")
+    *_, last = animals.sampled("classifier-free", 0, 2.64)
+    check_colours(shown, last.x)
+    for k, name in enumerate(["cat", "dog", "nothing"]):
+        label.select_option(name)
+        shown.computed(2 * 5)
+        *_, last = animals.sampled("classifier-free", k, 2.64)
+        check_colours(shown, last.x)
+        words = f"2 samples, asked for {name}, classifier-free, scale 2.64"
+        assert shown.canvas("it", "samples").get_attribute("aria-label") == words
+
+
+def test_cats_and_dogs_of_new_noise(page: Any, animals: Any, address: str) -> None:
+    shown = Shown(page, "Guidance explorer", animals, address)
+    before = shown.read("it", "samples")
+    shown.root.get_by_role("button", name="New noise").click()
+    shown.changed("it", "samples", before)
+    shown.computed(5)  # at scale 1 the label alone is asked
+    noise = kit.draw_noise(animals.x_T, 1, use=0)
+    denoiser = animals.methods["classifier-free"](torch.tensor([0, 0]), 1.0)
+    *_, last = sample(denoiser, noise, animals.schedule, 5, ddim_step)
+    check_colours(shown, last.x)
 
 
 def test_what_the_page_cannot_compute_is_said(page: Any, guided: Any, address: str) -> None:

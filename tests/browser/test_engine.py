@@ -12,6 +12,7 @@ from pages import served
 pytest.importorskip("anywidget")
 
 from diffusion_lessons.data import digits, to_unit
+from diffusion_lessons.math.prediction import NOISE
 from diffusion_lessons.math.randomness import RowGenerator
 from diffusion_lessons.measuring.drawing import draw
 from diffusion_lessons.networks.checkpoints import load_pretrained
@@ -78,36 +79,40 @@ WALK = """async ([name, settings]) => {
 def walked(page: Any, name: str, **settings: Any) -> torch.Tensor:
     settings = {"labels": LABELS, "numbers": NUMBERS, "seed": 7, **settings}
     drawn = page.evaluate(WALK, [name, settings])
-    return torch.tensor(drawn["x"]).reshape(-1, 1, 28, 28)
+    shape: Any = load_pretrained(name).shape
+    return torch.tensor(drawn["x"]).reshape(-1, *shape)
 
 
-def drawn(name: str, **settings: Any) -> torch.Tensor:
+def drawn(name: str, labels: list[int] = LABELS, **settings: Any) -> torch.Tensor:
     chosen = DrawSettings(**settings)
     numbers = torch.tensor(NUMBERS)
-    return draw(load_pretrained(name), torch.tensor(LABELS), chosen, 7, numbers, CPU)
+    return draw(load_pretrained(name), torch.tensor(labels), chosen, 7, numbers, CPU)
 
 
-def test_one_answer(page: Any) -> None:
-    x_t = RowGenerator(1).normal((5, 1, 28, 28)).float()
+@pytest.mark.parametrize("name", ["digits-ddpm", "cats-dogs-ddpm"])
+def test_one_answer(page: Any, name: str) -> None:
+    model: Any = load_pretrained(name)
+    none, last = model.classes, model.classes - 1
+    x_t = RowGenerator(1).normal((5, *model.shape)).float()
     answers = page.evaluate(
-        """async (x) => {
+        """async ([name, last, x]) => {
             const { pretrained } = await kit;
-            const network = await pretrained("digits-ddpm");
-            const labels = [0, 9, null, 4, 4];
+            const network = await pretrained(name);
+            const labels = [0, last, null, 1, 1];
             const x_t = Float32Array.from(x);
             return Promise.all([1, 500, 1000].map(async (t) => {
                 const x0Hat = await network.denoiser(labels)(x_t, t);
                 return [...x0Hat];
             }));
         }""",
-        x_t.flatten().tolist(),
+        [name, last, x_t.flatten().tolist()],
     )
-    model = load_pretrained("digits-ddpm")
     for t, answer in zip([1, 500, 1000], answers, strict=True):
         with torch.no_grad():
-            wanted = model.denoiser(torch.tensor([0, 9, 10, 4, 4]))(x_t, t)
-        # In the noise that the network predicts, the error is alpha / sigma of that in x_0.
-        scale = float(model.schedule.alpha[t] / model.schedule.sigma[t])
+            wanted = model.denoiser(torch.tensor([0, last, none, 1, 1]))(x_t, t)
+        # In the noise that a network predicts, the error is alpha / sigma of that in x_0.
+        noise = model.prediction is NOISE
+        scale = float(model.schedule.alpha[t] / model.schedule.sigma[t]) if noise else 1
         difference = (torch.tensor(answer).reshape(x_t.shape) - wanted).abs().max()
         assert float(difference) * scale < 1e-3
 
@@ -141,6 +146,18 @@ def test_networks_of_few_calls(page: Any, name: str, settings: dict[str, Any]) -
     guidance = {"guidance": "classifier-free"} if "scale" in settings else {}
     difference = walked(page, name, **settings) - drawn(name, **settings, **guidance)
     assert float(difference.abs().max()) < 1e-2
+
+
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_a_network_of_colours_and_its_guidance(page: Any, scale: float) -> None:
+    """Two cats and two dogs, their colours those of torch."""
+    labels = [0, 1, 1, 0]
+    seen = walked(page, "cats-dogs-ddpm", steps=6, labels=labels, scale=scale)
+    settings = {"steps": 6, "guidance": "classifier-free", "scale": scale}
+    wanted = drawn("cats-dogs-ddpm", labels, **settings)
+    assert wanted.shape == (4, 3, 32, 32)
+    assert float((seen - wanted).abs().max()) < 1e-2
+    assert float((wanted[:, 0] - wanted[:, 2]).abs().max()) > 0.05  # it is not grey
 
 
 def test_a_gan_and_a_vae(page: Any) -> None:

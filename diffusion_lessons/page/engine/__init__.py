@@ -31,6 +31,7 @@ GRAPHS = {
     "digits-vae": "digits-vae",
     "digits-consistency": "digits-ddpm",
     "digits-reflow": "digits-ddpm",
+    "cats-dogs-ddpm": "cats-dogs-ddpm",
 }
 """The graph of each network that a page can run, by name."""
 

@@ -29,8 +29,10 @@ from .figures import show_picture as show_picture
 from .figures import tiled as tiled
 from .networks import Decode as Decode
 from .networks import Guided as Guided
+from .networks import calls_heard as calls_heard
 from .networks import decoder_behind as decoder_behind
 from .networks import guidance_behind as guidance_behind
+from .networks import labels_behind as labels_behind
 from .networks import network_behind as network_behind
 from .networks import shipped_name as shipped_name
 from .packing import as_bytes as as_bytes

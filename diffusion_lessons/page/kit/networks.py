@@ -7,7 +7,8 @@ compute in the kernel's place. Any other function is the kernel's.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -94,6 +95,18 @@ def decoder_behind(decode: Decode, latent: int) -> dict[str, Any]:
     return {"name": name, "steps": len(calls)} if close else {}
 
 
+def labels_behind(calls: Sequence[Call]) -> tuple[int, list[str]]:
+    """How many labels there are to ask the network that was called for, and what they are called.
+
+    The last label asks for nothing. 0 if nothing was called or it knows no classes, and no names if
+    its classes have none.
+    """
+    model = calls[0].model if calls else None
+    if model is None or not model.classes:
+        return 0, []
+    return model.classes + 1, [*model.names, "nothing"] if model.names else []
+
+
 def shipped_name(model: nn.Module) -> str | None:
     """The name of a network that the page can run, if this is it, to the last weight."""
     state = model.state_dict()
@@ -123,9 +136,9 @@ def _moments(schedule: NoiseSchedule) -> tuple[int, int]:
     return max(1, schedule.T // 2), max(1, schedule.T // 10)
 
 
-@torch.no_grad()
-def _heard(denoiser: Denoiser, x: Tensor, t: int) -> list[Call]:
-    """The calls of diffusion models that one call of the denoiser makes; none if of several."""
+@contextmanager
+def calls_heard() -> Iterator[list[Call]]:
+    """The calls of diffusion models that are made meanwhile, in order."""
     calls: list[Call] = []
 
     def listen(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -134,9 +147,16 @@ def _heard(denoiser: Denoiser, x: Tensor, t: int) -> list[Call]:
 
     hook = register_module_forward_hook(listen, with_kwargs=True)
     try:
-        denoiser(x, t)
+        yield calls
     finally:
         hook.remove()
+
+
+@torch.no_grad()
+def _heard(denoiser: Denoiser, x: Tensor, t: int) -> list[Call]:
+    """The calls of diffusion models that one call of the denoiser makes; none if of several."""
+    with calls_heard() as calls:
+        denoiser(x, t)
     return calls if len({id(call.model) for call in calls}) == 1 else []
 
 

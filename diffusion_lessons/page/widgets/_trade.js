@@ -47,6 +47,8 @@ export function tradeView({
 }) {
   const methods = model.get("_methods");
   const classes = model.get("_classes");
+  const names = model.get("_names") ?? []; // widgets stored by earlier versions have none
+  const called = (label) => names[label] ?? `class ${label}`;
   const scales = model.get("_scales");
   const curves = model.get("_curves");
   const [count, ...shape] = model.get("_shape");
@@ -83,7 +85,7 @@ export function tradeView({
   const label = select({
     name: "label",
     label: "class asked for",
-    options: classes.map((k) => [k, k]),
+    options: classes.map((k) => [k, names[k] ?? k]),
     onInput: (k) => view.set({ label: Number(k) }),
   });
   const scale = slider({
@@ -138,7 +140,7 @@ export function tradeView({
     renewLabel: "New noise",
     partName({ method, label, scale }) {
       const name = methods.length > 1 ? `, ${method}` : "";
-      return `class ${label}${name}, ${scaleLabel} ${scale}`;
+      return `${called(label)}${name}, ${scaleLabel} ${scale}`;
     },
   });
 
@@ -157,7 +159,7 @@ export function tradeView({
     scale.sync(value);
     const part = parts.get(chosen());
     view.root.dataset.ready = Boolean(part) && parts.ready(chosen());
-    const what = `${count} samples of class ${k}, ${name}, ${scaleLabel} ${value}`;
+    const what = `${count} samples, asked for ${called(k)}, ${name}, ${scaleLabel} ${value}`;
     if (part) {
       paintTiles(samples.canvas, look, count, across, (k, i) => part.at(k * look.size + i));
     } else paintNothing(samples.canvas, colours);

@@ -35,6 +35,7 @@ class TradeExplorer(kit.Computed):
 
     _methods = traitlets.List(traitlets.Unicode()).tag(sync=True)
     _classes = traitlets.List(traitlets.Int()).tag(sync=True)
+    _names = traitlets.List(traitlets.Unicode()).tag(sync=True)  # of labels 0, 1, ..., if known
     _scales = traitlets.List(traitlets.Float()).tag(sync=True)
     _shape = traitlets.List(traitlets.Int()).tag(sync=True)  # [N, H, W] or [N, 3, H, W]
     _curves = traitlets.Dict().tag(sync=True)  # by method, [[scale, recall, precision], ...]
@@ -146,8 +147,13 @@ class TradeExplorer(kit.Computed):
         axes.tick_params(length=0, labelsize=9, colors=INK)
         axes.spines[:].set_visible(False)
         axes.set_ylabel(self._scale_name, color=INK, fontsize=9)
-        axes.set_title(f"class {self.label}, {self.method}", fontsize=10, color=RESULT)
+        axes.set_title(f"{self._asked_for()}, {self.method}", fontsize=10, color=RESULT)
         return figure
+
+    def _asked_for(self) -> str:
+        """The class in words, as the page says it."""
+        known = self.label < len(self._names)
+        return self._names[self.label] if known else f"class {self.label}"
 
 
 def finished(drawn: Generator[None, None, Tensor]) -> Tensor:

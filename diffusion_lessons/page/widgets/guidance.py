@@ -19,6 +19,9 @@ class GuidanceExplorer(TradeExplorer):
     ``methods`` are named functions ``(labels [N], scale) -> denoiser``, such as a wrapped
     `classifier_guidance`. For every method and every one of ``classes`` the pictures that `sample`
     makes from ``x_T`` with `ddim_step` (eta 0) in ``steps`` steps, at every one of ``scales``.
+    Usual ``classes`` are all that the network knows. The label after the last of them, which asks
+    for nothing, may stand there, too; if the network has names for them (`DiffusionModel`), the
+    page and the pictures have them.
     ``curves`` are measured points (scale, recall, precision) by method: they are drawn beside the
     pictures, with the chosen scale on them.
 
@@ -43,7 +46,7 @@ class GuidanceExplorer(TradeExplorer):
         x_T: Tensor,
         schedule: NoiseSchedule,
         scales: Sequence[float] = (0, 0.5, 1, 2, 4, 8),
-        classes: Sequence[int] = tuple(range(10)),
+        classes: Sequence[int] | None = None,
         steps: int = 20,
         curves: Mapping[str, Curve] | None = None,
         seed: int = 0,
@@ -52,13 +55,18 @@ class GuidanceExplorer(TradeExplorer):
         scales = check_rising("scales", scales)
         if not methods:
             raise ValueError("methods must name at least one guidance")
-        classes = check_classes(classes)
         steps = checks.whole("steps", steps, 1, schedule.T)
         if unknown := (curves or {}).keys() - methods.keys():
             raise ValueError(f"curves are of {sorted(unknown)}, which are not among the methods")
-        for guided in methods.values():
-            label = self._labels(len(noise), classes[0], noise)
-            kit.check_denoiser(guided(label, scales[-1]), noise, schedule.T)
+        asked = None if classes is None else check_classes(classes)
+        label = self._labels(len(noise), asked[0] if asked else 0, noise)
+        with kit.calls_heard() as calls:
+            for guided in methods.values():
+                kit.check_denoiser(guided(label, scales[-1]), noise, schedule.T)
+        known, names = kit.labels_behind(calls)
+        asked = asked or list(range(known - 1 if known else 10))
+        if known and max(asked) >= known:
+            raise ValueError(f"the network knows labels up to {known - 1}, got classes {asked}")
         self.methods, self.schedule, self.steps = dict(methods), schedule, steps
         self._given = seed, noise
         shape = list(kit.as_kept(noise).shape)
@@ -69,12 +77,13 @@ class GuidanceExplorer(TradeExplorer):
         ways = {name: about["guidance"] for name, about in behind.items() if about}
         super().__init__(
             list(methods),
-            classes,
+            asked,
             scales,
             shape,
             curves,
             seed,
             _network={"name": networks.pop(), "ways": ways} if len(networks) == 1 else {},
+            _names=names,
             _x_T=kit.as_noise(noise),
             _steps=steps,
         )

@@ -50,7 +50,7 @@ class TruncationExplorer(TradeExplorer):
         count = checks.whole("count", count, 1, 16)
         latent = checks.whole("latent", latent, 1, 4096)
         self.decode, self.latent = decode, latent
-        with torch.no_grad():
+        with torch.no_grad(), kit.calls_heard() as calls:
             example = decode(torch.zeros(count, latent), torch.full((count,), classes[0]))
         example = kit.as_float(example, "what decode makes")
         if not kit.are_pictures(example.shape) or len(example) != count:
@@ -66,6 +66,7 @@ class TruncationExplorer(TradeExplorer):
             curves,
             seed,
             _network=kit.decoder_behind(decode, latent),
+            _names=kit.labels_behind(calls)[1],
         )
 
     def latents(self, threshold: float | None = None) -> Tensor:
