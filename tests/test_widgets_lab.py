@@ -9,14 +9,19 @@ import javascript
 import pytest
 import torch
 import traitlets
+from greys import half_a_level
 
 pytest.importorskip("anywidget")
 
 from diffusion_lessons.data import digits, to_unit
 from diffusion_lessons.math.prediction import SCORE
+from diffusion_lessons.measuring.drawing import draw
 from diffusion_lessons.networks import export
 from diffusion_lessons.networks.checkpoints import load_pretrained
+from diffusion_lessons.networks.compute import Compute
 from diffusion_lessons.networks.diffusion import DiffusionModel, Usual
+from diffusion_lessons.networks.drawing import DrawSettings
+from diffusion_lessons.networks.mlp import MLP
 from diffusion_lessons.networks.unet import UNet
 from diffusion_lessons.page import engine
 from diffusion_lessons.page.kit.explorer import bring_part
@@ -201,11 +206,36 @@ def test_beside_others_it_is_drawn_from_in_its_usual_way(tmp_path: Path, usual: 
     ]
 
 
+def test_a_network_of_other_pictures_has_the_lab_for_itself() -> None:
+    model = own(size=16, in_channels=3, classes=2)
+    model.names = ("cat", "dog")
+    lab = DigitLab(model, "animals")
+    assert (lab.task, lab.network) == ("draw", "animals")
+    assert {"shape": [3, 16, 16], "names": ["cat", "dog"]}.items() <= lab._own.items()
+    # What is stored is what the page draws first.
+    wanted = draw(model, 6, DrawSettings(10), compute=Compute(torch.device("cpu")))
+    assert lab.pictures().shape == (6, 3, 16, 16)
+    torch.testing.assert_close(lab.pictures(), wanted, rtol=0, atol=half_a_level())
+    assert len(lab.figure().axes) == 6  # none is given
+    lab.task = "blend"
+    with pytest.raises(traitlets.TraitError, match=r"draw, blend for a network that draws \[3, 16"):
+        lab.task = "restore"
+    with pytest.raises(traitlets.TraitError, match="network must be one of animals, got"):
+        lab.network = "digits-ddpm"
+    with pytest.raises(traitlets.TraitError, match="task must be one of"):
+        DigitLab(model, task="fill")
+
+
 @pytest.mark.parametrize(
     ("model", "name", "what"),
     [
-        (lambda: own(size=32), "yours", r"draw \[1, 28, 28\], and this one draws \[1, 32, 32\]"),
-        (lambda: own(in_channels=3), "yours", r"and this one draws \[3, 28, 28\]; StepsExplorer"),
+        (
+            lambda: own(size=68),
+            "yours",
+            r"at most 64 x 64 pixels, and this one draws \[1, 68, 68\]",
+        ),
+        (lambda: own(in_channels=2), "yours", r"and this one draws \[2, 28, 28\]"),
+        (lambda: DiffusionModel(MLP(width=8)), "yours", r"\[1 or 3, H, W\] .*this one draws \[2\]"),
         (lambda: own(classes=26), "yours", "asks for ten classes at most, and there are 26"),
         (own, "digits-ddgan", "name must be some text, and no shipped network's"),
         (own, "", "name must be some text"),

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from pages import Page, Widgets, until
+from test_colour import COLOURS
 
 pytest.importorskip("anywidget")
 pytest.importorskip("onnxscript", reason="pip install '.[page]'")
@@ -25,7 +26,7 @@ from diffusion_lessons.math.editing import restore
 from diffusion_lessons.math.prediction import V, VELOCITY, X0
 from diffusion_lessons.math.randomness import RowGenerator
 from diffusion_lessons.math.sampling import ddim_step, stepwise
-from diffusion_lessons.math.schedule import straight_schedule, zero_terminal
+from diffusion_lessons.math.schedule import cosine_schedule, straight_schedule, zero_terminal
 from functools import partial
 from diffusion_lessons.measuring import drawing
 from diffusion_lessons.networks.compute import Compute
@@ -36,21 +37,24 @@ from diffusion_lessons.page.widgets import DigitLab
 
 draw = partial(drawing.draw, compute=Compute(torch.device("cpu")))  # in float32
 
-def tiny(prediction, schedule, classes):
+def tiny(prediction, schedule, classes, size=28, channels=1, **words):
     torch.manual_seed(0)
-    net = UNet(channels=8, multipliers=(1,), blocks=1, heads=2, classes=classes)
+    sizes = {"size": size, "in_channels": channels, "classes": classes}
+    net = UNet(**sizes, channels=8, multipliers=(1,), blocks=1, heads=2)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    return DiffusionModel(net.eval(), schedule, prediction)
+    return DiffusionModel(net.eval(), schedule, prediction, **words)
 """
 CELLS = [
     SETUP,
     "v = tiny(V, zero_terminal(linear_schedule()), 0)\nlab = DigitLab(v, name='mine')\nlab",
     "flow = tiny(VELOCITY, straight_schedule(200), 3)\n"
     "other = DigitLab(flow, task='draw', label=2, steps=6, scale=2.0, seed=5)\nother",
+    "animals = tiny(X0, cosine_schedule(), 2, 16, 3, names=['cat', 'dog'])\n"
+    "pets = DigitLab(animals, 'animals')\npets",
 ]
-LABELS = {"lab": "Digit lab", "other": "Digit lab"}
+LABELS = {"lab": "Digit lab", "other": "Digit lab", "pets": "Digit lab"}
 CLOSE = 255 * 1e-2 / 2 + 1  # pictures equal to 1e-2, in greys, and their rounding
 
 
@@ -137,6 +141,40 @@ def test_beside_the_shipped_networks(notebook: Page) -> None:
     assert "digits-ddpm (" in notebook.words("lab")
     assert notebook.slider("lab", "label").is_visible()
     notebook.lab.wait_for_python("lab.network", "'digits-ddpm'")
+
+
+def check_colours(notebook: Page, expression: str) -> None:
+    wanted = notebook.python_bytes(expression).view(6, 3, 16, 16).float()
+    notebook.settle()
+    seen = [notebook.canvas("pets", f"x-{k}").evaluate(COLOURS, [16, 16]) for k in range(6)]
+    colours = torch.tensor(seen).view(6, 16, 16, 3).movedim(-1, 1)
+    assert (colours - wanted).abs().max() <= CLOSE
+    assert wanted.std() > 20  # it is no flat colour
+    assert (wanted[:, 0] - wanted[:, 2]).abs().max() > 20  # nor grey
+
+
+def test_in_colour_it_has_the_lab_for_itself(notebook: Page) -> None:
+    root = notebook.widget("pets")
+    tabs = root.locator('[role="radiogroup"][aria-label="what to do"] label')
+    assert tabs.all_inner_texts() == ["New pictures", "Blend"]
+    check_colours(notebook, "pets.pictures()")  # the stored ones
+    compute(notebook, "pets")
+    check_colours(notebook, "draw(animals, 6, DrawSettings(steps=10))")
+    label = notebook.slider("pets", "label")
+    options = label.locator("option:not([hidden])")
+    assert options.all_inner_texts() == ["any picture", "cat", "dog"]
+    label.select_option("dog")
+    wait(notebook, "pets")
+    check_colours(
+        notebook,
+        "draw(animals, torch.ones(6).long(), DrawSettings(steps=10), 0, 1000 + torch.arange(6))",
+    )
+    assert root.get_by_text("asked: dog").count() == 6
+    assert "nearest" not in notebook.words("pets")
+    tabs.get_by_text("Blend").click()
+    wait(notebook, "pets")
+    assert "turns each into a picture" in notebook.words("pets")
+    assert notebook.canvas("pets", "x-6").is_visible()
 
 
 def test_it_is_exported_once(notebook: Page) -> None:

@@ -54,7 +54,9 @@ export function tradeView({
   const [count, ...shape] = model.get("_shape");
   const look = pictureShape(shape);
   const { rows, columns } = look;
-  const across = Math.min(count, extra ? 4 : 8);
+  // Pictures in colour are larger, for there is more to see in them.
+  const [most, side] = look.channels > 1 ? [3, 140] : [extra ? 4 : 8, 84];
+  const across = Math.min(count, most);
   const down = Math.ceil(count / across);
   const chosen = () => ({
     method: model.get("method"),
@@ -97,7 +99,7 @@ export function tradeView({
   const samples = figure("samples", [key("result", "Samples"), `, from the same ${source} each time`]);
   Object.assign(samples.canvas.style, {
     height: "auto",
-    maxWidth: `${84 * across}px`,
+    maxWidth: `${side * across}px`,
     aspectRatio: `${across * columns} / ${down * rows}`,
   });
   const drawn = Object.keys(curves).length > 0;

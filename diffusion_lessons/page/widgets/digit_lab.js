@@ -19,6 +19,7 @@ import {
   part,
   pictureChoice,
   pictureColumns,
+  pictureShape,
   pretrained,
   select,
   short,
@@ -48,7 +49,7 @@ const SAMPLERS = [
   ["consistency", "consistency, noised anew"],
 ];
 const WAY = { sampler: "ddim", steps: 10 }; // of a network that has no usual way of its own
-const CLASSES = [["-1", "any digit"], ...Array.from({ length: 10 }, (_, k) => [String(k), String(k)])];
+const LABELS = Array.from({ length: 11 }, (_, i) => i - 1); // -1 asks for none
 // Holes that the keyboard can cut: which pixels of the picture.
 const shape = (inside) =>
   Uint8Array.from({ length: SIZE }, (_, i) => inside(i % SIDE, Math.floor(i / SIDE)));
@@ -63,8 +64,8 @@ const HOLES = [
 ];
 // The settings, and which values make sense.
 const SETTING = {
-  task: (value) => Object.hasOwn(TASKS, value),
-  network: (value, own) => value === own.name || NETWORKS.some(([name]) => name === value),
+  task: (value, own) => tasksOf(own).includes(value),
+  network: (value, own) => networksOf(own).some(([name]) => name === value),
   sampler: (value) => SAMPLERS.some(([name]) => name === value),
   label: (value) => Number.isInteger(value) && value >= -1 && value <= 9,
   scale: (value) => value >= 0 && value <= 8,
@@ -80,8 +81,14 @@ const SETTINGS = Object.keys(SETTING);
 const asGreys = (bytes) => Float32Array.from(bytes, (value) => value / 127.5 - 1);
 const asBytes = (greys) => Uint8Array.from(greys, (v) => Math.round(127.5 * (clamp(v, -1, 1) + 1)));
 
-// The learner's own network: its name and its part of the engine, its classes and its last time.
+// The learner's own network: its name and its part of the engine, its classes (how many, and their
+// names, if they have any), the shape of its pictures, its last time.
 const ownOf = (model) => model.get("_own") ?? {}; // which a lab of version 0.3 or earlier has not
+// One of other pictures than the digits has the lab for itself, and the tasks that need no drawing.
+const DIGIT = [1, SIDE, SIDE];
+const apart = ({ shape = DIGIT }) => shape.join() !== DIGIT.join();
+const tasksOf = (own) => (apart(own) ? ["draw", "blend"] : Object.keys(TASKS));
+const networksOf = (own) => [...(apart(own) ? [] : NETWORKS), ...(own.name ? [[own.name, own.name]] : [])];
 // By name, how networks that were trained for few calls are drawn from; of 0.4 or earlier, none.
 const usualOf = (model) => new Map(Object.entries(model.get("_usual") ?? {}));
 
@@ -143,14 +150,14 @@ const ROWS = [["x", "result"], ["x0_hat", "signal"], ["nearest", "data"]];
 
 // Of stored pictures nothing is known but themselves; of several lanes less is shown.
 const rowsOf = (lane, several) =>
-  lane.stored ? ROWS.slice(0, 1) : several ? [ROWS[0], ROWS[2]] : ROWS;
+  lane.stored ? ROWS.slice(0, 1) : several ? [ROWS[0], ROWS[2]] : apart(lane) ? ROWS.slice(0, 2) : ROWS;
 
 function laneView(lane, several) {
   const rows = rowsOf(lane, several);
   const has = (part) => rows.some(([name]) => name === part);
   const grid = pictureColumns({
     count: lane.labels.length,
-    labels: lane.captions ?? lane.labels.map((k) => (k === null ? null : `asked: ${k}`)),
+    labels: lane.captions ?? lane.labels.map((k) => (k === null ? null : `asked: ${lane.names[k] ?? k}`)),
     rows,
   });
   const title = h("p", { class: "dl-title dl-below", "data-part": "lane" });
@@ -162,13 +169,13 @@ function laneView(lane, several) {
     fill(title, words, h("strong", {}, lane.name), ` ${words}`);
     if (!step) return grid.clear(colours);
     const { t, x, x0Hat } = step;
-    grid.paint("x", [SIDE, SIDE], (i) => x[i], `${lane.name}: picture at time ${t}`);
+    grid.paint("x", lane.shape, (i) => x[i], `${lane.name}: picture at time ${t}`);
     if (has("x0_hat")) {
-      grid.paint("x0_hat", [SIDE, SIDE], (i) => x0Hat[i], `expected clean picture at time ${t}`);
+      grid.paint("x0_hat", lane.shape, (i) => x0Hat[i], `expected clean picture at time ${t}`);
     }
     const near = lane.nearest;
     if (!has("nearest")) return;
-    if (near) grid.paint("nearest", [SIDE, SIDE], (i) => near[i], "nearest training digit");
+    if (near) grid.paint("nearest", lane.shape, (i) => near[i], "nearest training digit");
     else grid.clearRow("nearest", colours);
   }
   return { element, paint };
@@ -191,7 +198,11 @@ function render({ model, el }) {
   const own = ownOf(model);
   const usual = usualOf(model);
   const mine = () => Boolean(own.name) && model.get("network") === own.name;
-  const networks = own.name ? [...NETWORKS, [own.name, own.name]] : NETWORKS;
+  const networks = networksOf(own);
+  // What the pictures of a network are, and the names of its classes.
+  const lookOf = (name) =>
+    name === own.name ? { shape: own.shape ?? DIGIT, names: own.names ?? [] } : { shape: DIGIT, names: [] };
+  const inWords = (text) => (apart(own) ? text.replaceAll("digit", "picture") : text);
   // What the network in use knows.
   const inUse = () => (mine() && (uses("network") || uses("diffusion")) ? own : { classes: 10, T: 1000 });
   // The settings as they are used: what that network does not know is not asked of it.
@@ -286,7 +297,7 @@ function render({ model, el }) {
     label: select({
       name: "label",
       label: "asked for",
-      options: CLASSES,
+      options: LABELS.map((k) => [String(k), ""]),
       onInput: (value) => set("label")(Number(value)),
     }),
     scale: slider({
@@ -344,7 +355,7 @@ function render({ model, el }) {
     if (name === "scale") return settings().label >= 0;
     return true;
   }
-  const tabs = taskTabs((name) => {
+  const tabs = taskTabs(tasksOf(own), inWords, (name) => {
     view.set({ task: name });
     keepToAllowed();
     changed();
@@ -381,7 +392,9 @@ function render({ model, el }) {
     return work.start(async (alive) => {
       const wish = { ...settings(), ...pad.content() };
       try {
-        const all = task().lanes(wish).map((lane) => ({ ...lane, frames: [], calls: 0, ms: 0 }));
+        const all = task()
+          .lanes(wish)
+          .map((lane) => ({ ...lane, ...lookOf(lane.by), frames: [], calls: 0, ms: 0 }));
         for (const lane of all) {
           const first = !here.has(lane.by);
           lane.network = await bring(lane.by);
@@ -442,7 +455,7 @@ function render({ model, el }) {
     const last = all[0].frames.at(-1).x;
     view.set({ _pictures: new DataView(asBytes(last).buffer) });
     view.repaint();
-    for (const lane of all) {
+    for (const lane of all.filter((each) => !apart(each))) {
       const found = await nearest(lane.frames.at(-1).x, model).catch(() => null);
       if (!alive()) return;
       lane.nearest = found;
@@ -522,7 +535,7 @@ function render({ model, el }) {
   function paint(colours) {
     const current = task();
     tabs.sync(model.get("task"));
-    fill(about, model.get("task"), current.words);
+    fill(about, model.get("task"), inWords(current.words));
     given.hidden = !uses("picture");
     holes.element.hidden = tools.input.querySelector('[value="hole"]').hidden = !uses("hole");
     if (!uses("hole") && tools.input.value === "hole") {
@@ -534,9 +547,11 @@ function render({ model, el }) {
     for (const option of controls.sampler.input.options) {
       option.hidden = option.disabled = Boolean(current.samplers && !current.samplers.includes(option.value));
     }
-    const { classes, T } = inUse();
+    const { classes, T, names = [] } = inUse();
     for (const option of controls.label.input.options) {
-      option.hidden = option.disabled = Number(option.value) >= classes;
+      const label = Number(option.value);
+      option.textContent = label < 0 ? inWords("any digit") : (names[label] ?? label);
+      option.hidden = option.disabled = label >= classes;
     }
     const used = settings();
     for (const option of controls.network.input.options) {
@@ -602,7 +617,8 @@ function render({ model, el }) {
       return [`The networks cannot run here: ${failure}. The pictures above are ${lanes[0]?.stored ? "stored ones" : "the last that were computed"}.`];
     }
     if (lanes[0]?.stored) {
-      return ["What you see was stored with the page: a 3, noised up to t = 500 and restored in ten steps. Press ", h("strong", {}, "Compute"), ", and the networks compute here, on your device: whatever you set from then on is computed as you set it."];
+      const what = apart(own) ? `six pictures by ${own.name}` : "a 3, noised up to t = 500 and restored";
+      return [`What you see was stored with the page: ${what}, in ten steps. Press `, h("strong", {}, "Compute"), ", and the networks compute here, on your device: whatever you set from then on is computed as you set it."];
     }
     if (engine !== "ready") return ["Computing, on your device ..."];
     const done = lanes.map((lane) => {
@@ -630,7 +646,7 @@ function render({ model, el }) {
     if (!lanes.length) {
       const x = asGreys(stored);
       const labels = Array.from({ length: COUNT }, () => null);
-      show([{ name: "stored", stored: true, labels, frames: [{ t: 0, x, x0Hat: x }], calls: 0, ms: 0 }]);
+      show([{ name: "stored", stored: true, labels, ...lookOf(own.name), frames: [{ t: 0, x, x0Hat: x }], calls: 0, ms: 0 }]);
     }
     view.repaint();
   }
@@ -674,15 +690,15 @@ function numberInput(name, label, onInput) {
   };
 }
 
-function taskTabs(onInput) {
+function taskTabs(tasks, inWords, onInput) {
   const name = newId();
-  const inputs = Object.keys(TASKS).map((task) =>
+  const inputs = tasks.map((task) =>
     h("input", { type: "radio", name, value: task, "data-name": `task-${task}`, onchange: () => onInput(task) }),
   );
   const element = h(
     "div",
     { class: "dl-tabs", role: "radiogroup", "aria-label": "what to do" },
-    ...inputs.map((input) => h("label", {}, input, h("span", {}, TASKS[input.value].title))),
+    ...inputs.map((input) => h("label", {}, input, h("span", {}, inWords(TASKS[input.value].title)))),
   );
   return { element, sync: (task) => inputs.forEach((input) => (input.checked = input.value === task)) };
 }
@@ -690,26 +706,27 @@ function taskTabs(onInput) {
 // The last pictures of all lanes, a row a lane, four times as large.
 function savePng(lanes) {
   const [zoom, gap] = [4, 8];
-  const side = SIDE * zoom;
+  const { channels, rows, columns, size } = pictureShape(lanes[0].shape);
+  const [wide, tall] = [columns * zoom, rows * zoom];
   const most = Math.max(...lanes.map(({ labels }) => labels.length));
   const canvas = document.createElement("canvas");
-  canvas.width = most * (side + gap) - gap;
-  canvas.height = lanes.length * (side + gap) - gap;
+  canvas.width = most * (wide + gap) - gap;
+  canvas.height = lanes.length * (tall + gap) - gap;
   const ctx = canvas.getContext("2d");
   ctx.imageSmoothingEnabled = false;
   const one = document.createElement("canvas");
-  Object.assign(one, { width: SIDE, height: SIDE });
+  Object.assign(one, { width: columns, height: rows });
   lanes.forEach(({ frames, labels }, row) => {
     if (!frames.length) return; // not yet
     const bytes = asBytes(frames.at(-1).x);
     labels.forEach((_, column) => {
-      const small = one.getContext("2d").createImageData(SIDE, SIDE);
-      for (let i = 0; i < SIZE; i++) {
-        const grey = bytes[column * SIZE + i];
-        small.data.set([grey, grey, grey, 255], 4 * i);
+      const small = one.getContext("2d").createImageData(columns, rows);
+      for (let i = 0; i < rows * columns; i++) {
+        const value = (c) => bytes[column * size + (c < channels ? c : 0) * rows * columns + i];
+        small.data.set([value(0), value(1), value(2), 255], 4 * i);
       }
       one.getContext("2d").putImageData(small, 0, 0);
-      ctx.drawImage(one, column * (side + gap), row * (side + gap), side, side);
+      ctx.drawImage(one, column * (wide + gap), row * (tall + gap), wide, tall);
     });
   });
   const anchor = h("a", { href: canvas.toDataURL("image/png"), download: "digits.png" });

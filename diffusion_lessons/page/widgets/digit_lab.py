@@ -9,7 +9,7 @@ from torch import Tensor
 from ...data import digits, to_unit
 from ...math.editing import restore
 from ...math.randomness import RowGenerator
-from ...math.sampling import ddim_step, stepwise
+from ...math.sampling import ddim_step, final, sample, stepwise
 from ...networks import cards
 from ...networks.checkpoints import load_pretrained
 from ...networks.diffusion import DiffusionModel, Usual
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TASKS = ("restore", "fill", "draw", "blend", "invert", "compare")
+OF_ANY_PICTURES = ("draw", "blend")
+"""The tasks that need no drawn digit."""
+DIGIT = (1, 28, 28)
 NETWORKS = ("digits-ddpm", "digits-ddgan", "digits-vae", "digits-consistency", "digits-reflow")
 SAMPLERS = ("ddim", "ddpm", "heun", "dpm++", "euler", "consistency")
 FEW = (1, 2, 4)  # calls of consistency and reflow, beside the others
@@ -42,12 +45,14 @@ class DigitLab(kit.Explorer):
     - "compare": a VAE, consistency, reflow, a denoising diffusion GAN, DDIM and DDPM from one seed,
       calls and time; consistency and reflow with as many ``calls`` as you ask of them.
 
-    ``model`` is a `DiffusionModel` of your own that draws grey pictures of 28 x 28 and knows at
-    most ten classes, or none. All tasks take it then, under its ``name``, as they take digits-ddpm;
+    ``model`` is a `DiffusionModel` of your own that draws pictures and knows at most ten classes,
+    or none. If they are grey ones of 28 x 28, all tasks take it, under its ``name``, as they take digits-ddpm;
     whatever it predicts and whatever its schedule, which may have fewer times than the settings
     below allow. If it has a usual sampler and steps of its own, as digits-consistency and
     digits-reflow have, the lab begins with these. The page gets it from the kernel, exported when
     it is first needed (``pip install 'diffusion-lessons[page]'``), as it was when the lab was made.
+    One of other pictures, in colour, say, has the lab for itself and draws and blends, for nobody
+    draws such pictures by hand. If its classes have names, they are asked for by them.
 
     A drawing is brought to 20 x 20 pixels and centred by its mass, as MNIST's digits are. Beside
     each result lies the nearest of 2,000 training digits, by squared distance of pixels.
@@ -92,22 +97,42 @@ class DigitLab(kit.Explorer):
         self._model = None if model is None else _checked(model, name)
         if self._model:
             settings = {"_own": _told(self._model), "network": name} | settings
+        if self._shape != DIGIT:
+            settings = {"task": "draw"} | settings
         usual = _usual(self._model)
         settings = usual.get(settings.get("network", ""), {}) | settings
         test = digits(train=False)
         first = torch.stack([(test.labels == k).nonzero()[0, 0] for k in range(10)])
         self._first = to_unit(test.images[first])
         super().__init__(_presets=kit.pack_greys(self._first, 256), _usual=usual, **settings)
-        self._stored = kit.pack_greys(self._restored())
+        self._stored = kit.pack_greys(
+            self._restored() if self._shape == DIGIT else _first_drawn(self._model)
+        )
 
     @traitlets.validate("network")
     def _check_network(self, proposal: Any) -> str:
-        names = [*NETWORKS, *([self._model.about["name"]] if self._model else [])]
+        names = [self._model.about["name"]] if self._model else []
+        if self._shape == DIGIT:
+            names = [*NETWORKS, *names]
         if proposal.value not in names:
             raise traitlets.TraitError(
                 f"network must be one of {', '.join(names)}, got {proposal.value!r}"
             )
         return str(proposal.value)
+
+    @traitlets.validate("task")
+    def _check_task(self, proposal: Any) -> str:
+        if self._shape != DIGIT and proposal.value not in OF_ANY_PICTURES:
+            raise traitlets.TraitError(
+                f"task must be one of {', '.join(OF_ANY_PICTURES)} for a network that draws "
+                f"{list(self._shape)}, got {proposal.value!r}"
+            )
+        return str(proposal.value)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        """Of the pictures: a digit's, or what the learner's model draws."""
+        return DIGIT if self._model is None else tuple(self._model.model.shape)
 
     def engine_part(self, name: str) -> dict[str, bytes]:
         """See `kit.Explorer`: the learner's network is this lab's own."""
@@ -141,20 +166,22 @@ class DigitLab(kit.Explorer):
         return to_unit(torch.tensor(list(self._drawing), dtype=torch.uint8).view(28, 28))
 
     def pictures(self) -> Tensor:
-        """The last pictures that the page computed, or the stored ones: [N, 1, 28, 28] in -1..1."""
+        """The last pictures that the page computed, or the stored ones: [N, C, H, W] in -1..1."""
         if not self._pictures:
-            return kit.unpack_greys(self._stored, [-1, 1, 28, 28])
+            return kit.unpack_greys(self._stored, [-1, *self._shape])
         greys = torch.tensor(list(self._pictures), dtype=torch.uint8)
-        return to_unit(greys.view(-1, 1, 28, 28))
+        return to_unit(greys.view(-1, *self._shape))
 
     def figure(self) -> "Figure":
-        """The drawing, and what came of it."""
-        pictures = self.pictures()[:COUNT, 0]
-        figure = kit.new_figure(1.2 * (1 + len(pictures)), 1.6)
-        first, *others = figure.subplots(1, 1 + len(pictures), squeeze=False)[0]
-        kit.draw_picture(first, self.drawing(), "given", SIGNAL)
-        for axes, picture in zip(others, pictures, strict=True):
-            kit.draw_picture(axes, picture, "computed", RESULT)
+        """The drawing, where there is one, and what came of it."""
+        shown = [(picture, "computed", RESULT) for picture in kit.as_kept(self.pictures()[:COUNT])]
+        if self._shape == DIGIT:
+            shown = [(self.drawing(), "given", SIGNAL), *shown]
+        figure = kit.new_figure(1.2 * len(shown), 1.6)
+        for axes, picture in zip(
+            figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
+        ):
+            kit.draw_picture(axes, *picture)
         return figure
 
 
@@ -162,10 +189,10 @@ def _checked(model: Any, name: str) -> engine.OwnNetwork:
     """The learner's model for the page, or why the lab cannot take it."""
     if not isinstance(model, DiffusionModel):
         raise TypeError(f"model must be a DiffusionModel, got {type(model).__name__}")
-    if model.shape != (1, 28, 28):
+    if not kit.are_pictures((1, *model.shape)):
         raise ValueError(
-            "the digit lab brings what is drawn to MNIST's form, so its networks draw [1, 28, 28], "
-            f"and this one draws {list(model.shape)}; StepsExplorer and GuidanceExplorer take it"
+            "the digit lab takes networks of pictures [1 or 3, H, W] of at most 64 x 64 pixels, and "
+            f"this one draws {list(model.shape)}"
         )
     if model.classes > 10:
         raise ValueError(
@@ -178,8 +205,20 @@ def _checked(model: Any, name: str) -> engine.OwnNetwork:
 
 def _told(own: engine.OwnNetwork) -> dict[str, Any]:
     """What the page must know before it asks for the network."""
-    T = own.model.schedule.T
-    return {"name": own.about["name"], "part": own.part, "classes": own.about["classes"], "T": T}
+    told = {key: own.about[key] for key in ("name", "classes", "shape")}
+    names = list(own.model.names)
+    return told | {"part": own.part, "names": names, "T": own.model.schedule.T}
+
+
+@torch.no_grad()
+def _first_drawn(own: engine.OwnNetwork) -> Tensor:
+    """Six pictures of no class by a network of other pictures, as the page draws them first."""
+    model = own.model
+    x_T = model.schedule.start_std * RowGenerator(0, torch.arange(COUNT)).normal(
+        (COUNT, *model.shape)
+    )
+    steps = min(10, model.schedule.T)
+    return final(sample(model.denoiser(clip=1), x_T.float(), model.schedule, steps, ddim_step)).x
 
 
 def _usual(own: engine.OwnNetwork | None) -> dict[str, dict[str, Any]]:
