@@ -517,6 +517,7 @@ CASES = {
             "network": [None, "UNet", 3, lambda x, t: x],
             "schedule": ["linear", 3, [1, 0.5], SCHEDULE.config],
             "prediction": ["v", None, 3],
+            "names": [["cat"], ["cat", 3], "cat", [None] * 2],
         },
     ),
     "DiffusionModel, noise": Case(

@@ -46,13 +46,14 @@ class DigitLab(kit.Explorer):
       calls and time; consistency and reflow with as many ``calls`` as you ask of them.
 
     ``model`` is a `DiffusionModel` of your own that draws pictures and knows at most ten classes,
-    or none. If they are grey ones of 28 x 28, all tasks take it, under its ``name``, as they take digits-ddpm;
-    whatever it predicts and whatever its schedule, which may have fewer times than the settings
-    below allow. If it has a usual sampler and steps of its own, as digits-consistency and
-    digits-reflow have, the lab begins with these. The page gets it from the kernel, exported when
-    it is first needed (``pip install 'diffusion-lessons[page]'``), as it was when the lab was made.
-    One of other pictures, in colour, say, has the lab for itself and draws and blends, for nobody
-    draws such pictures by hand. If its classes have names, they are asked for by them.
+    or none. If they are grey ones of 28 x 28, all tasks take it, under its ``name``, as they take
+    digits-ddpm; whatever it predicts and whatever its schedule, which may have fewer times than the
+    settings below allow. One of other pictures, in colour, say, has the lab for itself, with the
+    tasks "draw" and "blend": nobody draws such pictures by hand. If its classes have names, they
+    are asked for by these. If it has a usual sampler and steps of its own, as digits-consistency
+    and digits-reflow have, the lab begins with them. The page gets it from the kernel, exported
+    when it is first needed (``pip install 'diffusion-lessons[page]'``), as it was when the lab was
+    made.
 
     A drawing is brought to 20 x 20 pixels and centred by its mass, as MNIST's digits are. Beside
     each result lies the nearest of 2,000 training digits, by squared distance of pixels.
@@ -191,8 +192,8 @@ def _checked(model: Any, name: str) -> engine.OwnNetwork:
         raise TypeError(f"model must be a DiffusionModel, got {type(model).__name__}")
     if not kit.are_pictures((1, *model.shape)):
         raise ValueError(
-            "the digit lab takes networks of pictures [1 or 3, H, W] of at most 64 x 64 pixels, and "
-            f"this one draws {list(model.shape)}"
+            "the digit lab takes networks of pictures [1 or 3, H, W] of at most 64 x 64 pixels, "
+            f"and this one draws {list(model.shape)}"
         )
     if model.classes > 10:
         raise ValueError(
