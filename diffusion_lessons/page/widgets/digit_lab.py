@@ -106,9 +106,8 @@ class DigitLab(kit.Explorer):
         first = torch.stack([(test.labels == k).nonzero()[0, 0] for k in range(10)])
         self._first = to_unit(test.images[first])
         super().__init__(_presets=kit.pack_greys(self._first, 256), _usual=usual, **settings)
-        self._stored = kit.pack_greys(
-            self._restored() if self._shape == DIGIT else _first_drawn(self._model)
-        )
+        apart = self._model if self._shape != DIGIT else None
+        self._stored = kit.pack_greys(_first_drawn(apart) if apart else self._restored())
 
     @traitlets.validate("network")
     def _check_network(self, proposal: Any) -> str:
