@@ -27,6 +27,7 @@ from diffusion_lessons.measuring.own import OwnJudge, RandomFeatures, evaluate_p
 from diffusion_lessons.networks import cards, checkpoints
 from diffusion_lessons.networks.export import exported
 from diffusion_lessons.page.viz import show_named
+from diffusion_lessons.training import recipes
 from diffusion_lessons.training.recipes import RECIPES, clamped_snr
 
 TWO = TrainOptions(steps=2)
@@ -87,6 +88,25 @@ def test_a_network_is_sized_to_the_pictures_and_draws_them(
         again: Any = checkpoints.load(tmp_path / "x.safetensors")
         settings = DrawSettings(2 if recipe == "digits-ddpm" else None)
         assert draw(again, [1, 0] if kinds else 2, settings).shape == (2, *shape)
+        if recipe == "digits-ddpm":  # its classes have the folders' names, saved and loaded
+            assert model.names == again.names == data.classes
+
+
+def test_a_network_that_goes_on_has_the_names_of_its_new_pictures(classes: Path):
+    data = read(classes, 8)
+    start: Any = final(RECIPES["digits-ddpm"](TWO, data=data, channels=8, batch_size=8)).model
+    start.names = ("one", "other")
+    model: Any = final(RECIPES["digits-ddpm"](TWO, data=data, start=start, batch_size=8)).model
+    assert (start.names, model.names) == (("one", "other"), ("blue", "red"))
+
+
+def test_the_shipped_pets_have_names(monkeypatch: pytest.MonkeyPatch):
+    pictures = Images(torch.zeros(64, 3, 32, 32, dtype=torch.uint8), torch.zeros(64).long())
+    monkeypatch.setattr(recipes, "cats_and_dogs", lambda: pictures)
+    monkeypatch.setattr(recipes, "train_with", lambda model, *others: model)
+    assert RECIPES["cats-dogs-ddpm"]().names == ("cat", "dog")
+    shipped: Any = load_pretrained("cats-dogs-ddpm")
+    assert (shipped.names, shipped.shape) == (("cat", "dog"), (3, 32, 32))
 
 
 @pytest.mark.parametrize("size", [8, 12, 28, 32, 36, 48, 64])
