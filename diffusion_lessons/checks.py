@@ -279,6 +279,8 @@ def row_of_integers(name: str, value: Any, like: Tensor, what: str = "") -> Tens
     if isinstance(value, Tensor) and value.ndim and value.device != like.device:
         where = f"{like.device}, not {value.device}"
         raise ValueError(f"{name} must be where the batch is, {where}")
+    if not isinstance(value, Tensor) and not numbers.ndim:  # a GPU would wait for a copy
+        return torch.full((len(like),), int(numbers), device=like.device)
     return numbers.to(like.device).expand(len(like))
 
 
@@ -295,9 +297,10 @@ def row_of_any_length(name: str, value: Any, classes: int | None = None) -> Tens
 def between(name: str, numbers: Tensor, low: int, high: int, what: str = "") -> None:
     """ValueError unless each is in low..high.
 
-    On a GPU they are not looked at, it would wait; while a network is exported there are none.
+    On a GPU they are not looked at, it would wait; while a network is compiled or exported there
+    are none, and a look at them would cut it in pieces.
     """
-    if torch.compiler.is_exporting() or numbers.device.type != "cpu" or not numbers.numel():
+    if torch.compiler.is_compiling() or numbers.device.type != "cpu" or not numbers.numel():
         return
     least, most = int(numbers.min()), int(numbers.max())
     if least < low or most > high:

@@ -89,7 +89,8 @@ def consistency_loss(
     """
     checks.examples(x_0=x_0)
     schedule = model.schedule
-    grid = torch.tensor(checks.walk(None, list(times), schedule.T)[::-1], device=x_0.device)
+    grid = torch.tensor(checks.walk(None, list(times), schedule.T)[::-1])
+    grid = grid.to(x_0.device, non_blocking=x_0.is_cuda)  # so nobody waits until the GPU has it
     n = random_times(len(x_0), len(grid) - 1, generator).to(x_0.device)
     t, s = grid[n], grid[n - 1]
     x_t = forward(x_0, 0, t, schedule).sample(generator)

@@ -120,7 +120,9 @@ class RowGenerator(torch.Generator):
         size: int = 1,
     ) -> None:
         self.manual_seed(seed)
-        self.numbers = None if numbers is None else checks.row_of_any_length("numbers", numbers)
+        if numbers is not None:  # brought there once: at each draw a GPU would wait for them
+            numbers = checks.row_of_any_length("numbers", numbers).to(self.device)
+        self.numbers = numbers
         self.rank, self.size = rank, size
 
     def manual_seed(self, seed: int) -> Self:
@@ -141,7 +143,7 @@ class RowGenerator(torch.Generator):
         if self.numbers is None:
             return torch.arange(self.rank * n, (self.rank + 1) * n, device=self.device)
         checks.length("the batch", n, len(self.numbers), "numbers of rows")
-        return self.numbers.to(self.device)
+        return self.numbers
 
     def words(self, shape: Sequence[int]) -> Tensor:
         """Random words of 32 bits as int64, [n, ...], of which each row has its own."""

@@ -334,6 +334,8 @@ class Training:
         start = time.perf_counter()
         loss = self._updated(self._network)
         self.average.update(self.model, self.reached.step)
+        if (self.reached.step + 1) % LOOK == 0:
+            loss.item()  # a GPU may be behind: until it has caught up it trains, too
         spent = self.reached.seconds + time.perf_counter() - start
         if self.options.seconds is not None:
             spent = self.shared.from_main(partial(float, spent))
@@ -419,7 +421,7 @@ class Training:
 
 
 LOOK = 10
-"""A GPU, which would have to wait, is asked for its loss every so many steps."""
+"""A GPU works behind the program, which waits for it and its loss every so many steps."""
 
 WHERE = {
     "model": "the network",
