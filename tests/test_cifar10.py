@@ -3,6 +3,8 @@
 import sys
 import types
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_lessons import TrainOptions, cli
 from diffusion_lessons.networks import cards
@@ -45,19 +48,36 @@ def small(options: TrainOptions, **arguments: Any) -> Iterator[TrainStep]:
 
 
 @pytest.mark.usefixtures("made")
-def test_the_full_network_has_adms_parts_and_takes_coloured_pictures(
+@pytest.mark.parametrize(
+    ("arguments", "weights", "operations", "looks", "head"),
+    [
+        ({}, 7.7e6, 2.6e9, {8, 4}, 32),
+        ({"unshuffle": 1, "channels": 128}, 44e6, 43e9, {16, 8, 4}, 64),
+    ],
+)
+def test_the_network_has_adms_parts_and_the_size_that_is_said(
+    arguments: dict[str, int],
+    weights: float,
+    operations: float,
+    looks: set[int],
+    head: int,
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(recipes, "train_with", lambda model, _, __, options: (model, options))
-    model, options = cifar10_adm(TrainOptions(compute=FLOAT32), batch_size=8)
+    model, options = cifar10_adm(TrainOptions(compute=FLOAT32), batch_size=8, **arguments)
     network = model.network
-    stages = network.trace(torch.zeros(1, 3, 32, 32), torch.tensor([1]), torch.tensor([3]))
-    assert (options.steps, options.ema, options.warmup) == (200_000, 0.9999, 5000)
-    assert sum(p.numel() for p in model.parameters()) == pytest.approx(44e6, rel=0.01)
+    given = torch.zeros(1, 3, 32, 32), torch.tensor([1]), torch.tensor([3])
+    with FlopCounterMode(display=False) as counter:
+        model(*given)
+    stages = network.trace(*given)
+    assert options.steps == 28_000
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(weights, rel=0.01)
+    # The way back takes twice what the way there does: the gradients of inputs and of weights.
+    assert 3 * counter.get_total_flops() == pytest.approx(operations, rel=0.01)
     assert stages[-1].output.shape == (1, 3, 32, 32)
     looking = [stage for stage in stages if stage.queries is not None]
-    assert {stage.output.shape[2] for stage in looking} == {16, 8, 4}  # 4 is the middle
-    assert {stage.queries.shape[3] for stage in looking} == {64}
+    assert {stage.output.shape[2] for stage in looking} == looks  # 4 is the middle
+    assert {stage.queries.shape[3] for stage in looking} == {head}
     parts = ("adaptive_norm", "residual_resampling")
     assert all(network.config[part] for part in parts)
 
@@ -145,3 +165,31 @@ def test_a_grid_keeps_colours_and_their_places():
     assert grey.shape == (4, 4)
     with pytest.raises(ValueError, match=r"images must be \[N, 1, H, W\] or \[N, 3, H, W\]"):
         tile(torch.zeros(1, 2, 4, 4))
+
+
+@pytest.mark.usefixtures("made")
+def test_a_run_in_seconds_saves_as_it_goes_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """As on a rented GPU: so many seconds, then some more; the card says both."""
+
+    @wraps(cifar10_adm)
+    def saving(options: TrainOptions, **arguments: Any) -> Iterator[TrainStep]:
+        return small(replace(options, save_every=1), **arguments)
+
+    monkeypatch.setitem(recipes.RECIPES, "cifar10-adm", saving)
+    command = ["train", "cifar10-adm", "--set", "unshuffle=1", "--out", str(tmp_path)]
+    assert cli.main([*command, "--seconds", "1"]) == 0
+    first = cards.read_card(tmp_path / "cifar10-adm.safetensors")
+    words = "diffusion-lessons train cifar10-adm --seed 0 --seconds {} --set unshuffle=1"
+    assert first["command"] == words.format(1)
+    assert cli.main([*command, "--seconds", "2"]) == 0
+    card = cards.read_card(tmp_path / "cifar10-adm.safetensors")
+    assert card["command"].splitlines() == [
+        f"{words.format(1)}  # stopped after {first['steps']}",
+        words.format(2),
+    ]
+    assert card["steps"] > first["steps"]
+    with pytest.raises(SystemExit):
+        cli.main([*command, "--seconds", "1", "--steps", "1"])
+    assert "not allowed with argument" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from inspect import signature
@@ -43,7 +44,11 @@ def add_commands(commands: Commands) -> None:
     train.add_argument("recipe", choices=sorted(RECIPES))
     train.add_argument("--out", type=Path, default=Path("runs"), help="folder (default: runs)")
     train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--steps", type=positive, help="updates (default: the recipe's)")
+    long = train.add_mutually_exclusive_group()
+    long.add_argument("--steps", type=positive, help="updates (default: the recipe's)")
+    long.add_argument(
+        "--seconds", type=positive, help="of training, instead: as many updates as fit into them"
+    )
     train.add_argument(
         "--predict", choices=list(PREDICTIONS), help="what the network predicts (default: noise)"
     )
@@ -74,6 +79,10 @@ def add_commands(commands: Commands) -> None:
     mean.set_defaults(run=run_average)
 
 
+BUDGETS = ("steps", "seconds")
+"""How the length of a run is said, in options, histories and commands"""
+
+
 @dataclass
 class Wanted:
     """What the command line asks of a recipe, and what its card will say of that."""
@@ -86,10 +95,11 @@ class Wanted:
     identity: dict[str, str] = field(default_factory=lambda: {"settings": "", "start": ""})
     origin: dict[str, Any] = field(default_factory=dict)
 
-    def command(self, steps: int | None, compute: list[str]) -> str:
-        """The command that does this for so many steps, or for as many as are usual."""
+    def command(self, budget: Mapping[str, Any], compute: list[str]) -> str:
+        """The command that does this for so many steps, or seconds, or for as many as are usual."""
         words = ["diffusion-lessons", "train", self.recipe, "--seed", str(self.seed)]
-        words += [] if steps is None else ["--steps", str(steps)]
+        for name in BUDGETS:
+            words += [] if budget.get(name) is None else [f"--{name}", str(budget[name])]
         return shlex.join([*words, *self.words, *compute])
 
     def commands(self, history: list[dict[str, Any]]) -> str:
@@ -98,14 +108,14 @@ class Wanted:
         formats = {tuple(part["compute"].items()) for part in history}
         ends = [part["from"] for part in history[1:]]
         for part, end in zip_longest(history, ends):
-            if (steps := part.get("steps")) is None:
-                continue  # a version that kept no history, or seconds: no command says it
+            if not part.keys() & BUDGETS:
+                continue  # a version that kept no history
             words = part["compute"]
             compute = ["--format", words["dtype"]] if len(formats) > 1 else []
             if compute and words["threads"]:
                 compute += ["--threads", str(words["threads"])]
-            stopped = "" if end in (None, steps) else f"  # stopped after {end}"
-            lines.append(self.command(steps, compute) + stopped)
+            stopped = "" if end in (None, part.get("steps")) else f"  # stopped after {end}"
+            lines.append(self.command(part, compute) + stopped)
         return "\n".join(lines)
 
 
@@ -128,6 +138,7 @@ def _claim(held: ExitStack, state: Path, target: Path) -> None:
 def _run_train(options: argparse.Namespace, wanted: Wanted, state: Path, target: Path) -> None:
     train_options = TrainOptions(
         steps=options.steps,
+        seconds=options.seconds,
         seed=options.seed,
         checkpoint=state,
         compute=_compute(options, state),
@@ -138,7 +149,7 @@ def _run_train(options: argparse.Namespace, wanted: Wanted, state: Path, target:
         run = RECIPES[options.recipe](train_options, **wanted.arguments)
     except TypeError as error:  # all else that is given here has been checked
         raise ValueError(f"--set: {error}") from error
-    if options.data is not None:
+    if options.data is not None and options.seconds is None:
         trial = replace(train_options, steps=TRIED, checkpoint=None)
         plan_in_words(run, RECIPES[options.recipe](trial, **wanted.arguments))
     step = final(watch(run, wanted.name))
@@ -146,7 +157,7 @@ def _run_train(options: argparse.Namespace, wanted: Wanted, state: Path, target:
         return
     made = read_state(state)[0]
     card: dict[str, Any] = {
-        "command": wanted.command(options.steps, compute_words(options)),
+        "command": wanted.command(vars(options), compute_words(options)),
         "steps": step.step,
         "seconds": round(step.seconds),
         "compute": made["compute"],

@@ -378,17 +378,21 @@ def _teacher(start: nn.Module | None, options: TrainOptions) -> DiffusionModel:
 def cifar10_adm(
     options: TrainOptions = USUAL,
     *,
-    predict: str = "noise",
-    schedule: str = "linear",
-    channels: int = 128,
-    batch_size: int = 128,
+    predict: str = "x0",
+    schedule: str = "cosine",
+    channels: int = 64,
+    unshuffle: int = 2,
+    batch_size: int = 512,
 ) -> Iterator[TrainStep]:
     """A class-conditional diffusion model for CIFAR-10 with ADM's parts.
 
-    For a GPU; 200,000 steps, its usual, are 513 passes. Network, rates, warm-up, dropout, flips and
-    averaging are of the size of DDPM's own run (appendix B, which takes 800,000 steps); AdaGN,
-    attention at 16 and 8 with heads of 64 channels and BigGAN's resampling are ADM's. Labels are
-    dropped, so that it can be guided.
+    For some minutes of a large GPU: 7.7 million weights, on 16 x 16 positions at most, and what is
+    predicted is learnt soonest: x_0, weighed by `clamped_snr`. 28,000 steps, its usual, are 287
+    passes, half of the pictures mirrored, and 3.7e16 operations (2.6e9 for a picture there and
+    back). AdaGN, heads of half the channels and BigGAN's resampling are ADM's. Labels are dropped,
+    so that it can be guided. With ``unshuffle`` 1 it works on all 32 x 32 positions, one level
+    more, and with 128 ``channels`` it is then of the size of DDPM's own (appendix B), 44 million
+    weights and 16 times as many operations.
     """
 
     def network() -> UNet:
@@ -396,25 +400,19 @@ def cifar10_adm(
             size=32,
             in_channels=3,
             channels=channels,
-            multipliers=(1, 2, 2, 2),
+            multipliers=(1, 2, 2, 2) if unshuffle == 1 else (1, 2, 2),
             blocks=2,
-            unshuffle=1,
-            attention_resolutions=(16, 8),
+            unshuffle=unshuffle,
+            attention_resolutions=(16, 8) if unshuffle == 1 else (8,),
             head_channels=channels // 2,
-            dropout=0.1,
         )
 
+    checks.whole("unshuffle", unshuffle, 1, 2)
     model = _new(network, options.seed, predict, schedule)
     with processes().one_first():  # downloads it
-        images, labels = (tensor.to(_device(options)) for tensor in cifar10())
-    batches = shuffled(images, labels, batch_size=batch_size, seed=options.seed)
-
-    def loss(model: Any, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
-        images, labels = batch
-        return model.loss(to_unit(_flipped(images, g)), g, labels)
-
-    usual = options.usual(steps=200_000, optimizer=adamw(2e-4), warmup=5000, ema=0.9999)
-    return train_with(model, loss, batches, usual)
+        data = cifar10()
+    options = options.usual(steps=28_000, warmup=100, ema=0.9995)
+    return _train_mirrored(data, model, options, batch_size)
 
 
 def cats_dogs_ddpm(
@@ -444,16 +442,23 @@ def cats_dogs_ddpm(
         )
 
     model = _new(network, options.seed, predict, schedule, ("cat", "dog"))
-    weight = clamped_snr if model.prediction is X0 else None
     with processes().one_first():
         data = cats_and_dogs()
+    options = options.usual(steps=11_000, ema=0.999)
+    return _train_mirrored(data, model, options, batch_size)
+
+
+def _train_mirrored(
+    data: Images, model: DiffusionModel, options: TrainOptions, batch_size: int
+) -> Iterator[TrainStep]:
+    """Teach a model pictures, half of them mirrored, and their classes; x_0 is weighed."""
+    weight = clamped_snr if model.prediction is X0 else None
 
     def loss(model: Any, batch: tuple[Tensor, Tensor], g: torch.Generator) -> Tensor:
         images, labels = batch
         return model.loss(to_unit(_flipped(images, g)), g, labels, weight=weight)
 
-    batches = _batches(data, options, batch_size)
-    return train_with(model, loss, batches, options.usual(steps=11_000, ema=0.999))
+    return train_with(model, loss, _batches(data, options, batch_size), options)
 
 
 def moons_ddpm(
