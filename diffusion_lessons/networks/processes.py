@@ -131,5 +131,8 @@ def processes() -> Processes:
         from accelerate import PartialState
     except ImportError as error:
         raise ImportError("several processes need Accelerate: pip install accelerate") from error
-    state = PartialState(cpu=not torch.cuda.is_available())
+    # NCCL refuses two processes on one GPU, gloo takes them: slow, but enough to try a program.
+    crowded = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > torch.cuda.device_count() > 0
+    backend = {"backend": "gloo"} if crowded else {}
+    state = PartialState(cpu=not torch.cuda.is_available(), **backend)
     return Processes(state.process_index, state.num_processes)
