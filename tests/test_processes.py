@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +221,28 @@ def test_a_batch_is_shared_out_by_rows_and_stays_what_it_is():
         assert isinstance(mine["data"], Images)
         assert mine["data"].labels.tolist() == [4 + 2 * rank, 5 + 2 * rank]
         assert [part.shape for part in mine["more"][0]] == [(2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "options"),
+    [
+        (1, {"cpu": False, "backend": "gloo"}),  # NCCL would refuse the second
+        (2, {"cpu": False}),
+        (0, {"cpu": True}),
+    ],
+)
+def test_more_processes_than_gpus_talk_another_way(
+    gpus: int, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    accelerate = pytest.importorskip("accelerate")
+
+    def connected(**asked: Any) -> Any:
+        assert asked == options
+        return types.SimpleNamespace(process_index=1, num_processes=2)
+
+    monkeypatch.setattr(accelerate, "PartialState", connected)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    for name, value in {"WORLD_SIZE": 2, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    assert processes.__wrapped__() == Processes(1, 2)

@@ -105,17 +105,20 @@ class Processes:
         if self.size == 1:
             yield
             return
-        from accelerate import PartialState
-
-        with PartialState().local_main_process_first():
-            yield
+        # Accelerate's own wait takes each process for one of another GPU; two may share one.
+        first = os.environ["LOCAL_RANK"] == "0"
+        if not first:
+            self.gather(None)
+        yield
+        if first:
+            self.gather(None)
 
     def leave(self) -> None:
         """Wait for all, and part."""
         if self.size > 1:
             from accelerate import PartialState
 
-            PartialState().wait_for_everyone()
+            self.gather(None)
             PartialState().destroy_process_group()
 
 
