@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -330,3 +331,20 @@ def test_a_device_that_is_not_there_is_refused_by_its_name():
         pytest.skip("it is there")
     with pytest.raises(ValueError, match="compute is to be on cuda, which is not there"):
         fast(torch.nn.Linear(1, 1), Compute(torch.device("cuda")))
+
+
+def test_what_is_timed_is_said_so_that_an_old_choice_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    before, seen = module.kept_file(CPU), []
+    monkeypatch.setitem(module.SHAPES, "cpu", (2, 16, 4, 4))
+    assert module.kept_file(CPU) != before
+    assert "[2, 16, 4, 4]" in module.where(CPU, 1)["measured"]
+    hook = torch.nn.modules.module.register_module_forward_hook(
+        lambda _, given, __: seen.append(given[0].shape)
+    )
+    try:
+        module._pass(Compute(CPU), time.thread_time)
+    finally:
+        hook.remove()
+    assert set(seen) == {(2, 16, 4, 4)}
