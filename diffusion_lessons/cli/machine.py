@@ -15,11 +15,9 @@ from statistics import median
 from typing import Any
 
 import torch
-from jupyter_core.paths import jupyter_config_dir, jupyter_data_dir, jupyter_runtime_dir
 
 from .. import __version__
 from ..checks import PAGE
-from ..course import copies
 from ..files import ASSETS, expanded
 from ..measuring.doctor import examine
 from ..networks import cards, checkpoints
@@ -62,6 +60,8 @@ def add_commands(commands: Commands) -> None:
 
 def run_lab(options: argparse.Namespace) -> None:
     """Lay what is missing in the learner's folder, and become JupyterLab, opened at a lesson."""
+    from ..course import copies  # it needs Jupyter, which a server that only trains may lack
+
     again = copies.named(options.again)
     folder = (expanded(options.folder) if options.folder else copies.usual_folder()).absolute()
     _settle_jupyter(folder)
@@ -77,6 +77,8 @@ def run_lab(options: argparse.Namespace) -> None:
 
 
 def _lay_copies(folder: Path, again: list[str], options: argparse.Namespace) -> None:
+    from ..course import copies
+
     place = f"--folder {shlex.quote(str(options.folder))} " if options.folder else ""
     fetch = f"diffusion-lessons lab {place}--again "
     if "MAKELEVEL" in os.environ and not place:
@@ -99,6 +101,10 @@ def _settle_jupyter(folder: Path) -> None:
 
     Raises OSError if that cannot be written either.
     """
+    from jupyter_core.paths import jupyter_config_dir, jupyter_data_dir, jupyter_runtime_dir
+
+    from ..course import copies
+
     homes = map(Path, (jupyter_data_dir(), jupyter_config_dir(), jupyter_runtime_dir()))
     if all(_writable(path) for path in homes):
         return
@@ -121,6 +127,8 @@ def _writable(folder: Path) -> bool:
 
 
 def _become_jupyterlab(folder: Path, first: str, options: argparse.Namespace) -> None:
+    from ..course import copies
+
     if find_spec("jupyterlab") is None:
         raise ValueError("JupyterLab is not installed: pip install jupyterlab")
     with socket.socket() as probe:
