@@ -80,6 +80,7 @@ def test_the_test_sees_what_waits():
     assert There(1).normal((2, 3)).device == META
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("predict", PREDICTIONS)
 def test_an_update_of_a_diffusion_model_lets_a_gpu_run_on(predict: str):
     x, label = pictures()
