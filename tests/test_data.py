@@ -1,6 +1,7 @@
 """Data: MNIST is the original to the last byte, damage is noticed, downloads fail with advice."""
 
 import hashlib
+import json
 import math
 import shutil
 import sys
@@ -13,12 +14,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from diffusion_lessons import data
 from diffusion_lessons.data import (
+    CATS,
+    CIFAR10,
+    CIFAR10_MD5,
     DIGITS_FILE,
+    DOGS,
     MNIST_MD5,
     Images,
+    cats_and_dogs,
     cifar10,
     digits,
     fashion,
@@ -26,6 +33,7 @@ from diffusion_lessons.data import (
     spiral,
     to_bytes,
     to_unit,
+    write_cifar10_files,
     write_digits_file,
 )
 
@@ -278,7 +286,7 @@ class FashionMNIST:
         self.targets = torch.arange(n)
 
 
-class CIFAR10:
+class TorchvisionsCIFAR10:
     """What torchvision's own offers: pictures [N, H, W, C] as an array, labels as a list."""
 
     def __init__(self, root, train, download):
@@ -310,7 +318,7 @@ def test_the_home_folder_is_understood(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("train", "n"), [(True, 6), (False, 2)])
 def test_cifar10_has_its_colours_first(train, n, monkeypatch, tmp_path):
-    stand_in(monkeypatch, CIFAR10=CIFAR10)
+    stand_in(monkeypatch, CIFAR10=TorchvisionsCIFAR10)
     images, labels = cifar10(train, root=tmp_path)
     assert images.shape == (n, 3, 32, 32)
     assert images.dtype == torch.uint8
@@ -373,10 +381,143 @@ def test_damaged_files_are_named_with_a_remedy(load, name, folder, monkeypatch, 
 
 
 @pytest.mark.parametrize("load", [fashion, cifar10])
-def test_without_torchvision_the_message_says_what_to_install(load, monkeypatch):
+def test_without_torchvision_the_message_says_what_to_install(load, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(ImportError, match="pip install torchvision"):
-        load()
+        load(root=tmp_path)
+
+
+def test_of_torchvisions_pictures_the_classes_asked_for_are_kept(monkeypatch, tmp_path):
+    stand_in(monkeypatch, CIFAR10=TorchvisionsCIFAR10)
+    assert cifar10(root=tmp_path, classes=[4, 1]).labels.tolist() == [1, 4]
+    images, labels = cats_and_dogs(root=tmp_path)  # 3 and 5 of 0..5
+    assert labels.tolist() == [0, 1]
+    assert labels.dtype == torch.int64
+    assert images.shape == (2, 3, 32, 32)
+
+
+# CIFAR-10's own files, in small: made-up originals, of each class two pictures in each sheet
+
+SHEETS = [*(f"data_batch_{i}.png" for i in range(1, 6)), "test_batch.png"]
+
+
+@pytest.fixture
+def made_originals(monkeypatch, tmp_path):
+    """The originals' folder, their pictures [6, 20, 32, 32, 3] and labels [6, 20]."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(256, size=(6, 20, 32, 32, 3), dtype=np.uint8)
+    labels = np.stack([rng.permutation(np.arange(20) % 10) for _ in SHEETS])
+    folder = tmp_path / "originals"
+    folder.mkdir()
+    for name, sheet in zip(SHEETS, pictures, strict=True):
+        Image.fromarray(sheet.reshape(20, 1024, 3)).save(folder / name)
+    (folder / "train_lables.json").write_text(json.dumps(labels[:5].ravel().tolist()))
+    (folder / "test_lables.json").write_text(json.dumps(labels[5].tolist()))
+    for label, name in enumerate(CIFAR10):
+        sums = []
+        for part in (slice(5), slice(5, 6)):
+            md5 = hashlib.md5()
+            rows = [i for i, each in enumerate(labels[part].ravel()) if each == label]
+            md5.update(b"".join(row.to_bytes(2, "little") for row in rows))
+            for row in rows:
+                picture = pictures[part].reshape(-1, 32, 32, 3)[row]
+                md5.update(b"".join(picture[:, :, channel].tobytes() for channel in range(3)))
+            sums.append(md5.hexdigest())
+        monkeypatch.setitem(CIFAR10_MD5, name, tuple(sums))
+    monkeypatch.setitem(sys.modules, "torchvision", None)  # nothing comes from there
+    return folder, pictures, labels
+
+
+@pytest.mark.parametrize(("train", "part"), [(True, slice(5)), (False, slice(5, 6))])
+def test_the_packed_files_give_back_the_originals_in_their_order(
+    train, part, made_originals, tmp_path
+):
+    folder, pictures, labels = made_originals
+    write_cifar10_files(folder, tmp_path / "packed")
+    found = cifar10(train, tmp_path / "packed")
+    wanted = torch.from_numpy(pictures[part]).flatten(0, 1).permute(0, 3, 1, 2)
+    of = torch.from_numpy(labels[part]).flatten()
+    torch.testing.assert_close(found.images, wanted, **SAME)
+    assert found.images.is_contiguous()
+    assert found.labels.tolist() == of.tolist()
+    assert found.labels.dtype == torch.int64
+    pets = (of == CATS) | (of == DOGS)
+    images, which = cats_and_dogs(train, tmp_path / "packed")
+    torch.testing.assert_close(images, wanted[pets], **SAME)
+    assert which.tolist() == (of[pets] == DOGS).long().tolist()
+
+
+def test_two_classes_need_their_two_files_alone(made_originals, tmp_path):
+    write_cifar10_files(made_originals[0], tmp_path)
+    for name in set(CIFAR10) - {"cat", "dog"}:
+        (tmp_path / f"cifar10-{name}.zip").unlink()
+    assert cats_and_dogs(root=tmp_path).labels.bincount().tolist() == [10, 10]
+    with pytest.raises(ImportError, match="pip install torchvision"):
+        cifar10(root=tmp_path)
+
+
+def test_the_packed_files_are_the_same_bytes_every_time(made_originals, tmp_path):
+    for folder in ("once", "again"):
+        write_cifar10_files(made_originals[0], tmp_path / folder)
+    for name in CIFAR10:
+        once, again = (tmp_path / folder / f"cifar10-{name}.zip" for folder in ("once", "again"))
+        assert once.read_bytes() == again.read_bytes()
+
+
+def test_other_pictures_are_not_packed(made_originals, tmp_path):
+    folder, pictures, _ = made_originals
+    pictures[5, 3, 0, 0, 0] ^= 1  # one bit of a test picture
+    Image.fromarray(pictures[5].reshape(20, 1024, 3)).save(folder / "test_batch.png")
+    with pytest.raises(ValueError, match="these are not CIFAR-10's pictures: test, "):
+        write_cifar10_files(folder, tmp_path / "packed")
+
+
+def test_a_damaged_or_confused_packed_file_is_named(made_originals, tmp_path):
+    write_cifar10_files(made_originals[0], tmp_path)
+    cat, dog = (tmp_path / f"cifar10-{name}.zip" for name in ("cat", "dog"))
+    content = dog.read_bytes()
+    shutil.copy(cat, dog)
+    with pytest.raises(ValueError, match="holds other pictures than CIFAR-10's") as caught:
+        cats_and_dogs(root=tmp_path)
+    assert str(dog) in str(caught.value)
+    dog.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"is damaged .*; delete it or make it again") as caught:
+        cats_and_dogs(root=tmp_path)
+    assert str(dog) in str(caught.value)
+
+
+@pytest.mark.parametrize("classes", [[10], [-1], ["cat"]])
+def test_there_are_ten_classes(classes, tmp_path):
+    with pytest.raises((ValueError, TypeError), match="classes must"):
+        cifar10(root=tmp_path, classes=classes)
+
+
+def has_cifar10():
+    folder = data.expanded("~/.cache/diffusion-lessons")
+    return all((folder / f"cifar10-{name}.zip").exists() for name in CIFAR10)
+
+
+@pytest.mark.skipif(not has_cifar10(), reason="CIFAR-10 does not ship with the package")
+@pytest.mark.parametrize(
+    ("train", "n", "first"),
+    [
+        (True, 50_000, [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]),
+        (False, 10_000, [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]),
+    ],
+)
+def test_the_packed_files_of_this_machine_are_cifar10(train, n, first):
+    images, labels = cifar10(train)
+    assert labels.bincount().tolist() == [n // 10] * 10
+    assert labels[:10].tolist() == first
+    if train:  # the figures with which everyone normalises CIFAR-10
+        channels = [images[:, channel].double() / 255 for channel in range(3)]
+        assert [x.mean().item() for x in channels] == pytest.approx(
+            [0.4914, 0.4822, 0.4465], abs=5e-5
+        )
+        assert [x.std().item() for x in channels] == pytest.approx(
+            [0.247, 0.2435, 0.2616], abs=5e-5
+        )
+    assert cats_and_dogs(train).labels.bincount().tolist() == [n // 10] * 2
 
 
 # Points in the plane
