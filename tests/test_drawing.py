@@ -319,7 +319,7 @@ def test_points_are_drawn_like_pictures_and_limited_by_nothing():
         ("digits-ddgan", {"spacing": "quadratic"}, "this Gan has no choice of spacing"),
         ("digits-ddgan", {"guidance": "classifier-free"}, "guidance of a Gan must be one of none"),
         ("digits-ddgan", {"guidance": "truncation"}, "guidance of a Gan must be one of none"),
-        ("moons-ddpm", {"guidance": "classifier"}, "by a classifier of digits, which this network"),
+        ("moons-ddpm", {"guidance": "classifier"}, "the classifiers that guide are of"),
         ("moons-ddpm", {"guidance": "classifier-free"}, "this network knows no classes"),
         ("moons-ddpm", {"steps": 1001}, r"steps must lie in 1\.\.1000, got 1001"),
         ("digits-ddpm", {"steps": 1001}, r"steps must lie in 1\.\.1000, got 1001"),

@@ -539,7 +539,7 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
         (["trilemma", "--seed", "-1"], "seed must lie in 0.."),
         (["trilemma", "--out", "x.txt"], "x.txt: the name of a table must end in .jsonl"),
         (["evaluate", "digits-vae", "--out", "moons-ddpm.json"], "choose another file, say moons"),
-        (["evaluate", "digits-classifier", "--samples", "5"], "is measured on all test digits"),
+        (["evaluate", "digits-classifier", "--samples", "5"], "is measured on all test pictures"),
         (["evaluate", "digits-vae", "--seed", "99999999999999999999"], "seed must lie in 0.."),
         (["average", "digits-vae", "--out", "mean"], "mean: the name of a network's file must end"),
         (["sample", "digits-vae", "--each", "1001"], "--each must lie in 1..1000, got 1001"),

@@ -595,7 +595,7 @@ CASES = {
         {
             "model": [None, UNET, d.DiffusionModel(UNET, SCHEDULE), Classifier(channels=4)],
             "settings": [None, 20, d.DrawSettings(1001)],
-            "count": [v for v in [*COUNT, 1, HUGE] if not isinstance(v, list)],
+            "count": [v for v in [*COUNT, 1, HUGE] if v is not None and not isinstance(v, list)],
             "seed": [v for v in SEED if not isinstance(v, list)],
         },
         {"model": "only networks for digits", "settings": "steps"},

@@ -14,8 +14,14 @@ from .. import checks
 from ..files import expanded
 from ..math.solvers import SAMPLERS
 from ..measuring.drawing import draw, draw_walk, settled
-from ..measuring.evaluation import combinations, evaluate_all, measure_for, usual_compute
-from ..measuring.judge import MOST_SAMPLES
+from ..measuring.evaluation import (
+    combinations,
+    evaluate_all,
+    measure_for,
+    usual_compute,
+    usual_count,
+)
+from ..measuring.judge import DIGITS
 from ..measuring.own import evaluate_pictures
 from ..networks import cards, checkpoints
 from ..networks.classifier import Classifier
@@ -66,7 +72,9 @@ def add_commands(commands: Commands) -> None:
 
     measured = commands.add_parser("evaluate", help="measure a network; prints JSON")
     measured.add_argument("network", help=NETWORK)
-    measured.add_argument("--samples", type=positive, help="default: 10000")
+    measured.add_argument(
+        "--samples", type=positive, help="default: as many as there are test pictures"
+    )
     measured.add_argument("--write", action="store_true", help="add the result to its card")
     measured.add_argument(
         "--out",
@@ -238,7 +246,10 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if options.data is not None:
         _evaluate_own(path, model, options)
         return
-    options.samples = MOST_SAMPLES if options.samples is None else options.samples
+    card = cards.read_card(path)
+    if "data" in card and isinstance(model, Drawer) and model.shape != DIGITS.shape:
+        raise ValueError(f"{path} was trained on pictures of your own: name them with --data")
+    options.samples = usual_count(model) if options.samples is None else options.samples
     options.seed = 0 if options.seed is None else options.seed
     settings = settings_of(options)
     if options.out is not None:
@@ -247,14 +258,14 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if len(settings) > 1:
         raise ValueError("several steps, etas, ... make a table: say where with --out FILE")
     shared = processes()
-    sha256 = cards.read_card(path)["sha256"]
+    sha256 = card["sha256"]
     if options.write:
         shared.from_main(lambda: cards.network_outlet(path))
     measure = measure_for(model)
     compute = compute_of(options, usual_compute(model))
     result = measure(model, settings[0], options.samples, options.seed, compute)
     command = f"diffusion-lessons evaluate {quote(options.network)}"
-    if "seed" in result:  # a classifier of clean pictures is measured on all test digits
+    if "seed" in result:  # a classifier of clean pictures is measured on all test pictures
         command += f" --samples {options.samples}"
         if isinstance(model, Drawer):
             command += f" {model.settled(settings[0]).as_arguments()}"
@@ -298,7 +309,7 @@ def _refuse_settings(path: Path, model: Any, options: argparse.Namespace) -> Non
     names = ["steps", "sampler", "eta", "spacing", "guidance", "scale"]
     why = "draws nothing"
     if isinstance(model, Classifier):
-        names, why = [*names, "samples", "seed"], "is measured on all test digits"
+        names, why = [*names, "samples", "seed"], "is measured on all test pictures"
     if given := [name for name in names if getattr(options, name) is not None]:
         kind = model.about["network"]
         raise ValueError(f"--{given[0]}: {path} holds a {kind}, which {why}")

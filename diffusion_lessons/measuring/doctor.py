@@ -29,7 +29,7 @@ from ..networks.diffusion import DiffusionModel
 from ..networks.drawing import Drawer, DrawSettings
 from ..training.states import load_state
 from .drawing import draw, in_eval_mode, settled
-from .judge import CLASSES, SHAPE, accuracy, features
+from .judge import DIGITS, accuracy, features
 
 COUNT, STEPS = 20, 10
 """Pictures that are drawn, and the steps of their walk, at most."""
@@ -225,7 +225,8 @@ def _of_its_pictures(
             f"its samples are noise: pixels beside each other correlate by {alike:.2f}", NOISE
         )
         return
-    of_digits = model.shape == SHAPE and model.classes == CLASSES and _learnt_digits(about)
+    drawn = (model.shape, model.classes)
+    of_digits = drawn == (DIGITS.shape, DIGITS.classes) and _learnt_digits(about)
     if of_digits and labels is not None:
         right = accuracy(features(x.clamp(-1, 1), compute=compute), labels, compute)
         if right < RECOGNISED:

@@ -1,4 +1,4 @@
-"""Measuring networks: make samples, let the judge look at digits, the plane at points."""
+"""Measuring networks: make samples, let a judge look at pictures, the plane at points."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,15 +10,15 @@ from typing import Any
 import torch
 
 from .. import checks
-from ..data import digits, moons, to_unit
+from ..data import moons, to_unit
 from ..math.gaussian import forward
 from ..math.randomness import BY_ROW
 from ..networks.cards import machine
-from ..networks.classifier import Classifier, NoisyClassifier
+from ..networks.classifier import Classifier, NoisyClassifier, ResidualClassifier
 from ..networks.compute import Compute, chosen, fastest
 from ..networks.drawing import Drawer, DrawSettings
 from .drawing import USUAL, draw_watched, in_eval_mode, settled
-from .judge import CLASSES, FEW, MOST_SAMPLES, SHAPE, judged, reference
+from .judge import CIFAR, DIGITS, FEW, MOST_SAMPLES, Subject, judged, reference, subject_of
 from .metrics import class_accuracy, distances, frechet_distance
 from .tables import Row, Table
 
@@ -26,25 +26,26 @@ from .tables import Row, Table
 def evaluate(
     model: Drawer,
     settings: DrawSettings = USUAL,
-    count: int = 10_000,
+    count: int | None = None,
     seed: int = 0,
     progress: bool = True,
     compute: Compute | None = None,
     spread: bool = False,
 ) -> dict[str, Any]:
-    """Draw ``count`` digits, of the classes of as many test digits, and measure them.
+    """Draw ``count`` pictures, of the classes of as many test pictures, and measure them.
 
-    Returns class accuracy and, in the judge's features against those test digits, the Frechet
+    Digits, pictures of CIFAR-10, or its cats and dogs: which, the network's shape and classes say.
+    There are 10,000 test pictures, 2,000 of cats and dogs; all are taken unless count is given.
+    Returns class accuracy and, in the judge's features against those test pictures, the Frechet
     distance, precision and recall, density and coverage, with the floor for each (``floor``: what
-    as many real digits get), on request the judge's `spread` of each, and what was done. A network
-    that knows no classes is not asked for any. Raises as `draw_batches`, and ValueError for a
-    network that draws no digits: the judge knows nothing else.
+    as many real pictures get), on request the judge's `spread` of each, and what was done. A
+    network that knows no classes is not asked for any. Raises as `draw_batches`, and ValueError for
+    a network that draws anything else: the judges know nothing of that.
     """
-    if not isinstance(model, Drawer) or model.shape != SHAPE or model.classes not in (0, CLASSES):
-        raise ValueError("only networks for digits can be measured: the judge knows nothing else")
-    settings, count = settled(model, settings), checks.whole("count", count, 2, MOST_SAMPLES)
+    subject = judged_as(model)
+    settings, count = settled(model, settings), _as_many(count, subject)
     seed, compute = checks.whole("seed", seed, 0, 2**63 - 1), chosen(compute)
-    real = reference(count, seed, compute)
+    real = reference(count, seed, compute, subject)
     labels = real.labels if model.classes else count
     start = time.perf_counter()
     x, calls = draw_watched(model, labels, settings, seed, progress, compute)
@@ -63,11 +64,33 @@ def evaluate(
     }
 
 
+def judged_as(model: Any) -> Subject:
+    """What this network draws, for its judge. ValueError for what no judge knows."""
+    found = subject_of(model.shape, model.classes) if isinstance(model, Drawer) else None
+    if found is None:
+        raise ValueError(
+            "only networks for digits, CIFAR-10 or its cats and dogs can be measured: the judges "
+            "know nothing else"
+        )
+    return found
+
+
+def usual_count(model: Any) -> int:
+    """How many samples, or test pictures, a network is measured on: as many as there are."""
+    shape = getattr(model, "shape", ())
+    found = subject_of(shape, model.classes) if len(shape) == 3 else None
+    return MOST_SAMPLES if found is None else found.most
+
+
+def _as_many(count: int | None, subject: Subject) -> int:
+    return subject.most if count is None else checks.whole("count", count, 2, subject.most)
+
+
 def evaluate_all(
     model: Drawer,
     out: Path | str,
     settings: Sequence[DrawSettings],
-    count: int = 10_000,
+    count: int | None = None,
     seed: int = 0,
     about: dict[str, Any] | None = None,
     command: str = "",
@@ -80,7 +103,7 @@ def evaluate_all(
     say the network's checksum, and the seed stand at its head; ValueError if the file there is of
     other ones. Each row names its machine and, after ``command``, what measures it alone.
     """
-    count = checks.whole("count", count, 2, MOST_SAMPLES)
+    count = _as_many(count, judged_as(model))
     seed = checks.whole("seed", seed, 0, 2**63 - 1)
     head = {**(about or {}), "seed": seed, "random_numbers": BY_ROW}
     table = Table(out, head, _key)
@@ -129,23 +152,42 @@ def usual_compute(model: Any) -> Compute:
 
 
 def evaluate_classifier(model: Classifier, compute: Compute | None = None) -> dict[str, Any]:
-    """Accuracy of a classifier on the 10,000 test digits."""
+    """Accuracy of a classifier on the 10,000 test digits; of CIFAR-10's, also class by class."""
     compute = usual_compute(model) if compute is None else chosen(compute)
-    test, classifier = digits(train=False), compute.fast(model)
+    subject = DIGITS if model.config["in_channels"] == 1 else CIFAR
+    test, classifier = subject.data(False), compute.fast(model)
     with torch.no_grad(), in_eval_mode(model):
         logits = torch.cat([classifier(to_unit(part)) for part in test.images.split(FEW)])
-    accuracy = class_accuracy(logits, test.labels)
-    words = compute.as_dict()
-    return {"test_digits": len(test.labels), "accuracy": accuracy, "compute": words}
+    found: dict[str, Any] = {_pictures(subject): len(test.labels)}
+    found["accuracy"] = class_accuracy(logits, test.labels)
+    if subject != DIGITS:
+        parts = [test.labels == label for label in range(subject.classes)]
+        each = [round(class_accuracy(logits[part], test.labels[part]), 4) for part in parts]
+        found["accuracy_by_class"] = each
+    return found | {"compute": compute.as_dict()}
+
+
+def _pictures(subject: Subject) -> str:
+    """What a card calls the number of test pictures."""
+    return "test_digits" if subject == DIGITS else "test_pictures"
 
 
 def evaluate_noisy_classifier(
-    model: NoisyClassifier, count: int = 10_000, seed: int = 0, compute: Compute | None = None
+    model: NoisyClassifier,
+    count: int | None = None,
+    seed: int = 0,
+    compute: Compute | None = None,
 ) -> dict[str, Any]:
-    """Accuracy on the first ``count`` test digits against t: they are noised once for each time."""
-    count = checks.whole("count", count, 1, 10_000)
+    """Accuracy on the first ``count`` test pictures against t: they are noised once for each time.
+
+    All, unless count is given, of the digits or of the cats and dogs, as its shape and classes say.
+    """
+    subject = subject_of(model.shape, model.classes)
+    if subject is None:
+        raise ValueError(f"there are no test pictures {model.shape} of {model.classes} classes")
+    count = subject.most if count is None else checks.whole("count", count, 1, subject.most)
     seed = checks.whole("seed", seed, 0, 2**63 - 1)
-    images, labels = (part[:count] for part in digits(train=False))
+    images, labels = (part[:count] for part in subject.data(False))
     generator = torch.Generator().manual_seed(seed)
     compute = usual_compute(model) if compute is None else chosen(compute)
     classifier = compute.fast(model)
@@ -158,7 +200,7 @@ def evaluate_noisy_classifier(
                 logits.append(classifier(x_t, torch.full((len(x_t),), t)))
         accuracies[t] = class_accuracy(torch.cat(logits), labels)
     return {
-        "test_digits": len(labels),
+        _pictures(subject): len(labels),
         "seed": seed,
         "accuracy_at": accuracies,
         "compute": compute.as_dict(),
@@ -214,10 +256,15 @@ def measure_for(model: Any) -> Measure:
         if model.shape == (2,):
             return evaluate_points
         return _evaluated
+
+    def clean(
+        model: Any, _settings: DrawSettings, _count: int, _seed: int, compute: Compute | None
+    ) -> dict[str, Any]:
+        return evaluate_classifier(model, compute)
+
     by_kind: dict[str, Measure] = {
-        Classifier.kind: lambda model, _settings, _count, _seed, compute: evaluate_classifier(
-            model, compute
-        ),
+        Classifier.kind: clean,
+        ResidualClassifier.kind: clean,
         NoisyClassifier.kind: lambda model, _, count, seed, compute: evaluate_noisy_classifier(
             model, count, seed, compute
         ),

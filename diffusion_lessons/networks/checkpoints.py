@@ -14,7 +14,7 @@ from .. import checks
 from ..files import tensors_checksum
 from ..math.schedule import NoiseSchedule
 from .cards import CHECKSUM, Card, loaded, network_outlet, pretrained_path, write_network
-from .classifier import Classifier, NoisyClassifier
+from .classifier import Classifier, NoisyClassifier, ResidualClassifier
 from .diffusion import DiffusionModel
 from .gan import Gan
 from .latent import LatentDiffusion
@@ -31,6 +31,7 @@ KINDS: dict[str, Callable[[Card], nn.Module]] = {
     LatentDiffusion.kind: LatentDiffusion.from_card,
     Gan.kind: Gan.from_card,
     Classifier.kind: lambda card: Classifier(**card["config"]),
+    ResidualClassifier.kind: lambda card: ResidualClassifier(**card["config"]),
     NoisyClassifier.kind: NoisyClassifier.from_card,
 }
 """What can be saved: the kind of network on a card, and what makes it of the card."""

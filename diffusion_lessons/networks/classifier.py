@@ -20,6 +20,7 @@ class Classifier(nn.Module):
     """
 
     kind = "Classifier"
+    dropped = 0.3  # share of the features, in training
 
     def __init__(
         self, in_channels: int = 1, channels: int = 32, features: int = 64, classes: int = 10
@@ -29,12 +30,14 @@ class Classifier(nn.Module):
             in_channels=in_channels, channels=channels, features=features, classes=classes
         )
 
-        def layer(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
-            conv = nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, bias=False)
-            return nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.ReLU())
+        self.body = self._body(in_channels, channels, features)
+        self.dropout = nn.Dropout(self.dropped)
+        self.output = nn.Linear(features, classes)
 
-        c = channels
-        self.body = nn.Sequential(
+    @staticmethod
+    def _body(in_channels: int, c: int, features: int) -> nn.Sequential:
+        """Pictures -> the features."""
+        return nn.Sequential(
             layer(in_channels, c),
             layer(c, c),
             layer(c, 2 * c, stride=2),  # 28 -> 14
@@ -45,8 +48,6 @@ class Classifier(nn.Module):
             nn.Flatten(),
             nn.Linear(4 * c, features),
         )
-        self.dropout = nn.Dropout(0.3)
-        self.output = nn.Linear(features, classes)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -65,6 +66,48 @@ class Classifier(nn.Module):
         """Features [B, features] -> logits [B, classes]."""
         (seen,) = checks.shaped(self.output.weight, (self.config["features"],), features=features)
         return self.output(self.dropout(seen)).to(features.dtype)
+
+
+class ResidualClassifier(Classifier):
+    """The judge of CIFAR-10: a `Classifier` of coloured pictures that adds what it finds.
+
+    Pairs of convolutions are added to their input, at 16 x 16 and at 8 x 8 positions.
+    """
+
+    kind = "ResidualClassifier"
+    dropped = 0.0
+
+    def __init__(
+        self, in_channels: int = 3, channels: int = 32, features: int = 64, classes: int = 10
+    ) -> None:
+        super().__init__(in_channels, channels, features, classes)
+
+    @staticmethod
+    def _body(in_channels: int, c: int, features: int) -> nn.Sequential:
+        return nn.Sequential(
+            layer(in_channels, c),
+            layer(c, 2 * c, stride=2),  # 32 -> 16
+            Added(layer(2 * c, 2 * c), layer(2 * c, 2 * c)),
+            layer(2 * c, 4 * c, stride=2),  # 16 -> 8
+            Added(layer(4 * c, 4 * c), layer(4 * c, 4 * c)),
+            layer(4 * c, 4 * c, stride=2),  # 8 -> 4
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4 * c, features),
+        )
+
+
+class Added(nn.Sequential):
+    """Layers whose output is added to their input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
+def layer(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
+    """A convolution of 3 x 3, normalised over the batch, through a ReLU."""
+    conv = nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.ReLU())
 
 
 class NoisyClassifier(nn.Module):

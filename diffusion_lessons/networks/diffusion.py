@@ -28,7 +28,7 @@ from .drawing import (
     TRUNCATION,
     Drawn,
     DrawSettings,
-    check_guide,
+    guide_of,
 )
 
 
@@ -164,14 +164,8 @@ class DiffusionModel(nn.Module):
         if settings.guidance == TRUNCATION:
             checks.above("scale, the threshold of truncation,", settings.scale, 0)
             return settings
-        digits = (self.shape, self.classes) == ((1, 28, 28), 10)
         if settings.guidance in BY_CLASSIFIER:
-            if not digits:
-                raise ValueError(
-                    f"guidance {settings.guidance!r} is by a classifier of digits, "
-                    "which this network does not draw"
-                )
-            check_guide(self.schedule)
+            guide_of(self)
         if settings.guidance != "none" and not self.classes:
             raise ValueError("this network knows no classes, so nothing can guide it to one")
         return settings

@@ -169,6 +169,14 @@ class Conditional(Protocol):
     schedule: NoiseSchedule
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one picture or point."""
+
+    @property
+    def classes(self) -> int:
+        """How many classes can be asked for; 0 if there are none."""
+
+    @property
     def device(self) -> torch.device:
         """Where the network lies."""
 
@@ -221,37 +229,59 @@ def _limited(denoiser: Denoiser, model: Conditional) -> Denoiser:
 def _pushed(
     model: Conditional, given: Tensor | None, wanted: Tensor | None, scale: float
 ) -> Denoiser:
-    guide = _guide_on(model.device)
-    check_guide(model.schedule)
+    guide = _guide_on(model.device, guide_of(model))
     if wanted is None:
         raise ValueError("a classifier pushes towards a class: give labels")
     log_prob = class_log_prob(guide, wanted)
     return classifier_guidance(model.denoiser(given), log_prob, model.schedule, scale)
 
 
-def check_guide(schedule: NoiseSchedule) -> None:
-    """ValueError unless the shipped classifier knows pictures noised under this schedule."""
-    known = _noisy_classifier().schedule
-    if not known.same_as(schedule):
+DIGITS_GUIDE = "digits-noisy-classifier"
+
+GUIDES: dict[tuple[tuple[int, ...], int], str] = {
+    ((1, 28, 28), 10): DIGITS_GUIDE,
+    ((3, 32, 32), 2): "cats-dogs-noisy-classifier",
+}
+"""By a network's shape and classes: the shipped classifier that can guide it."""
+
+
+def guide_of(model: Conditional) -> str:
+    """The name of the classifier that guides this network.
+
+    ValueError if there is none, or if it knows pictures noised under another schedule.
+    """
+    name = GUIDES.get((tuple(model.shape), model.classes))
+    if name is None:
+        raise ValueError(
+            "the classifiers that guide are of digits, and of cats and dogs (32 x 32, in colour), "
+            "which this network does not draw"
+        )
+    known = _noisy_classifier(name).schedule
+    if not known.same_as(model.schedule):
         raise ValueError(
             f"the classifier that guides was trained on pictures noised under {known}, "
-            f"and this network belongs to {schedule}"
+            f"and this network belongs to {model.schedule}"
         )
+    return name
 
 
-def noisy_classifier(compute: Compute | None = None) -> NoisyClassifier:
-    """The shipped classifier of noisy digits, your own copy: in float32, on the fastest device."""
-    return _guide_on(chosen(compute).device)
+def noisy_classifier(compute: Compute | None = None, name: str = DIGITS_GUIDE) -> NoisyClassifier:
+    """A shipped classifier of noisy pictures, one of `GUIDES`; the digits' unless named.
+
+    Your own copy: in float32, on the fastest device.
+    """
+    checks.one_of("name", name, GUIDES.values())
+    return _guide_on(chosen(compute).device, name)
 
 
-def _guide_on(device: torch.device) -> NoisyClassifier:
+def _guide_on(device: torch.device, name: str) -> NoisyClassifier:
     with torch.inference_mode(False):  # gradients pass through it later
-        return copy.deepcopy(_noisy_classifier()).to(device)
+        return copy.deepcopy(_noisy_classifier(name)).to(device)
 
 
 @lru_cache
-def _noisy_classifier() -> NoisyClassifier:
-    model = loaded(pretrained_path("digits-noisy-classifier"), NoisyClassifier.from_card)
+def _noisy_classifier(name: str) -> NoisyClassifier:
+    model = loaded(pretrained_path(name), NoisyClassifier.from_card)
     return model.requires_grad_(False)
 
 
