@@ -246,8 +246,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if options.data is not None:
         _evaluate_own(path, model, options)
         return
-    card = cards.read_card(path)
-    if "data" in card and isinstance(model, Drawer) and model.shape != DIGITS.shape:
+    own = "folder" in cards.read_card(path).get("data", {})
+    if own and isinstance(model, Drawer) and model.shape != DIGITS.shape:
         raise ValueError(f"{path} was trained on pictures of your own: name them with --data")
     options.samples = usual_count(model) if options.samples is None else options.samples
     options.seed = 0 if options.seed is None else options.seed
