@@ -512,7 +512,7 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
         (["evaluate", "digits-ddpm", "--write", "--out", "x.jsonl"], "give one of them"),
         (["evaluate", "digits-classifier", "--out", "x.jsonl"], "a network that draws pictures"),
         (["evaluate", "moons-ddpm", "--out", "x.jsonl"], "a network that draws pictures"),
-        (["evaluate", "moons-ddpm", "--guidance", "classifier"], "a classifier of digits"),
+        (["evaluate", "moons-ddpm", "--guidance", "classifier"], "classifiers that guide are of digits"),
         (["evaluate", "moons-ddpm", "--guidance", "classifier-free"], "knows no classes"),
         (["evaluate", "digits-vae", "--steps", "2"], "a VAE draws in 1 step"),
         (["evaluate", "digits-ddgan", "--guidance", "truncation"], "guidance of a Gan"),
