@@ -43,6 +43,7 @@ from diffusion_lessons.page.viz import tile
 from diffusion_lessons.training import recipes
 from diffusion_lessons.training.loop import TrainStep
 from diffusion_lessons.training.recipes import (
+    cats_dogs_ddpm,
     cats_dogs_noisy_classifier,
     cifar10_adm,
     cifar10_classifier,
@@ -250,6 +251,18 @@ def test_a_classifiers_recipe_learns_the_made_pictures(recipe: Any):
     options = TrainOptions(steps=60, compute=FLOAT32, ema=0.5)
     losses = [step.loss.item() for step in recipe(options, channels=16, batch_size=8)]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("recipe", [cifar10_classifier, cats_dogs_noisy_classifier, cats_dogs_ddpm])
+def test_a_recipe_draws_from_its_own_generator_and_can_be_saved(recipe: Any, tmp_path: Path):
+    before = torch.get_rng_state()
+    options = TrainOptions(steps=2, seed=5, compute=FLOAT32)
+    for last in recipe(options, channels=16, batch_size=4):
+        assert torch.equal(torch.get_rng_state(), before)
+    assert last.step == 2
+    assert last.loss.isfinite()
+    checkpoints.save(tmp_path / "x.safetensors", last.model)
 
 
 @pytest.mark.usefixtures("made")
