@@ -246,7 +246,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if options.data is not None:
         _evaluate_own(path, model, options)
         return
-    own = "folder" in cards.read_card(path).get("data", {})
+    card = cards.read_card(path)
+    own = "folder" in card.get("data", {})  # of others it tells the classes' names alone
     if own and isinstance(model, Drawer) and model.shape != DIGITS.shape:
         raise ValueError(f"{path} was trained on pictures of your own: name them with --data")
     options.samples = usual_count(model) if options.samples is None else options.samples

@@ -61,7 +61,7 @@ def show_images(
 
 
 def show_rows(rows: dict[str, Tensor], scale: float = 0.8, heads: Sequence[str] = ()) -> Figure:
-    """Named rows of pictures [N, 1, H, W], one under the other, ``heads`` above the columns."""
+    """Named rows of pictures [N, 1 or 3, H, W], one under another, ``heads`` above the columns."""
     if not rows:
         raise ValueError("rows must hold at least one row of pictures")
     scale = checks.positive("scale", scale)

@@ -35,7 +35,7 @@ PAGES = {
     "notebooks/02_ddpm": ["posterior", "task", "still", "spots", "field", "bound"],
     "notebooks/03_ddim": ["steps", "late_points", "late_digits", "digits", "noises"],
     "notebooks/04_unet": ["boxes", "looks"],
-    "notebooks/05_guidance": ["guided", "arrows", "cut", "noise_cut"],
+    "notebooks/05_guidance": ["guided", "arrows", "pets", "cut", "noise_cut"],
     "notebooks/06_ddgan": ["bumps", "judge", "stepper"],
     "notebooks/07_trilemma": ["room"],
     "notebooks/08_final_test": ["test"],
@@ -62,6 +62,7 @@ LABELS = {
     "looks": "Attention explorer",
     "guided": "Guidance explorer",
     "arrows": "Guidance arrows explorer",
+    "pets": "Guidance explorer",
     "judge": "Discriminator explorer",
     "cut": "Truncation explorer",
     "noise_cut": "Truncation explorer",
@@ -464,9 +465,21 @@ def test_the_arrows_end_where_the_formulas_say(watched: Any, site: str) -> None:
     assert page.read("arrows", "plane") != before
 
 
+def test_cats_and_dogs_are_asked_for_by_name(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/05_guidance")
+    page.ready("pets")
+    label = page.slider("pets", "label")
+    assert label.locator("option").all_inner_texts() == ["cat", "dog", "nothing"]
+    before = page.read("pets", "samples")
+    label.select_option("1")
+    page.drag(page.slider("pets", "scale"), 0, 0.999)
+    page.ready("pets")
+    assert page.read("pets", "samples") != before
+
+
 def test_truncation_shows_the_samples_that_were_stored(watched: Any, site: str) -> None:
     page = opened(watched, site, "notebooks/05_guidance")
-    widget = stored("notebooks/05_guidance")[2]
+    widget = stored("notebooks/05_guidance")[3]
     page.ready("cut")
     pictures = widget.pictures()[:, 0].view(4, 4, 28, 28)
     exact = greys(pictures.permute(0, 2, 1, 3).reshape(112, 112))
