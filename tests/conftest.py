@@ -5,21 +5,25 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
 from hypothesis import settings
 
+from diffusion_lessons import data
 from diffusion_lessons.math.schedule import (
     NoiseSchedule,
     cosine_schedule,
     linear_schedule,
     vp_schedule,
 )
+from diffusion_lessons.measuring import judge
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,6 +70,27 @@ def generator() -> torch.Generator:
 def small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pools of one batch of pairs, where a training by reflow makes pools of twenty."""
     monkeypatch.setattr("diffusion_lessons.training.pairs.POOL", 64)
+
+
+class MadeCIFAR10:
+    """What torchvision's own offers: pictures [N, H, W, C] as an array, labels as a list."""
+
+    def __init__(self, root: Path, train: bool, download: bool) -> None:
+        noise = np.random.default_rng(0).integers(120, size=(40, 32, 32, 3), dtype=np.uint8)
+        self.targets = [i % 10 for i in range(40)]  # a class is the brighter, the higher its label
+        self.data = noise + 14 * np.array(self.targets, np.uint8)[:, None, None, None]
+
+
+@pytest.fixture
+def made_cifar10(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Made pictures, even where the set itself lies in the user's cache."""
+    torchvision = types.ModuleType("torchvision")
+    torchvision.datasets = types.SimpleNamespace(CIFAR10=MadeCIFAR10)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torchvision", torchvision)
+    monkeypatch.setattr(data, "_class_file", lambda folder, name: tmp_path / "none" / name)
+    judge._reference.cache_clear()
+    yield
+    judge._reference.cache_clear()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import types
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import wraps
@@ -15,7 +14,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffusion_lessons import DiffusionModel, DrawSettings, TrainOptions, cli, data, load_pretrained
+from diffusion_lessons import DiffusionModel, DrawSettings, TrainOptions, cli, load_pretrained
 from diffusion_lessons.data import cats_and_dogs, to_unit
 from diffusion_lessons.math.schedule import cosine_schedule
 from diffusion_lessons.measuring import judge
@@ -54,33 +53,12 @@ FLOAT32 = Compute(torch.device("cpu"))
 SAME = {"rtol": 0, "atol": 0}
 
 
-class CIFAR10:
-    """What torchvision's own offers: pictures [N, H, W, C] as an array, labels as a list."""
-
-    def __init__(self, root: Path, train: bool, download: bool) -> None:
-        noise = np.random.default_rng(0).integers(120, size=(40, 32, 32, 3), dtype=np.uint8)
-        self.targets = [i % 10 for i in range(40)]  # a class is the brighter, the higher its label
-        self.data = noise + 14 * np.array(self.targets, np.uint8)[:, None, None, None]
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Made pictures, even where the set itself lies in the user's cache."""
-    torchvision = types.ModuleType("torchvision")
-    torchvision.datasets = types.SimpleNamespace(CIFAR10=CIFAR10)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "torchvision", torchvision)
-    monkeypatch.setattr(data, "_class_file", lambda folder, name: tmp_path / "none" / name)
-    judge._reference.cache_clear()
-    yield
-    judge._reference.cache_clear()
-
-
 def small(options: TrainOptions, **arguments: Any) -> Iterator[TrainStep]:
     options = options.usual(compute=FLOAT32, warmup=1, ema=0.0)
     return cifar10_adm(options, channels=16, batch_size=8, **arguments)
 
 
-@pytest.mark.usefixtures("made")
+@pytest.mark.usefixtures("made_cifar10")
 @pytest.mark.parametrize(
     ("arguments", "weights", "operations", "looks", "head"),
     [
@@ -115,14 +93,14 @@ def test_the_network_has_adms_parts_and_the_size_that_is_said(
     assert all(network.config[part] for part in parts)
 
 
-@pytest.mark.usefixtures("made")
+@pytest.mark.usefixtures("made_cifar10")
 def test_without_the_data_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(ImportError, match="pip install torchvision"):
         small(TrainOptions(steps=1))
 
 
-@pytest.mark.usefixtures("made")
+@pytest.mark.usefixtures("made_cifar10")
 def test_coloured_pictures_too_are_learned_by_another_prediction_and_schedule():
     step = next(small(TrainOptions(steps=1), predict="v", schedule="straight"))
     assert step.loss.isfinite()
@@ -139,7 +117,7 @@ def test_about_half_of_the_pictures_are_mirrored():
 
 
 @pytest.fixture
-def trained(made: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def trained(made_cifar10: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The network that the command writes after a few steps."""
     monkeypatch.setitem(recipes.RECIPES, "cifar10-adm", small)
     assert cli.main(["train", "cifar10-adm", "--steps", "3", "--out", str(tmp_path)]) == 0
@@ -199,7 +177,7 @@ def test_a_grid_keeps_colours_and_their_places():
         tile(torch.zeros(1, 2, 4, 4))
 
 
-@pytest.mark.usefixtures("made")
+@pytest.mark.usefixtures("made_cifar10")
 def test_a_run_in_seconds_saves_as_it_goes_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -245,7 +223,7 @@ def test_each_picture_is_shifted_by_itself_and_edges_are_mirrored():
     assert len(set(shifts)) == 25
 
 
-@pytest.mark.usefixtures("made")
+@pytest.mark.usefixtures("made_cifar10")
 @pytest.mark.parametrize("recipe", [cifar10_classifier, cats_dogs_noisy_classifier])
 def test_a_classifiers_recipe_learns_the_made_pictures(recipe: Any):
     options = TrainOptions(steps=60, compute=FLOAT32, ema=0.5)
@@ -253,7 +231,7 @@ def test_a_classifiers_recipe_learns_the_made_pictures(recipe: Any):
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 
-@pytest.mark.usefixtures("made")
+@pytest.mark.usefixtures("made_cifar10")
 @pytest.mark.parametrize("recipe", [cifar10_classifier, cats_dogs_noisy_classifier, cats_dogs_ddpm])
 def test_a_recipe_draws_from_its_own_generator_and_can_be_saved(recipe: Any, tmp_path: Path):
     before = torch.get_rng_state()
@@ -265,7 +243,7 @@ def test_a_recipe_draws_from_its_own_generator_and_can_be_saved(recipe: Any, tmp
     checkpoints.save(tmp_path / "x.safetensors", last.model)
 
 
-@pytest.mark.usefixtures("made")
+@pytest.mark.usefixtures("made_cifar10")
 def test_the_classifiers_are_small_and_told_what_they_must_know(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(recipes, "train_with", lambda model, *_: model)
     options = TrainOptions(compute=FLOAT32)
@@ -321,7 +299,7 @@ def test_shape_and_classes_say_what_a_network_draws(shape: Any, classes: int, su
     assert subject_of(shape, classes) == subject
 
 
-@pytest.mark.usefixtures("made")
+@pytest.mark.usefixtures("made_cifar10")
 def test_asked_for_a_cat_the_judge_must_see_a_cat_among_ten_classes():
     labels = torch.tensor([0, 1, 1, 0])
     seen = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
@@ -334,7 +312,7 @@ def test_asked_for_a_cat_the_judge_must_see_a_cat_among_ten_classes():
         accuracy(seen, labels + 1, subject=CATS_DOGS)
 
 
-@pytest.mark.usefixtures("made")
+@pytest.mark.usefixtures("made_cifar10")
 def test_real_cats_and_dogs_are_what_samples_are_compared_with():
     found = reference(8, subject=CATS_DOGS)
     images, labels = cats_and_dogs(train=False)
@@ -347,7 +325,7 @@ def test_real_cats_and_dogs_are_what_samples_are_compared_with():
         reference(2001, subject=CATS_DOGS)
 
 
-@pytest.mark.usefixtures("made")
+@pytest.mark.usefixtures("made_cifar10")
 def test_a_network_for_cats_and_dogs_is_measured_in_named_features():
     row = evaluate(pets(), DrawSettings(2, guidance="classifier", scale=1.0), 8, progress=False)
     assert row["features"] == "64 of cifar10-classifier"
@@ -357,7 +335,7 @@ def test_a_network_for_cats_and_dogs_is_measured_in_named_features():
     assert (usual_count(pets()), usual_count(load_pretrained("digits-ddpm"))) == (2000, 10_000)
 
 
-@pytest.mark.usefixtures("made")
+@pytest.mark.usefixtures("made_cifar10")
 @pytest.mark.slow
 def test_the_command_measures_a_network_for_cats_and_dogs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -393,7 +371,7 @@ def test_a_network_for_cats_and_dogs_has_a_guide_of_its_own():
         noisy_classifier(name="cifar10-classifier")
 
 
-@pytest.mark.usefixtures("made")
+@pytest.mark.usefixtures("made_cifar10")
 def test_the_shipped_classifiers_are_measured_on_their_pictures():
     clean = evaluate_classifier(judge.judge(subject=CIFAR))
     assert clean["test_pictures"] == 40
