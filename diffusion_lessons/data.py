@@ -219,11 +219,11 @@ def _packed(train: bool, folder: Path, labels: Sequence[int]) -> Images:
     return Images(torch.from_numpy(pictures), torch.from_numpy(of[order]).long())
 
 
-Placed = tuple[np.ndarray, np.ndarray]
-"""Where pictures stand in the set, uint16 [n], and their pixels, uint8 [n, 3, 32, 32]"""
+# Where pictures stand in the set, uint16 [n], and their pixels, uint8 [n, 3, 32, 32]
+_Placed = tuple[np.ndarray, np.ndarray]
 
 
-def _unpacked(path: Path, name: str, train: bool) -> Placed:
+def _unpacked(path: Path, name: str, train: bool) -> _Placed:
     from PIL import Image
 
     content, part = read_bytes(path), "train" if train else "test"
@@ -276,7 +276,7 @@ def write_cifar10_files(
 
     folder = expanded(originals)
     names = {"train": [f"data_batch_{i}.png" for i in range(1, 6)], "test": ["test_batch.png"]}
-    sets: dict[str, Placed] = {}
+    sets: dict[str, _Placed] = {}
     for part, sheets in names.items():
         rows = []
         for sheet in sheets:
@@ -288,7 +288,7 @@ def write_cifar10_files(
         _write_class(_class_file(expanded(root), name), label, name, sets)
 
 
-def _write_class(path: Path, label: int, name: str, sets: dict[str, Placed]) -> None:
+def _write_class(path: Path, label: int, name: str, sets: dict[str, _Placed]) -> None:
     """One class's file, once it is known to be CIFAR-10's."""
     from PIL import Image
 
