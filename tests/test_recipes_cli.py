@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from diffusion_lessons import DiffusionModel, TrainOptions, cli, moons, sample
-from diffusion_lessons.cli import machine
+from diffusion_lessons.cli import lab
 from diffusion_lessons.files import read_json_lines
 from diffusion_lessons.measuring.evaluation import evaluate_points
 from diffusion_lessons.networks import cards, checkpoints
@@ -801,7 +801,7 @@ def test_ctrl_c_is_jupyterlabs_where_it_has_a_process_of_its_own(tmp_path: Path)
         "time.sleep(60)\n"
     )
     code = (
-        "import sys; from diffusion_lessons.cli.machine import wait_for; "
+        "import sys; from diffusion_lessons.cli.lab import wait_for; "
         f"sys.exit(wait_for([sys.executable, {str(tmp_path / 'child.py')!r}]))"
     )
     command = [sys.executable, "-c", code]
@@ -817,7 +817,7 @@ def test_on_windows_the_command_waits_for_jupyterlab(monkeypatch: pytest.MonkeyP
     started: list[list[str]] = []
     monkeypatch.setattr("sys.platform", "win32")
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("it would go on out of its console"))
-    monkeypatch.setattr(machine, "wait_for", lambda command: started.append(command) or 5)
+    monkeypatch.setattr(lab, "wait_for", lambda command: started.append(command) or 5)
     # There a port with this option could be taken while another has it.
     monkeypatch.setattr("socket.socket.setsockopt", lambda *_: pytest.fail("no option is asked"))
     with pytest.raises(SystemExit, match=r"^5$"):
