@@ -89,7 +89,7 @@ const DIGIT = [1, SIDE, SIDE];
 const apart = ({ shape = DIGIT }) => shape.join() !== DIGIT.join();
 const tasksOf = (own) => (apart(own) ? ["draw", "blend"] : Object.keys(TASKS));
 const networksOf = (own) => [...(apart(own) ? [] : NETWORKS), ...(own.name ? [[own.name, own.name]] : [])];
-// By name, how networks that were trained for few calls are drawn from; of 0.4 or earlier, none.
+// By name, how networks that were trained for few calls are drawn from; a lab stored by an earlier version knows none.
 const usualOf = (model) => new Map(Object.entries(model.get("_usual") ?? {}));
 
 // ------------------------------------------------------------------ a link to what is shown

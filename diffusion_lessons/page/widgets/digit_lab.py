@@ -9,10 +9,12 @@ from torch import Tensor
 from ...data import digits, to_unit
 from ...math.editing import restore
 from ...math.randomness import RowGenerator
-from ...math.sampling import ddim_step, final, sample, stepwise
+from ...math.sampling import ddim_step, stepwise
 from ...networks import cards
 from ...networks.checkpoints import load_pretrained
+from ...networks.compute import Compute
 from ...networks.diffusion import DiffusionModel, Usual
+from ...networks.drawing import DrawSettings
 from .. import engine, kit
 from ..palette import RESULT, SIGNAL
 
@@ -213,12 +215,9 @@ def _told(own: engine.OwnNetwork) -> dict[str, Any]:
 @torch.no_grad()
 def _first_drawn(own: engine.OwnNetwork) -> Tensor:
     """Six pictures of no class by a network of other pictures, as the page draws them first."""
-    model = own.model
-    x_T = model.schedule.start_std * RowGenerator(0, torch.arange(COUNT)).normal(
-        (COUNT, *model.shape)
-    )
-    steps = min(10, model.schedule.T)
-    return final(sample(model.denoiser(clip=1), x_T.float(), model.schedule, steps, ddim_step)).x
+    model, generator = own.model, RowGenerator(0, torch.arange(COUNT))
+    settings = model.settled(DrawSettings(min(10, model.schedule.T), sampler="ddim"))
+    return model.draw(COUNT, None, generator, settings, Compute(torch.device("cpu"))).x
 
 
 def _usual(own: engine.OwnNetwork | None) -> dict[str, dict[str, Any]]:
