@@ -39,7 +39,7 @@ def add_commands(commands: Commands) -> None:
         "of", nargs="?", choices=list(ABLATIONS), default="unet", help="default: unet"
     )
     ablation.add_argument("--out", type=Path, help="default: runs/ablation[-OF].jsonl")
-    ablation.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2; ddgan: 0")
+    ablation.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2")
     ablation.add_argument(
         "--steps",
         type=positive,

@@ -144,7 +144,7 @@ def ablate(
 
 def ablate_gan(
     out: Path | str,
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] = (0, 1, 2),
     steps: int = 1200,
     samples: int = 5000,
     variants: Sequence[str] = tuple(GAN_VARIANTS),

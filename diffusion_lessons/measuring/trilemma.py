@@ -66,6 +66,8 @@ METHODS: dict[str, Method] = {
     "DDIM, 10 steps": _ddim(10),
     "DDIM, 20 steps": _ddim(20),
     "DDIM, 50 steps": _ddim(50),
+    "DDPM, 10 steps": _ddim(10, eta=1.0),
+    "DDPM, 50 steps": _ddim(50, eta=1.0),
     "DDPM, 250 steps": _ddim(250, eta=1.0),
     "classifier-free, scale 3": _guided("classifier-free", 3.0),
     "label and classifier, scale 4": _guided("label+classifier", 4.0),
@@ -93,7 +95,7 @@ ones."""
 EVERY = METHODS | FEW_CALLS | solver_methods(list(SAMPLERS))
 """These and, for whom asks for them, every sampler of `SAMPLERS`."""
 
-SAMPLES = 1000
+SAMPLES = 10_000
 """Of every method alike: recall and coverage fall, and the floor with them, as the count grows."""
 
 FEWEST = 20  # samples, of whose halves precision and recall can be told
