@@ -62,7 +62,7 @@ SOLUTIONS: dict[str, list[Any]] = {
     "01.3": [
         ((A[300] / A[100]).sqrt(), (1 - A[300] / A[100]).sqrt()),
         [float((A[300] / A[100]).sqrt()), float((1 - A[300] / A[100]).sqrt())],
-        *((0.66, 0.75), (0.665, 0.747), torch.tensor([0.6648, 0.747])),
+        *((0.66, 0.75), (0.67, 0.75), (0.665, 0.747), torch.tensor([0.6648, 0.747])),
     ],
     "01.4": [lambda x_0, noise, a: a.sqrt() * x_0 + (1 - a).sqrt() * noise],
     "02.1": ["c"],
@@ -158,6 +158,9 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         ([500, *range(499, 489, -1), 0], "one goes from 490 to 0"),
         ([500, *range(10, -1, -1)], "one goes from 500 to 10"),
         (range(500, 0, -10), "leaves its end out"),
+        (torch.linspace(500, 0, 51), "without a decimal point"),
+        (np.linspace(500, 0, 51), "without a decimal point"),
+        ([500.0, *WALK[1:]], "without a decimal point"),
         (range(499, -1, -10), "starts at 499"),
         (range(500, -1, -30), "ends at 20"),
         (range(0, 500, 10), "must fall"),
@@ -168,6 +171,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     ],
     "00.3": [
         (SHOWN, "these are the right classes"),
+        ((torch.tensor(SHOWN) + 1.0) % 10, "without a decimal point"),
         (torch.tensor(SHOWN) + 5, "lie in 0..9"),
         ([7, 3, 2, 1, 5, 2], "the digit's own class"),
         ([1, 2], "six labels"),
@@ -448,6 +452,9 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     "07.3": [
         (lambda a, b: (a >= b).all() and (a > b).any(), "exchanged"),
         (lambda a, b: (b > a).any(), "in *all* three"),
+        (lambda a, b: (b > a).any() and (b >= a)[:2].all(), "in *all* three"),
+        (lambda a, b: (b > a).any() and (b >= a)[1:].all(), "in *all* three"),
+        (lambda a, b: (b >= a).all() and b[1] > a[1], "whichever that is"),
         (lambda a, b: (b > a).all(), "may be equal in some"),
         (lambda a, b: (b >= a).all(), "two equal methods"),
         (lambda a, b: b > a, "should have shape []"),

@@ -68,7 +68,6 @@ METHODS: dict[str, Method] = {
     "DDIM, 50 steps": _ddim(50),
     "DDPM, 10 steps": _ddim(10, eta=1.0),
     "DDPM, 50 steps": _ddim(50, eta=1.0),
-    "DDPM, 250 steps": _ddim(250, eta=1.0),
     "classifier-free, scale 3": _guided("classifier-free", 3.0),
     "label and classifier, scale 4": _guided("label+classifier", 4.0),
 }

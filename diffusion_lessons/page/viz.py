@@ -20,7 +20,7 @@ from ..data import to_bytes
 from ..files import aside, expanded, outlet
 from ..math.sampling import Step, thin
 from ..networks.unet import ResBlock, UNet
-from .palette import RESULT, SIGNAL, SOFT
+from .palette import DATA, RESULT, SIGNAL, SOFT
 
 
 def tile(images: Tensor, columns: int | None = None) -> np.ndarray:
@@ -107,8 +107,13 @@ def show_steps(steps: Iterable[Step], columns: int = 8, which: int = 0) -> Figur
     return show_rows(rows, heads=[f"t = {step.t}" for step in kept])
 
 
-def show_points(clouds: dict[str, Tensor], limit: float = 3.0, size: float = 2.5) -> Figure:
-    """Named sets of points [N, 2] side by side."""
+def show_points(
+    clouds: dict[str, Tensor], limit: float = 3.0, size: float = 2.5, color: str = RESULT
+) -> Figure:
+    """Named sets of points [N, 2] side by side, in the colour of samples.
+
+    The set that is called "data" has that of data.
+    """
     for name, points in clouds.items():
         checks.floats(**{name: points})
         if points.ndim != 2 or points.shape[1] != 2:
@@ -119,7 +124,8 @@ def show_points(clouds: dict[str, Tensor], limit: float = 3.0, size: float = 2.5
     size = checks.positive("size", size)
     figure, axes = plt.subplots(1, len(clouds), figsize=(size * len(clouds), size + 0.3))
     for ax, (name, points) in zip(np.atleast_1d(axes), clouds.items(), strict=True):
-        ax.scatter(*points.detach().cpu().T, s=2, color=SIGNAL, alpha=0.5, linewidths=0)
+        own = DATA if name == "data" else color
+        ax.scatter(*points.detach().cpu().T, s=2, color=own, alpha=0.5, linewidths=0)
         ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], title=name)
         ax.set_aspect("equal")
     figure.tight_layout()

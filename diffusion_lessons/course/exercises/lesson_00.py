@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 from ...data import digits
-from .reading import choice, integers
+from .reading import choice, has_points, integers
 from .registry import Hint, exercise
 
 LONGEST = 100  # of a step that is still one of many
@@ -44,6 +44,11 @@ def half_way(answer: Any) -> str:
     t, s = max(pairwise(times), key=lambda step: step[0] - step[1])
     if t - s > LONGEST:
         raise Hint(f"most steps are small, but one goes from {t} to {s}. Spread them more evenly.")
+    if has_points(answer):
+        raise Hint(
+            "the right times, but `sample` wants them without a decimal point: "
+            "`[int(t) for t in times]`."
+        )
     return (
         "now look at what comes out: size, slant and place mostly survive, fine strokes often do "
         "not. Noise takes the details first and the outline last."
@@ -63,6 +68,8 @@ def wrong_class(answer: Any) -> str:
         raise Hint("these are the right classes. Ask for wrong ones.")
     if any(label == true for label, true in zip(labels, true_labels, strict=True)):
         raise Hint("some of these are still the digit's own class.")
+    if has_points(answer):
+        raise Hint("good labels, but the network wants them without a decimal point: `.long()`.")
     return (
         "the network compromises: mostly the digit asked for, with the slant and the place of the "
         "one that went in. Start lower, at 300, and the old digit mostly wins."

@@ -79,8 +79,8 @@ def jump_between(answer: Any) -> str:
 
 
 def close(a: float, b: float) -> bool:
-    """Equal, or rounded to two decimals."""
-    return near(a, b, 0.0051)
+    """Equal, or rounded to two decimals, even of three."""
+    return near(a, b, 0.006)
 
 
 @exercise("01.4")

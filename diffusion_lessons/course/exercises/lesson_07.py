@@ -45,13 +45,22 @@ def dominated(answer: Any) -> str:
     good = [0.9, 0.8, 50.0]
     if beaten(good, [0.85, 0.7, 20.0]) and not beaten([0.85, 0.7, 20.0], good):
         raise Hint("exchanged: is *b* the better one?")
-    if beaten(good, [0.95, 0.7, 60.0]) or beaten(good, [0.8, 0.7, 60.0]):
+    better = [0.95, 0.9, 60.0]
+    alone = [
+        [b if i == k else a for k, (a, b) in enumerate(zip(good, better, strict=True))]
+        for i in range(3)
+    ]
+    worse = [
+        [a - (b - a) if i == k else b for k, (a, b) in enumerate(zip(good, better, strict=True))]
+        for i in range(3)
+    ]
+    if any(beaten(good, b) for b in worse) or beaten(good, [0.8, 0.7, 60.0]):
         raise Hint("b must be at least as good in *all* three, not in some.")
-    if not beaten(good, [0.9, 0.85, 50.0]):
-        raise Hint("b may be equal in some, if it is better in one.")
+    if not all(beaten(good, b) for b in alone):
+        raise Hint("b may be equal in some, if it is better in one, whichever that is.")
     if beaten(good, good):
         raise Hint("two equal methods: neither is better anywhere, so neither is beaten.")
-    if not beaten(good, [0.95, 0.9, 60.0]):
+    if not beaten(good, better):
         raise Hint("b is better in all three here, and so a is beaten.")
     return "who is beaten by nobody stands on the front; which of those to take is your choice."
 

@@ -101,6 +101,17 @@ def integers(answer: Any) -> list[int]:
     return [int(value) for value in values]
 
 
+def has_points(answer: Any) -> bool:
+    """Whether numbers, whole ones too, come with a decimal point: 500.0, which `sample` refuses."""
+    if isinstance(answer, Tensor):
+        return answer.is_floating_point()
+    if isinstance(answer, np.ndarray):
+        return answer.dtype.kind == "f"
+    if isinstance(answer, list | tuple):
+        return any(isinstance(value, float | np.floating) or has_points(value) for value in answer)
+    return False
+
+
 def pair(answer: Any) -> tuple[float, float]:
     """Two numbers, in a list, a tuple, a tensor, an array or a generator."""
     wanted = "two numbers are wanted, in this order: (first, second)"
