@@ -5,6 +5,7 @@ What GuidanceExplorer and TruncationExplorer share; `trade.js` is its page.
 
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from ... import checks
 from .. import kit
-from ..palette import INK, RESULT
+from ..palette import INK, RESULT, SIGNAL, SOFT
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Curve = Sequence[tuple[float, float, float]]
@@ -132,14 +134,23 @@ class TradeExplorer(kit.Computed):
         )
 
     def figure(self) -> "Figure":
-        """Samples of the chosen class and method, a row for each scale at which they are there."""
+        """Samples of the chosen class and method, a row for each scale at which they are there.
+
+        Beside them the measured curves, the chosen method's with a dot at the chosen scale.
+        """
         count, rows = min(self._shape[0], 8), self._shape[-2]
         known = [s for s in self._scales if self._has(self._known(self.method, self.label, s))]
         shown = known or [self.scale]
         height = len(shown)
         samples = [kit.as_kept(self.pictures(scale=scale))[:count] for scale in shown]
-        figure = kit.new_figure(1.1 + 0.6 * count, 0.5 + 0.6 * height)
-        axes = figure.subplots()
+        beside = 3.4 if self._curves else 0.0  # inches for the curves
+        tall = max(0.5 + 0.6 * height, 2.4 if beside else 0)
+        figure = kit.new_figure(1.1 + 0.6 * count + beside, tall)
+        if beside:
+            axes, plot = figure.subplots(1, 2, width_ratios=[1.1 + 0.6 * count, beside])
+            self._draw_curves(plot)
+        else:
+            axes = figure.subplots()
         kit.show_picture(axes, kit.tiled(torch.cat(samples), count))
         middles = [(i + 0.5) * rows - 0.5 for i in range(height)]
         axes.set_yticks(middles, [f"{scale:g}" for scale in shown])
@@ -149,6 +160,20 @@ class TradeExplorer(kit.Computed):
         axes.set_ylabel(self._scale_name, color=INK, fontsize=9)
         axes.set_title(f"{self._asked_for()}, {self.method}", fontsize=10, color=RESULT)
         return figure
+
+    def _draw_curves(self, axes: "Axes") -> None:
+        styles = cycle(["-", "--", ":", "-."])
+        for (name, points), style in zip(self._curves.items(), styles, strict=False):
+            chosen = name == self.method
+            scales, recall, precision = zip(*points, strict=True)
+            colour = SIGNAL if chosen else SOFT
+            axes.plot(recall, precision, style, color=colour, lw=1.5, label=name)
+            if chosen and self.scale in scales:
+                at = scales.index(self.scale)
+                axes.plot(recall[at], precision[at], "o", color=RESULT)
+        kit.draw_axes(axes, "recall (diversity)", "measured")
+        axes.set_ylabel("precision (fidelity)", color=INK, fontsize=9)
+        axes.legend(fontsize=8, frameon=False)
 
     def _asked_for(self) -> str:
         """The class in words, as the page says it."""
