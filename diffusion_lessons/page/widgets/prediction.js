@@ -149,8 +149,8 @@ function render({ model, el }) {
   );
   const scale = h("p", { class: "dl-soft", "data-part": "scale" });
 
-  const inX0 = figure("in_x0", ["Error of ", math("x_0"), " ÷ error of the answer"]);
-  const inNoise = figure("in_noise", ["Error of the noise ÷ error of the answer"]);
+  const inX0 = figure("in_x0", ["Error of ", math("x_0"), " ÷ error of the answer, both as shares"]);
+  const inNoise = figure("in_noise", ["Error of the noise ÷ error of the answer, both as shares"]);
   const legend = h(
     "p",
     { class: "dl-title dl-below" },

@@ -37,7 +37,8 @@ class PredictionExplorer(kit.Explorer):
     `SCORE`). A network answers with the one that is chosen, and is ``off`` by so many per cent of
     its root mean square; the other four are straight combinations of x_t and that answer
     (`convert`), and hold its error, enlarged or reduced. Two curves over t say how often it is in
-    x_0 and in the noise. Sizes are counted for a picture of mean square 1, like that of the noise.
+    x_0 and in the noise, each error taken as a share of what it is an error of. Sizes are counted
+    for a picture of mean square 1, like that of the noise.
 
     ``x_0`` is a grey picture, floats [1, H, W] in -1..1, ``noise`` floats of the same shape (drawn
     with ``seed`` if none is given), ``schedules`` are to be chosen from, by name, all of one T
@@ -172,7 +173,9 @@ class PredictionExplorer(kit.Explorer):
         return figure
 
     def _draw_curves(self, axes: "Axes", target: Prediction) -> None:
-        kit.draw_axes(axes, "time t", f"error of {WORDS[target.name]} ÷ error of the answer")
+        kit.draw_axes(
+            axes, "time t", f"error of {WORDS[target.name]} ÷ error of the answer, both as shares"
+        )
         chosen = self.schedules[self.schedule]
         times = range(1, self.T + 1)
         for name, kind in KINDS.items():
