@@ -95,7 +95,7 @@ class BoundExplorer(kit.Explorer):
         left.legend(frameon=False, fontsize=9)
         kit.draw_axes(right, "$w = p(x, z) / q(z)$", f"the gap is {self.gap:.3f} nats")
         p = math.exp(self.log_p)
-        w = np.linspace(0.02, 3 * p, 300)
+        w = np.geomspace(p * math.exp(-4), 3 * p, 300)  # as far down as the frame goes
         right.plot(w, np.log(w), color=SOFT)
         ratios = self.log_ratios()
         right.plot(ratios.exp(), ratios, "o", color=SIGNAL, ms=4)
@@ -103,6 +103,7 @@ class BoundExplorer(kit.Explorer):
         right.plot(p, self.log_p, "o", color=RESULT)
         right.plot(p, self.elbo, "s", color=SIGNAL)
         right.set(xlim=(0, 3 * p), ylim=(self.log_p - 4, self.log_p + 1.2))
+        right.set_ylabel("$\\log w$", color=INK, fontsize=9)
         return figure
 
 
