@@ -288,7 +288,7 @@ def test_between_the_steps_of_a_walk_everything_is_the_callers():
 def test_measuring_and_saving_leave_everything_alone(tmp_path: Path):
     before = state()
     list(ablate(tmp_path / "a.jsonl", (0,), 1, 10, 1, ("base",), MORE_THREADS))
-    list(trilemma(tmp_path / "t.jsonl", ["VAE"], divide=50, compute=MORE_THREADS))
+    list(trilemma(tmp_path / "t.jsonl", ["VAE"], divide=500, compute=MORE_THREADS))
     with torch.random.fork_rng():
         vae = VAE(width=8)
     checkpoints.save(tmp_path / "x.safetensors", vae)

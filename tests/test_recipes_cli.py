@@ -539,7 +539,7 @@ def test_doctor_tells_device_versions_and_speed(capsys: pytest.CaptureFixture[st
         (["lab", "--again", "12"], "there is no lesson '12'; there are 00, 01, 02"),
         (["ablate", "--samples", "20000"], "samples must lie in 10..10000"),
         (["ablate", "--seeds", "0", "-1"], "each of seeds must lie in 0.."),
-        (["trilemma", "--divide", "100000"], "divide must lie in 1..50"),
+        (["trilemma", "--divide", "100000"], "divide must lie in 1..500"),
         (["trilemma", "--seed", "-1"], "seed must lie in 0.."),
         (["trilemma", "--out", "x.txt"], "x.txt: the name of a table must end in .jsonl"),
         (["evaluate", "digits-vae", "--out", "moons-ddpm.json"], "choose another file, say moons"),

@@ -37,18 +37,18 @@ FEW = ["VAE", "DDIM, 5 steps"]
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     out = tmp_path_factory.mktemp("trilemma") / "table.jsonl"
-    first = trilemma(out, FEW, seed=1, divide=50)
+    first = trilemma(out, FEW, seed=1, divide=500)
     next(first)  # one row, then the run is cut off
     first.close()
-    (rest,) = trilemma(out, FEW, seed=1, divide=50)
+    (rest,) = trilemma(out, FEW, seed=1, divide=500)
     assert rest["method"] == FEW[1]
     with pytest.raises(ValueError, match="was measured with seed 1, not 0"):
-        next(trilemma(out, FEW, divide=50))
+        next(trilemma(out, FEW, divide=500))
     other = out.with_name("other.jsonl")
     head, *measured = dict(read_json_lines(out)).values()
     create_json_lines(other, [head, measured[0] | {"sha256": "another"}])
     with pytest.raises(ValueError, match="was measured with another network digits-vae"):
-        next(trilemma(other, FEW, seed=1, divide=50))
+        next(trilemma(other, FEW, seed=1, divide=500))
     return measured
 
 
@@ -102,16 +102,16 @@ def test_another_sampler_is_measured_for_whom_asks(tmp_path: Path) -> None:
     out = tmp_path / "table.jsonl"
     names = list(solver_methods(["heun"]))
     assert names == ["heun, 5 steps", "heun, 10 steps", "heun, 20 steps"]
-    (row,) = trilemma(out, names[:1], divide=50)
+    (row,) = trilemma(out, names[:1], divide=500)
     assert (row["sampler"], row["steps"], row["network_calls"]) == ("heun", 5, 9)
-    assert list(trilemma(out, names[:1], divide=50)) == []
+    assert list(trilemma(out, names[:1], divide=500)) == []
 
 
 def test_an_unknown_method_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="methods must be of"):
         next(trilemma(tmp_path / "x.jsonl", ["crystal ball"]))
     out = str(tmp_path / "y.jsonl")
-    assert cli.main(["trilemma", "--out", out, "--methods", "VAE", "--divide", "50"]) == 0
+    assert cli.main(["trilemma", "--out", out, "--methods", "VAE", "--divide", "500"]) == 0
     assert Path(out).exists()
 
 
