@@ -218,4 +218,4 @@ def test_the_fallback_pictures_say_what_they_show(
     assert "$x_t$, t = 500" in [one.get_title() for one in axes]
     assert sum(bool(one.images) for one in axes) == 4 * 3 + 2  # maps, x_t and x0_hat
     titles = [axes.get_title() for axes in attention.figure().axes]
-    assert titles == ["$x_t$, t = 500", "14 x 14", "7 x 7"]
+    assert titles == ["$x_t$, t = 500", "14 x 14: where it looks", "7 x 7: where it looks"]

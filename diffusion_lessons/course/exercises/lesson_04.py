@@ -1,10 +1,11 @@
 """04, The U-Net: the checks of its exercises."""
 
+import re
 from typing import Any
 
 from torch import nn
 
-from .reading import called, choice, near, normal, number
+from .reading import alone, called, choice, near, normal, number
 from .registry import Hint, exercise
 
 
@@ -43,7 +44,7 @@ def weights_of_heads(answer: Any) -> str:
 def factor_of_the_logits(answer: Any) -> str:
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         raise Hint('two things are asked: (factor, looks), a number and "wider" or "narrower".')
-    factor, looks = number(answer[0]), answer[1]
+    factor, looks = number(answer[0]), alone(answer[1])
     if near(factor, 2):
         raise Hint("the queries are halved, and so are the keys.")
     if near(factor, 0.5):
@@ -54,10 +55,12 @@ def factor_of_the_logits(answer: Any) -> str:
         raise Hint("the sum over the channels does not change the factor: each term has it once.")
     if not near(factor, 4):
         raise Hint("each logit is a sum of products of a query and a key: (q / 2) (k / 2) is ...?")
-    word = looks.strip().strip("\"'.").lower() if isinstance(looks, str) else ""
-    if word.startswith("narrow"):
+    words = looks.lower() if isinstance(looks, str) else ""
+    wider, narrower = "wide" in words, "narrow" in words
+    unclear = wider == narrower or re.search(r"\b(?:no|not|less|or)\b|n't\b", words)
+    if narrower and not unclear:
         raise Hint("the factor is right. The logits now differ less: is their softmax more even?")
-    if not word.startswith("wide"):
+    if unclear:
         raise Hint('the factor is right. And the looks, do they get "wider" or "narrower"?')
     return "the softmax of smaller differences is more even, so a look goes to more places."
 

@@ -37,7 +37,7 @@ def choice(answer: Any, hints: dict[str, str], right: str) -> None:
     ``hints`` say what speaks against each of the others.
     """
     letters = sorted([*hints, right])
-    letter = _letter(_alone(answer))
+    letter = _letter(alone(answer))
     if letter not in letters:
         raise Hint(f"answer with one of the letters {', '.join(letters)}, as text.")
     if letter != right:
@@ -53,7 +53,7 @@ def _letter(answer: Any) -> str | None:
 
 def number(answer: Any) -> float:
     """One finite number: 0.5, "0.5", "0,5", "50 %", "1/2", Fraction(1, 2), [0.5], tensor(0.5)."""
-    answer = _alone(answer)
+    answer = alone(answer)
     if isinstance(answer, Tensor):
         answer = answer.detach()
     try:
@@ -88,7 +88,7 @@ def integers(answer: Any) -> list[int]:
     row = _row(answer, wanted)
     if len(row) == 1 and _is_row(row[0]):
         row = _row(row[0], wanted)
-    if any(_is_row(value) and _is_row(_alone(value)) for value in row):
+    if any(_is_row(value) and _is_row(alone(value)) for value in row):
         raise Hint(f"{wanted}, and this is {brief(answer)}.")
     try:
         values = [number(value) for value in row]
@@ -144,7 +144,7 @@ def _row(answer: Any, wanted: str) -> list[Any]:
         raise Hint(f"{wanted}, and this is {brief(answer)}.") from None
 
 
-def _alone(answer: Any) -> Any:
+def alone(answer: Any) -> Any:
     """What stands alone in a list, a tensor or an array, however deep; else the answer itself."""
     for _ in range(10):
         if isinstance(answer, np.ndarray) and answer.size == 1:

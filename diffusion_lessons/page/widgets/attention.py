@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...math.schedule import NoiseSchedule, linear_schedule
 from .. import kit
-from ..palette import RESULT, SIGNAL
+from ..palette import INK, SIGNAL
 from ._network import NetworkExplorer, Traced
 
 if TYPE_CHECKING:
@@ -119,10 +119,10 @@ class AttentionExplorer(NetworkExplorer):
         """The noisy picture with the pixel marked, and where it looks at each resolution."""
         figure = kit.new_figure(2.2 * (1 + len(self._stages)), 2.4)
         axes = figure.subplots(1, 1 + len(self._stages))
-        kit.draw_picture(axes[0], self.x_t, f"$x_t$, t = {self.t}", SIGNAL)
+        kit.draw_picture(axes[0], self.x_t, f"$x_t$, t = {self.t}", INK)
         axes[0].plot(self.column, self.row, "s", mec=SIGNAL, mfc="none", mew=2)
         for i, (ax, stage) in enumerate(zip(axes[1:], self._stages, strict=True)):
             weights = self.weights(i)
-            title = f"{stage['size'][0]} x {stage['size'][1]}"
-            kit.draw_picture(ax, 2 * weights / weights.max() - 1, title, RESULT)
+            title = f"{stage['size'][0]} x {stage['size'][1]}: where it looks"
+            kit.draw_picture(ax, 2 * weights / weights.max() - 1, title, INK)
         return figure
