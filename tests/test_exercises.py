@@ -265,7 +265,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         ([250, 0], "the whole list"),
     ],
     "03.3": [
-        (lambda x, e, a, b: b.sqrt() * x + (1 - b).sqrt() * e, "in the place of x_0"),
+        (lambda x, e, a, b: b.sqrt() * x + (1 - b).sqrt() * e, "in place of x_0"),
         (lambda x, e, a, b: (x - (1 - a).sqrt() * e) / a.sqrt(), "this is x_0"),
         (lambda x, e, a, b: (b / a).sqrt() * x + (1 - b / a).sqrt() * e, "the forward process"),
         (
@@ -886,6 +886,7 @@ def number_forms(value: float) -> list[Any]:
     ]
     forms += [f"{100 * value:.6f} %", f"{100 * value:.6f}%", f"{100 * value:.6f} percent"]
     forms += [f"{value:e}", Fraction(text), f"{Fraction(text)}", Decimal(text)]
+    forms += [f"{Fraction(text)}".replace("/", " / ")]
     forms += [text.replace(".", ",")]  # six digits after it cannot be thousands
     forms += [torch.tensor(value), torch.tensor(value, requires_grad=True), np.float64(value)]
     forms += [np.array(value), torch.nn.Parameter(torch.tensor([value]))]

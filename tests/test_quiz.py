@@ -14,11 +14,13 @@ import traitlets
 
 pytest.importorskip("anywidget")
 
+from diffusion_lessons.course.exercises import reading
+from diffusion_lessons.course.exercises.registry import Hint
 from diffusion_lessons.course.quiz import bugs, final_test, numbers
 from diffusion_lessons.course.quiz.item import LESSONS
 from diffusion_lessons.course.quiz.plots import exact_width, step_back
 from diffusion_lessons.math.exact import GaussianMixture
-from diffusion_lessons.math.gaussian import forward
+from diffusion_lessons.math.gaussian import forward, forward_variance, posterior_variance
 from diffusion_lessons.math.schedule import linear_schedule
 from diffusion_lessons.page.widgets import FinalTest
 
@@ -190,6 +192,14 @@ def test_no_set_of_numbers_takes_a_slip_for_the_answer(seed: int) -> None:
                 assert abs(value - answer) > max(0.011, 0.02 * abs(answer)), variant["text"]
 
 
+def test_where_a_share_is_asked_the_item_says_so() -> None:
+    for item in numbers.items():
+        answers = [variant["answer"] for variant in item["variants"]]
+        asked = re.search(r"share|precision|recall", item["variants"][0]["text"])
+        assert item["share"] == bool(asked)
+        assert not item["share"] or all(0 <= answer <= 1 for answer in answers)
+
+
 def test_the_faulty_line_is_one_of_those_shown_and_its_picture_is_there(
     items: list[dict[str, Any]],
 ) -> None:
@@ -213,10 +223,33 @@ def test_a_fix_changes_one_place(items: list[dict[str, Any]]) -> None:
         assert before != after
 
 
-def test_few_steps_make_the_samples_too_narrow() -> None:
-    """What one of the plots shows; the figures are those of lesson 03's recursion."""
+def test_few_steps_make_the_samples_too_narrow(items: list[dict[str, Any]]) -> None:
+    """What one of the plots shows; the figures are those of lesson 03's recursion.
+
+    With the other variance some of them are too wide, so the question names the one that it means.
+    """
     assert exact_width(1000) == pytest.approx(0.496, abs=0.001)
     assert exact_width(4) == pytest.approx(0.210, abs=0.001)
+    (asked,) = (item for item in of(items, "plot") if "width 0.5" in item["question"])
+    assert "variance β̃" in asked["question"]
+    assert asked["alts"][asked["right"]] == "too narrow with few steps"
+
+
+def test_of_a_large_step_the_two_variances_are_on_both_sides() -> None:
+    """As the reason says: one bell of DDPM's step is narrower than a bump, the other wider than all
+    bumps together.
+    """
+    bumps = GaussianMixture(
+        torch.tensor([[-1.0], [0.0], [1.0]]), torch.full((3,), 0.1), torch.full((3,), 1 / 3)
+    )
+    schedule = linear_schedule()
+    a_t, a_s = schedule.alpha_bar[600], schedule.alpha_bar[10]
+    bump = (a_s * 0.1**2 + 1 - a_s).sqrt()
+    at = torch.linspace(-2.2, 2.2, 400, dtype=torch.float64)[:, None]
+    p = step_back(bumps, at, 600, 10)[:, None]
+    all_of_them = ((p * at**2).sum() - (p * at).sum() ** 2).sqrt()
+    assert posterior_variance(a_t, a_s).sqrt() < bump / 2
+    assert forward_variance(a_t, a_s).sqrt() > all_of_them > bump
 
 
 def test_a_large_step_back_has_many_bumps_and_a_small_one_has_one() -> None:
@@ -283,8 +316,22 @@ WRITTEN: dict[str, list[float]] = {
     "-": [],
     "x": [],
     "a quarter": [],
-    "1/4": [],
-    "25 %": [],
+    "1/4": [0.25],
+    "-3 / 4": [-0.75],
+    "1/0": [],
+    "1/2/3": [],
+    "1.5/2": [],
+    "1,000/2": [],
+    "25 %": [0.25],
+    "25%": [0.25],
+    "62,5 percent": [0.625],
+    "4 per cent": [0.04],
+    "1/4 %": [0.0025],
+    "1,920 %": [0.0192, 19.2],
+    "% 25": [],
+    "%": [],
+    "~0.36": [0.36],
+    "\N{ALMOST EQUAL TO} 36 %": [0.36],
     "0x10": [],
     "Infinity": [],
     "1e999": [],
@@ -306,6 +353,18 @@ def test_the_page_reads_and_grades_numbers(tmp_path: Path) -> None:
     assert right == [True, False, False, True, False]
     assert sorted(order) == list(range(7))
     assert order == again
+
+
+def test_fractions_and_percent_are_read_as_the_exercises_read_them() -> None:
+    """What means one number here means the same there."""
+    forms = [form for form in WRITTEN if re.search(r"[/%~\N{ALMOST EQUAL TO}]|cent", form)]
+    assert len(forms) > 12
+    for form in forms:
+        if len(WRITTEN[form]) == 1:
+            assert reading.number(form) == pytest.approx(WRITTEN[form][0]), form
+        else:
+            with pytest.raises(Hint):
+                reading.number(form)
 
 
 def test_every_answer_that_is_shown_is_right_when_it_is_typed_in(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def _written(text: str) -> float:
     """A number in text. Raises ValueError for other text."""
     text = text.strip().lstrip("~≈= ").replace("\u2212", "-")
     text = re.sub(r"(?<=\d)\s(?=\d{3}\b)", "", text)  # 10 000
+    text = re.sub(r"\s*/\s*", "/", text)  # 1 / 2, which older Fractions refuse
     bare = re.sub(r"\s*(%|percent|per cent)$", "", text)
     if re.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}", bare):
         whole, decimal = bare.replace(",", ""), bare.replace(",", ".")

@@ -25,7 +25,7 @@ PAIRS = [
     (
         "μ_θ = ( x_t − β_t ∕ √(1 − ᾱ_t) · ε_θ(x_t, t) ) ∕ √α_t",
         "where the step back aims, written with the predicted noise",
-        "it is the posterior's mean with the guess x̂_0 in the place of x_0.",
+        "it is the posterior's mean with the guess x̂_0 in place of x_0.",
         "02",
     ),
     (

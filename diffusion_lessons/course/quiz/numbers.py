@@ -45,11 +45,15 @@ def told_apart(answer: float, slip: float) -> bool:
 
 @dataclass(frozen=True)
 class Question:
-    """``ask`` draws the figures, and returns the text, the answer, and the answers of slips."""
+    """``ask`` draws the figures, and returns the text, the answer, and the answers of slips.
+
+    Of a ``share``, which is at most 1, the page asks whether a larger number was meant in percent.
+    """
 
     ask: Callable[[Draw], Asked]
     reason: str
     lesson: str
+    share: bool = False
 
     def variants(self, draw: Draw, count: int) -> list[Item]:
         """Sets of figures, all different, which tell the answer from its slips."""
@@ -70,6 +74,7 @@ def items(seed: int = 0, variants: int = 12) -> list[Item]:
             "id": f"number-{i}",
             "kind": "number",
             "variants": question.variants(draw, variants),
+            "share": question.share,
             "reason": question.reason,
             "lesson": LESSONS[question.lesson],
         }
@@ -326,8 +331,10 @@ QUESTIONS = [
     Question(enlarged_error, "it is multiplied by √((1 − ᾱ_t) / ᾱ_t): hence the clipping.", "02"),
     Question(
         running_average,
-        "each update keeps the decay's share of what was there: after n of them, its n-th power.",
+        "each update keeps the decay's share of what was there: after n of them, its n-th power."
+        " The rest, 1 − decayⁿ, is from these last n.",
         "02",
+        share=True,
     ),
     Question(
         bits_of_a_pixel,
@@ -359,5 +366,6 @@ QUESTIONS = [
         "precision is the share of samples in a ball around a real digit, recall the share of real"
         " digits in a ball around a sample.",
         "07",
+        share=True,
     ),
 ]

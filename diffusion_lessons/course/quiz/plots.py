@@ -189,7 +189,9 @@ def recall_against_speed(generator: Generator) -> list[Drawing]:
 
 
 def exact_width(steps: int, width: float = 0.5) -> float:
-    """How wide DDPM's samples are for Gaussian data and the exact denoiser: a recursion."""
+    """How wide the samples of DDPM's step (variance β̃) are for Gaussian data and the exact
+    denoiser: a recursion.
+    """
     schedule = linear_schedule()
     bell = GaussianMixture(torch.zeros(1, 1), torch.tensor([width]), torch.ones(1))
     unit, variance = torch.ones(1, 1, dtype=torch.float64), 1.0
@@ -236,8 +238,8 @@ PLOTS = [
     ),
     Plot(
         question=(
-            "Data: a Gaussian of width 0.5. The denoiser is exact. How wide are DDPM's samples,"
-            " against the number of steps?"
+            "Data: a Gaussian of width 0.5. The denoiser is exact. How wide are the samples of"
+            " DDPM's step (η = 1, variance β̃), against the number of steps?"
         ),
         draws=width_against_steps,
         alts=("too narrow with few steps", "too wide with few steps", "0.5 with any number"),
@@ -286,8 +288,9 @@ PLOTS = [
         alts=("three separate bumps", "one wide bell", "one narrow bell"),
         reason=(
             "one bump for each x_0 that x_t may have come from. DDPM's step would be one bell,"
-            " narrower than any of these bumps, around the mean of all three. A single bell is"
-            " right for a small step: one of 20 gives the narrow one."
+            " around the mean of all three: with variance β̃ narrower than any of these bumps, with"
+            " β wider than all of them together. A single bell is right for a small step: one of 20"
+            " gives the narrow one."
         ),
         lesson="06",
     ),

@@ -5,10 +5,17 @@ import { button, clamp, describe, fill, h, newId, pieces, short, stage, uniforms
 const WHOLE = (mark) => new RegExp(`^\\d{1,3}(${mark}\\d{2,3})*${mark}\\d{3}$`); // in groups of digits
 
 // What a text may mean as a number, the likelier first: nothing; one number; two, where a single
-// comma or point may part decimals or thousands. Blanks part thousands, both marks together both,
-// and a minus may be of any kind.
+// comma or point may part decimals or thousands. A fraction or a share in percent is one, too.
 function readings(text) {
-  const plain = text.trim().replace(/[\u2212\u2010-\u2013]/g, "-");
+  const plain = text.replace(/^[~≈=\s]+/, "").replace(/[\u2212\u2010-\u2013]/g, "-");
+  const [, bare, percent] = /^(.*?)\s*(%|percent|per cent)?\s*$/is.exec(plain);
+  const [, over, under] = /^([+-]?\d+)\s*\/\s*(\d*[1-9]\d*)$/.exec(bare) ?? [];
+  const found = over ? [Number(over) / Number(under)] : numerals(bare);
+  return percent ? found.map((value) => value / 100) : found;
+}
+
+// Blanks part thousands, both marks together both.
+function numerals(plain) {
   const parts = /^([+-]?)\s*(\d[\d.,'\u2019\s]*|[.,]\d+)(?:\s*(?:e|[x×*·]\s*10\s*\^?)\s*([+-]?\d+))?$/i.exec(plain);
   if (!parts) return [];
   const [, sign, given, power = "0"] = parts;
@@ -238,6 +245,11 @@ function render({ model, el }) {
       const check = () => {
         const [likelier, other] = readings(input.value);
         if (likelier === undefined) return showVerdict(verdict, false, "A number is wanted; two decimals are enough.");
+        if (item.share && likelier > 1) {
+          const share = Number((likelier / 100).toPrecision(9));
+          const so = share > 1 ? "" : `: write ${likelier} % or ${share}, if you mean that`;
+          return showVerdict(verdict, false, `A share is at most 1${so}.`);
+        }
         const { answer } = item.variants[drawn.k];
         const right = isRight(likelier, answer);
         if (!right && other !== undefined && isRight(other, answer)) {
@@ -374,21 +386,22 @@ function render({ model, el }) {
     const open = items.filter((item) => !(item.id in answers()));
     const missed = items.filter((item) => item.id in answers() && answers()[item.id].first < pointsOf(item));
     const lessons = [...new Set(missed.flatMap((item) => item.lesson ?? lessonsMissed(item, answers()[item.id])))].sort();
-    const words = open.length
-      ? `${open.length} of ${items.length} items are still open.`
-      : points === most
-        ? "All of it. There is nothing left that this course could teach you; go and build something."
-        : "The whole test is done.";
+    const words = () =>
+      open.length
+        ? [`${open.length} of ${items.length} items are still open.`]
+        : points === most
+          ? ["All of it. Nothing in lessons 00 to 07 is left for you; ", lessonLink("09_since"), " is, or go and build something."]
+          : ["The whole test is done."];
     const revisit = lessons.length
       ? [h("p", {}, "Worth another look: ", ...lessons.flatMap((lesson, i) => [i ? ", " : "", lessonLink(lesson)]), ".")]
       : [];
     result.replaceChildren(
       h("p", { class: "dl-title" }, h("strong", {}, "Your score")),
       h("p", { class: "dl-score" }, h("span", { class: "dl-number dl-result" }, String(points)), ` of ${most} points at the first try`),
-      h("p", {}, words),
+      h("p", {}, ...words()),
       ...revisit,
       h("div", { class: "dl-list" }, list()),
-      h("div", { class: "dl-row" }, button("Print the list", () => printList(words)), startOver()),
+      h("div", { class: "dl-row" }, button("Print the list", () => printList(words())), startOver()),
       refused,
     );
   }
@@ -424,7 +437,7 @@ function render({ model, el }) {
     paper.document.head.append(h("style", {}, look));
     paper.document.body.replaceChildren(
       h("h1", {}, `The final test, ${new Date().toLocaleDateString()}`),
-      h("p", {}, `${total()} of ${most} points at the first try. ${words}`),
+      h("p", {}, `${total()} of ${most} points at the first try. `, ...words),
       list(),
     );
     paper.print();
