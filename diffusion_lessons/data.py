@@ -61,9 +61,9 @@ def to_bytes(x: Tensor) -> Tensor:
 def digits(train: bool = True) -> Images:
     """MNIST: 60,000 training or 10,000 test digits, images [N, 1, 28, 28], labels 0..9.
 
-    Comes with the package, so it needs no network; each call gives tensors of its own. The bytes
-    are checked against the original files' MD5; a damaged file is a ValueError that names it, one
-    that cannot be read an OSError.
+    Comes with the package, so it needs no internet connection; each call gives tensors of its own.
+    The bytes are checked against the original files' MD5; a damaged file is a ValueError that names
+    it, one that cannot be read an OSError.
     """
     return Images(*(part.clone() for part in _digits("train" if train else "t10k")))
 
@@ -331,8 +331,9 @@ def _torchvision(name: str, train: bool, root: Path | str):  # type: ignore[no-u
         ) from error
     except (OSError, RuntimeError) as error:
         raise ConnectionError(
-            f"{name} could not be downloaded into {folder} ({error}). With a network, try again; "
-            "without one, put the files there by hand or use digits(), which ships with the package"
+            f"{name} could not be downloaded into {folder} ({error}). With an internet connection, "
+            "try again; without one, put the files there by hand or use digits(), which ships with "
+            "the package"
         ) from error
     except Exception as error:  # torchvision reads what lies there, and stumbles in its own ways
         where = folder / ("cifar-10-batches-py" if name == "CIFAR10" else name)

@@ -42,7 +42,7 @@ CUT_OFF = b" (cut off)"  # ends a line that its writer could not finish; no JSON
 
 
 def expanded(path: Path | str) -> Path:
-    """The path with the home folder in the place of ``~``. ValueError where there is no home."""
+    """The path with the home folder in place of ``~``. ValueError where there is no home."""
     whole = Path(os.path.expanduser(path))
     if whole.parts[:1] == ("~",):
         raise ValueError(f"{path}: there is no home folder that ~ could stand for")

@@ -21,6 +21,11 @@ from diffusion_lessons.measuring import doctor
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "book" / "when-it-does-not-work.md").read_text("utf-8")
 MEASURED: dict[str, Any] = json.loads((ROOT / "benchmarks" / "troubles.json").read_text("utf-8"))
+MADE = {"command", "seed"}
+"""What the file says of all runs together"""
+TOOK = sorted(MEASURED[run]["seconds"] for run in MEASURED.keys() - MADE)
+SOON = 4
+"""Seconds, of a run for which one need not wait"""
 THREAD = r"\[[\w./-]+#\d+\]\(https://github\.com/[\w./-]+/(?:issues|pull)/\d+\)"
 
 DERIVED: dict[str, float] = {
@@ -76,6 +81,8 @@ def ground(number: Number, section: Section) -> str | None:
         return "a small whole number"
     if any(number.rounds(value) for run in section.runs for value in measured(run)):
         return "a run"
+    if not section.runs and number.value in (SOON, *map(round, TOOK)):
+        return "how long a run took"
     if "THREAD" in number.sentence:
         return "a thread"
     if number.text.lower() in DERIVED and number.value == DERIVED[number.text.lower()]:
@@ -119,11 +126,19 @@ def test_a_number_that_has_moved_is_found() -> None:
 
 def test_every_run_is_told_of_and_says_how_it_was_made(troubles: ModuleType) -> None:
     named = {run for section in sections() for run in section.runs}
-    assert named == set(troubles.RUNS) == MEASURED.keys() - {"command", "seed"}
+    assert named == set(troubles.RUNS) == MEASURED.keys() - MADE
     assert MEASURED["command"] == troubles.COMMAND
     assert MEASURED["seed"] == troubles.SEED
     for run in named:
         assert MEASURED[run]["machine"]["processor"]
+
+
+def test_the_page_says_how_long_the_runs_took() -> None:
+    soon = [seconds for seconds in TOOK if seconds < SOON]
+    first, *_, last = TOOK[len(soon) :]
+    assert (len(soon), len(TOOK)) == (3, 11)
+    said = f"Three of the eleven took less than {SOON} s of one core, the others"
+    assert f"{said} {first:.0f} to {last:.0f} s." in PAGE
 
 
 def test_messages_on_the_page_are_those_that_are_given() -> None:

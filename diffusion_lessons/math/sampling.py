@@ -107,7 +107,7 @@ def ddpm_step(
     schedule: NoiseSchedule,
     variance: Variance | None = None,
 ) -> Gaussian:
-    """p(x_s | x_t): the posterior of DDPM eq. 7 with the guess x0_hat in the place of x_0.
+    """p(x_s | x_t): the posterior of DDPM eq. 7 with the guess x0_hat in place of x_0.
 
     ``variance`` is the posterior's own (`posterior_variance`, the paper's beta_tilde) unless
     `forward_variance` (its beta) is given.

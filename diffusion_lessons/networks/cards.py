@@ -184,7 +184,7 @@ def read_card(path: Path | str) -> Card:
 
 
 def add_measured(path: Path | str, sha256: str, result: dict[str, Any]) -> None:
-    """Add a result to the card, in the place of an older one of the same command.
+    """Add a result to the card, in place of an older one of the same command.
 
     ``sha256`` is of the weights that were measured: ValueError if the card is now of other ones.
     """

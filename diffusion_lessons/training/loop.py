@@ -93,7 +93,7 @@ class TrainOptions:
         ema_warmup: bool | None = None,
         compute: Compute | None = None,
     ) -> "TrainOptions":
-        """The same, with these in the place of what is None; steps unless seconds are given."""
+        """The same, with these in place of what is None; steps unless seconds are given."""
         return replace(
             self,
             steps=steps if self.steps is None and self.seconds is None else self.steps,

@@ -35,7 +35,7 @@ def save_state(
     optimizers: Optimizers,
     metadata: dict[str, Any],
 ) -> None:
-    """Write all that a run needs to go on, in the place of an earlier state of the same run.
+    """Write all that a run needs to go on, in place of an earlier state of the same run.
 
     ValueError if another run has written there meanwhile, OSError, in words, if it is just doing so
     or the disk refuses.

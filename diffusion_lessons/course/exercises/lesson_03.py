@@ -51,7 +51,7 @@ def step_up(answer: Any) -> str:
     slips = [
         (
             a_t.sqrt() * x_s + (1 - a_t).sqrt() * noise,
-            "x_s was put in the place of x_0. Find x_0 from x_s and the noise first.",
+            "x_s was put in place of x_0. Find x_0 from x_s and the noise first.",
         ),
         (x_0, "this is x_0. Now noise it up to t, with the same noise."),
         (

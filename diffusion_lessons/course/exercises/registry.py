@@ -55,7 +55,7 @@ def check(name: str, answer: Any = None, *, seconds: float = 10) -> Verdict:
         raise ValueError(f"no exercise {name!r}; there are {', '.join(sorted(CHECKS))}")
     checks.positive("seconds", seconds)
     if answer is None or (isinstance(answer, tuple) and any(part is None for part in answer)):
-        return Verdict(name, None, "put your answer in the place of None, and run the cell again.")
+        return Verdict(name, None, "put your answer in place of None, and run the cell again.")
     changed: list[bool] = []
     try:
         # A check draws numbers of its own, the same each time.

@@ -67,7 +67,7 @@ const SAY = {
   x_s_true: (at) =>
     at.s === 0
       ? "The same formula with the true x_0; at s = 0 it is x_0 itself: the true pair is (x_0, x_1)."
-      : `The same formula, with the true x_0 in the place of x_0′. Beside x_${at.t} it is the true pair.`,
+      : `The same formula, with the true x_0 in place of x_0′. Beside x_${at.t} it is the true pair.`,
   judged: (at) =>
     at.unjudged ??
     `The discriminator, a network, is shown each of the two beside x_${at.t}, and t. It takes the true pair for real with ${percent(at.real)}, the made one with ${percent(at.fake)}; when neither network can better the other, both are near 50\u00a0%. It removes no noise.`,

@@ -43,7 +43,7 @@ function bumps({ means, stds, weights }, xt, s, t, schedule) {
   return each.map(({ mean, std }, k) => ({ weight: shares[k], mean, std }));
 }
 
-// q(x_s | x_t, x_0) as [mean, std]; DDPM's step has the mean guess in the place of x_0.
+// q(x_s | x_t, x_0) as [mean, std]; DDPM's step has the mean guess in place of x_0.
 function given(x0, xt, s, t, schedule) {
   const { ofX0, ofXt, std } = posteriorWeights(t, s, schedule);
   return [ofX0 * x0 + ofXt * xt, std];

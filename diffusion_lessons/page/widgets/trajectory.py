@@ -36,7 +36,7 @@ class TrajectoryPlayer(kit.Explorer):
     can be paused, and who asked their system for less motion finds it standing at its end.
 
     ``names`` are two captions for steps that hold something else than a walk and its guesses: what
-    stands in the place of x, drawn as noise, and in the place of x0_hat, drawn as a result. Points
+    stands in place of x, drawn as noise, and in place of x0_hat, drawn as a result. Points
     leave no trails then.
 
     With the ``denoiser`` and the ``schedule`` of a walk from noise to pictures, "New noise" walks
