@@ -21,7 +21,7 @@ from diffusion_lessons import DiffusionModel, ddim_step, sample
 from diffusion_lessons.files import aside
 from diffusion_lessons.networks.compute import Compute
 from diffusion_lessons.networks.unet import UNet
-from diffusion_lessons.page.palette import INK, SIGNAL
+from diffusion_lessons.page.palette import INK, SOFT
 from diffusion_lessons.training.optimizers import MuonAdamW
 
 COMPUTE = Compute(torch.device("cpu"), torch.bfloat16, torch.channels_last, threads=1)
@@ -78,9 +78,9 @@ def point(grows: str, value: int) -> dict[str, Any]:
 
 def panel(ax: Axes, grows: str, rows: list[dict[str, Any]]) -> None:
     xs = [row["parameters" if grows == "channels" else grows] for row in rows]
-    for name, colour in (("train_ms", INK), ("draw_ms", SIGNAL)):
+    for name, look, colour in (("train_ms", "s--", SOFT), ("draw_ms", "o-", INK)):
         if name in rows[0]:
-            ax.loglog(xs, [row[name] for row in rows], "o-", color=colour, lw=2, ms=5)
+            ax.loglog(xs, [row[name] for row in rows], look, color=colour, lw=2, ms=5)
     ax.set_xlabel(TITLES[grows])
     ax.set_xticks(xs, [f"{x / 1e6:.2g} M" if x > 1e5 else f"{x}" for x in xs])
     ax.minorticks_off()
@@ -97,12 +97,12 @@ def show(points: dict[str, list[dict[str, Any]]], target: Path) -> None:
     heights = [1, 3, 10, 30]
     axes[0].set_yticks(heights, [f"{height}" for height in heights])
     last = points["steps"][-1]
-    words = {"textcoords": "offset points", "xytext": (-8, 2), "ha": "right", "color": SIGNAL}
+    words = {"textcoords": "offset points", "xytext": (-8, 2), "ha": "right", "color": INK}
     axes[0].annotate("draw it", (last["steps"], last["draw_ms"]), **words)
     first = points["size"][0]
     words |= {"xytext": (0, 38), "ha": "left"}
     axes[2].annotate("one network call", (first["size"], first["draw_ms"]), **words)
-    words |= {"color": INK}
+    words |= {"color": SOFT}
     axes[2].annotate("train on it once", (first["size"], first["train_ms"]), **words)
     with aside(target) as unfinished:
         figure.savefig(unfinished, format="png", dpi=110, facecolor="white")

@@ -27,7 +27,7 @@ from diffusion_lessons.files import aside, outlet
 from diffusion_lessons.measuring.drawing import draw
 from diffusion_lessons.measuring.tables import shipped_table
 from diffusion_lessons.networks.compute import fast
-from diffusion_lessons.page.palette import DATA, INK, RESULT
+from diffusion_lessons.page.palette import INK, RESULT, SOFT
 from diffusion_lessons.page.viz import save_grid, show_steps
 
 HERE = Path(__file__).parent
@@ -67,14 +67,14 @@ def memorisation() -> None:
     rows = shipped_table("ablation-memorisation")["rows"]
     shares = [
         ("nearer", RESULT, "o", "nearest to a training picture"),
-        ("copies", DATA, "s", "copies"),
+        ("copies", INK, "s", "copies"),
     ]
     for name, colour, marker, words in shares:
         for seed in sorted({row["seed"] for row in rows}):
             mine = sorted((row["pictures"], row[name]) for row in rows if row["seed"] == seed)
             axes.plot(*zip(*mine, strict=True), color=colour, lw=1, marker=marker, ms=4)
         axes.plot([], [], color=colour, marker=marker, label=words)
-    axes.axhline(rows[0]["nearer_by_chance"], color=INK, ls=":", label="nearest, by chance")
+    axes.axhline(rows[0]["nearer_by_chance"], color=SOFT, ls=":", label="nearest, by chance")
     axes.set_xscale("log")
     axes.set_xlabel("training pictures"), axes.set_ylabel("share of 500 samples")
     axes.spines[["top", "right"]].set_visible(False)
@@ -123,10 +123,10 @@ def trouble_loss() -> None:
     axes = figure.subplots()
     losses = [row["last_losses"] for row in rows]
     spread = [row["their_spread"] for row in rows]
-    axes.errorbar(updates, losses, spread, color=DATA, marker="s", ms=4, lw=1, capsize=2)
-    axes.axhline(found["best_loss"], color=DATA, ls=":")
+    axes.errorbar(updates, losses, spread, color=INK, marker="s", ms=4, lw=1, capsize=2)
+    axes.axhline(found["best_loss"], color=INK, ls=":")
     axes.set_ylim(0, 1)
-    axes.set_ylabel("loss (dotted: the best possible)", color=DATA)
+    axes.set_ylabel("loss (dotted: the best possible)", color=INK)
     close = axes.twinx()
     close.plot(updates, [row["close"] for row in rows], color=RESULT, marker="o", ms=4, lw=1)
     close.set_ylim(0, 1)
@@ -167,9 +167,13 @@ def trouble_black() -> None:
     figure = Figure(figsize=(6.4, 2.4), layout="constrained", facecolor="white")
     for axes, case in zip(figure.subplots(1, len(cases), sharey=True), cases, strict=True):
         both = [row for row in rows if row["case"] == case]
-        for row, colour, shift in zip(both, (RESULT, DATA), (-0.2, 0.2), strict=True):
+        looks: list[dict[str, Any]] = [
+            {"color": RESULT},
+            {"color": "white", "edgecolor": RESULT, "hatch": "/////"},
+        ]
+        for row, look, shift in zip(both, looks, (-0.2, 0.2), strict=True):
             places = [i + shift for i in range(5)]
-            axes.bar(places, row["shares"], 0.4, color=colour, label=row["schedule"])
+            axes.bar(places, row["shares"], 0.4, label=row["schedule"], **look)
         axes.axhline(0.2, color=INK, ls=":")
         axes.set_title(case, fontsize=8)
         axes.set_xticks(range(5), ["black", "", "grey", "", "white"], fontsize=7)
