@@ -24,8 +24,8 @@ the others alone; every row is in --out as soon as it is there:
 Seconds are those of the clock, since a GPU works beside the processor; begin with a machine that
 does nothing else. --parts names those to run; what --out holds of the others stays. --small takes a
 little of everything, to try the script where there is no GPU. CIFAR-10 must lie in
-~/.cache/diffusion-lessons where there is no network; without it only its part fails. Where the
-package is not installed, PYTHONPATH=. finds it in the clone.
+~/.cache/diffusion-lessons where there is no internet connection; without it only its part fails.
+Where the package is not installed, PYTHONPATH=. finds it in the clone.
 """
 
 import argparse

@@ -2,9 +2,10 @@
 
     env OMP_NUM_THREADS=1 python benchmarks/troubles.py [RUN ...]
 
-Seconds of one core each, or a minute where a small network is trained. What they measured goes to
-troubles.json, by the name of the run; named runs replace their own part of it. A test holds every
-number on the page to that file.
+Some seconds of one core, or one to three minutes where a network or a walk of a thousand steps is
+called for (troubles.json has the seconds of each). What they measured goes to that file, by the
+name of the run; named runs replace their own part of it. A test holds every number on the page to
+it.
 """
 
 import json
