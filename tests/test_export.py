@@ -108,6 +108,9 @@ def test_the_pages_graphs_are_those_of_the_networks(name: str) -> None:
 def test_networks_that_differ_in_weights_alone_share_a_graph() -> None:
     files = {path.stem for path in (engine.HERE / "graphs").iterdir()}
     assert files == set(engine.GRAPHS.values())
+    page = (Path(__file__).parents[1] / "book" / "how-to-write-a-widget.md").read_text("utf-8")
+    assert (len(engine.GRAPHS), len(files)) == (6, 4)
+    assert "six of those that ship can run there (`engine.NETWORKS`), by four graphs" in page
     for name, other in engine.GRAPHS.items():
         one, two = (cards.pretrained_path(n).read_bytes() for n in (name, other))
         assert export._places(one) == export._places(two)

@@ -93,6 +93,19 @@ def test_what_is_a_prediction_without_an_answer(texts: list[str], count: int) ->
     assert len(unanswered(Lesson("09_made_up", "\n\n".join(["# Made up", *texts])))) == count
 
 
+@pytest.mark.parametrize("lab", ["lab", "plane"])
+def test_what_a_lab_asks_is_answered(lab: str) -> None:
+    """Each thing to try that asks something is followed by its answer, in the same point."""
+    text = (BOOK / f"{lab}.md").read_text("utf-8")
+    (to_try,) = re.findall(r"(?s)## What to try\n\n(.*?)\n## ", text)
+    points = re.findall(r"(?ms)^- .*?(?=^\S|\Z)", to_try)
+    assert len(points) >= 6
+    for point in points:
+        told = re.sub(r"(?m)^  ", "", point)
+        asked, *answered = ANSWER.split(told)
+        assert answered or "?" not in asked, point
+
+
 # ------------------------------------------------------------------ spelling
 
 PAGES = [
@@ -100,6 +113,15 @@ PAGES = [
     *sorted(BOOK.glob("*.md")),
     *(NOTEBOOKS.parent / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
 ]
+
+
+def test_a_network_is_no_internet_connection() -> None:
+    """A page that needs none runs networks all the same."""
+    for page in PAGES[:-1]:  # the changelog tells of older words
+        text = plain(page.read_text("utf-8"))
+        assert not re.search(
+            r"kernel and without a network|no network either|from a folder, without a network", text
+        )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
