@@ -4,7 +4,7 @@ import base64
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,36 +101,36 @@ def measured_rows() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def made() -> dict[str, Any]:
+def made() -> dict[str, tuple[Callable[[], Any], str, str]]:
+    """How to make one of each widget, a slider of it, and a picture that follows the slider."""
     schedule = linear_schedule()
     noise = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     steps = list(sample(denoiser, noise, schedule, 5))
-    net = load_pretrained("digits-adm")
     return {
-        "ForwardExplorer": (widgets.ForwardExplorer(ring()[None]), "t", "x_t"),
-        "ScheduleExplorer": (widgets.ScheduleExplorer(), "beta_T", "alpha_bar"),
-        "PosteriorExplorer": (widgets.PosteriorExplorer(), "x_t", "bells"),
-        "TrajectoryPlayer": (widgets.TrajectoryPlayer(steps), "frame", "x-0"),
+        "ForwardExplorer": (lambda: widgets.ForwardExplorer(ring()[None]), "t", "x_t"),
+        "ScheduleExplorer": (lambda: widgets.ScheduleExplorer(), "beta_T", "alpha_bar"),
+        "PosteriorExplorer": (lambda: widgets.PosteriorExplorer(), "x_t", "bells"),
+        "TrajectoryPlayer": (lambda: widgets.TrajectoryPlayer(steps), "frame", "x-0"),
         "FilmPlayer": (
-            widgets.FilmPlayer({"one": torch.arange(8.0).view(2, 2, 2) / 8}, [1, 0]),
+            lambda: widgets.FilmPlayer({"one": torch.arange(8.0).view(2, 2, 2) / 8}, [1, 0]),
             "frame",
             "film0",
         ),
-        "BoundExplorer": (widgets.BoundExplorer(), "std", "log"),
+        "BoundExplorer": (lambda: widgets.BoundExplorer(), "std", "log"),
         "SolverExplorer": (
-            widgets.SolverExplorer(
+            lambda: widgets.SolverExplorer(
                 ring_mixture(3), torch.randn(9, 2, generator=torch.Generator().manual_seed(0))
             ),
             "calls",
             "errors",
         ),
         "StepsExplorer": (
-            widgets.StepsExplorer(denoiser, noise, schedule, (1, 5), (0, 1)),
+            lambda: widgets.StepsExplorer(denoiser, noise, schedule, (1, 5), (0, 1)),
             "steps",
             "x-0",
         ),
         "GuidanceExplorer": (
-            widgets.GuidanceExplorer(
+            lambda: widgets.GuidanceExplorer(
                 {"weak": lambda label, scale: lambda x, t: denoiser(x, t) * scale / 4},
                 noise,
                 schedule,
@@ -143,7 +143,7 @@ def made() -> dict[str, Any]:
             "samples",
         ),
         "TruncationExplorer": (
-            widgets.TruncationExplorer(
+            lambda: widgets.TruncationExplorer(
                 lambda z, label: z[:, :1, None, None].expand(-1, 1, 8, 8).clamp(-1, 1),
                 *(1, (0.5, 1, 2), (0, 1), 2),
                 {"truncation": [(0.5, 0.2, 0.9), (2, 0.6, 0.8)]},
@@ -152,12 +152,14 @@ def made() -> dict[str, Any]:
             "input",
         ),
         "LatentExplorer": (
-            widgets.LatentExplorer(lambda z: z.sum(1).view(-1, 1, 1, 1).expand(-1, 1, 8, 8) / 5),
+            lambda: widgets.LatentExplorer(
+                lambda z: z.sum(1).view(-1, 1, 1, 1).expand(-1, 1, 8, 8) / 5
+            ),
             "across",
             "picture",
         ),
         "MultimodalExplorer": (
-            widgets.MultimodalExplorer(
+            lambda: widgets.MultimodalExplorer(
                 GaussianMixture(
                     torch.tensor([[-1.0], [1.0]]),
                     torch.tensor([0.1, 0.1]),
@@ -168,7 +170,7 @@ def made() -> dict[str, Any]:
             "curves",
         ),
         "DDGANStepper": (
-            widgets.DDGANStepper(
+            lambda: widgets.DDGANStepper(
                 Gan(Generator(3, channels=16, attention_resolutions=()), Discriminator(channels=8)),
                 torch.stack([ring(), -ring()]),
                 latents=3,
@@ -177,26 +179,38 @@ def made() -> dict[str, Any]:
             "x_t",
         ),
         "DiscriminatorExplorer": (
-            widgets.DiscriminatorExplorer(
+            lambda: widgets.DiscriminatorExplorer(
                 grid_mixture(2, 0.1, 1),
                 {updates: Gan(PointGenerator(), PointDiscriminator(), 4) for updates in (1, 100)},
             ),
             "moment",
             "plane",
         ),
-        "TrilemmaExplorer": (widgets.TrilemmaExplorer(measured_rows()), "turn", "room"),
-        "UNetExplorer": (widgets.UNetExplorer(net, ring()[None], times=(1, 500)), "t", "maps"),
+        "TrilemmaExplorer": (lambda: widgets.TrilemmaExplorer(measured_rows()), "turn", "room"),
+        "UNetExplorer": (
+            lambda: widgets.UNetExplorer(
+                load_pretrained("digits-adm"), ring()[None], times=(1, 500)
+            ),
+            "t",
+            "maps",
+        ),
         "AttentionExplorer": (
-            widgets.AttentionExplorer(net, ring()[None], times=(1, 500)),
+            lambda: widgets.AttentionExplorer(
+                load_pretrained("digits-adm"), ring()[None], times=(1, 500)
+            ),
             "row",
             "look-0",
         ),
-        "VectorExplorer": (widgets.VectorExplorer(ring_mixture(3), label=1), "scale", "plane"),
-        "PlaneLab": (widgets.PlaneLab(), "frame", "plane"),
-        "PredictionExplorer": (widgets.PredictionExplorer(ring()), "t", "x0"),
-        "PathsExplorer": (widgets.PathsExplorer(ring_mixture(), 20), "frame", "plane"),
+        "VectorExplorer": (
+            lambda: widgets.VectorExplorer(ring_mixture(3), label=1),
+            "scale",
+            "plane",
+        ),
+        "PlaneLab": (lambda: widgets.PlaneLab(), "frame", "plane"),
+        "PredictionExplorer": (lambda: widgets.PredictionExplorer(ring()), "t", "x0"),
+        "PathsExplorer": (lambda: widgets.PathsExplorer(ring_mixture(), 20), "frame", "plane"),
         "InterpolationExplorer": (
-            widgets.InterpolationExplorer(denoiser, noise[:1], noise[1:], schedule, 3),
+            lambda: widgets.InterpolationExplorer(denoiser, noise[:1], noise[1:], schedule, 3),
             "share",
             "stds",
         ),
@@ -488,7 +502,8 @@ def test_it_follows_the_theme_of_its_host(
     "name", [name for name in widgets.__all__ if name not in ("FinalTest", "DigitLab")]
 )
 def test_it_answers_and_offers_nothing_that_needs_a_kernel(page: Any, name: str) -> None:
-    widget, trait, part = made()[name]
+    make, trait, part = made()[name]
+    widget = make()
     if isinstance(widget, kit.Computed):
         widget.store_ahead()
     show(page, widget)

@@ -36,7 +36,7 @@ def plane(request: pytest.FixtureRequest, page: Any) -> Any:
     """Touch the plane of a widget; what came of it: the values before, after, and the scrolling."""
     torch.manual_seed(0)
     part, traits = PLANES[request.param]
-    show(page, made()[request.param][0])
+    show(page, made()[request.param][0]())
     page.add_style_tag(content="body { padding: 400px 0 2000px }")
     canvas = page.locator(f'canvas[data-part="{part}"]')
     session = page.context.new_cdp_session(page)

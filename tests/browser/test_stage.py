@@ -67,7 +67,7 @@ def test_on_paper_a_dark_page_is_dark_ink_on_white(page: Any, way: str) -> None:
 
 def test_bars_and_boxes_are_printed(page: Any) -> None:
     for name, mark in [("ForwardExplorer", ".dl-fill-signal"), ("UNetExplorer", ".dl-box")]:
-        show(page, made()[name][0])
+        show(page, made()[name][0]())
         exact = page.locator(mark).first.evaluate("e => getComputedStyle(e).printColorAdjust")
         assert exact == "exact"
 
@@ -89,17 +89,17 @@ def test_in_a_readers_own_colours_plots_are_drawn_in_them(page: Any) -> None:
 
 def test_in_a_readers_own_colours_what_is_chosen_can_be_told(page: Any) -> None:
     page.emulate_media(forced_colors="active")
-    show(page, made()["UNetExplorer"][0])
+    show(page, made()["UNetExplorer"][0]())
     border = "e => getComputedStyle(e).borderTopColor"
     fill = "e => getComputedStyle(e).backgroundColor"
     boxes = page.locator(".dl-box").evaluate_all(f"all => all.map({fill})")
     assert len(set(boxes)) > 1
-    show(page, made()["DDGANStepper"][0])
+    show(page, made()["DDGANStepper"][0]())
     thumbs = page.locator(".dl-thumb")
     borders = thumbs.evaluate_all(f"all => all.map({border})")
     assert len(set(borders)) == 2
     assert page.locator(".dl-icon").first.evaluate("e => e.tagName") == "svg"
-    show(page, made()["ForwardExplorer"][0])
+    show(page, made()["ForwardExplorer"][0]())
     parts = [".dl-fill-signal", ".dl-fill-noise", ".dl-track"]
     assert len({page.locator(part).first.evaluate(fill) for part in parts}) == 3
 
@@ -107,7 +107,7 @@ def test_in_a_readers_own_colours_what_is_chosen_can_be_told(page: Any) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_painted_for_paper_and_for_every_palette(page: Any, name: str) -> None:
     """Without an error, and back again."""
-    show(page, made()[name][0])
+    show(page, made()[name][0]())
     for media in ({"forced_colors": "active"}, {"media": "print"}, {"media": "screen"}):
         page.emulate_media(**media)
         settle(page)

@@ -143,7 +143,7 @@ def show(scripts: dict[str, Path], watched: tuple[Any, Any]) -> Callable[..., An
 def kinds() -> dict[str, Any]:
     """One widget of each kind."""
     apart = {"FinalTest": widgets.FinalTest(quiz.matching.items()), "DigitLab": widgets.DigitLab()}
-    return {name: about[0] for name, about in made().items()} | apart
+    return {name: about[0]() for name, about in made().items()} | apart
 
 
 @pytest.mark.parametrize("live", [True, False], ids=["live", "stored"])
@@ -161,7 +161,7 @@ def test_every_widget_is_alive(show: Any, kinds: dict[str, Any], live: bool) -> 
 
 
 def test_a_slider_that_is_dragged_tells_the_kernel_and_hears_it(show: Any) -> None:
-    kernel = Kernel(widget := made()["ForwardExplorer"][0])
+    kernel = Kernel(widget := made()["ForwardExplorer"][0]())
     page = Widgets(show(kernel), {"forward": "Forward noising explorer"})
     slider = page.slider("forward", "t")
     before = page.read("forward", "x_t")
