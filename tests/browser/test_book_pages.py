@@ -1,7 +1,7 @@
 """The published book in a real browser: its widgets without a kernel, page by page.
 
-What holds for every page, its looks and its accessibility, is in test_book_looks.py and
-test_book_access.py: files of their own, so that two workers share the long walk through all pages.
+What holds for every page, its looks and its accessibility, is in test_every_page.py: a file of its
+own, so that two workers share the long walk through all pages.
 """
 
 import base64
