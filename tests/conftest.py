@@ -49,10 +49,24 @@ SCHEDULES = {
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs the book waits until it is built."""
+    """What needs the book waits until it is built.
+
+    Of the browser's files one begins, which builds it, and the others that need it come last: no
+    second worker has to wait.
+    """
+    needing = set()
     for item in items:
         if "book" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
+            needing.add(item.path)
+    browser = Path(__file__).parent / "browser"
+    first = browser / "test_every_page.py"
+
+    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
+        with_browser = item.path.parent == browser
+        return item.path != first, not with_browser, with_browser and item.path in needing
+
+    items.sort(key=place)
 
 
 @pytest.fixture(params=SCHEDULES)

@@ -104,7 +104,7 @@ run = train(
     MLP(),
     lambda model, batch, g: noise_prediction_loss(model, batch[0], schedule, g),
     shuffled(x, batch_size=128),
-    steps=3000,  # some seconds
+    steps=800,  # some seconds
 )
 seen = []
 """

@@ -558,9 +558,9 @@ def test_in_a_tab_that_is_hidden_it_computes_on(lab: Lab) -> None:
 
 
 def test_memory_does_not_grow(lab: Lab) -> None:
-    """After two hundred runs, and after leaving in mid-work."""
+    """After two hundred runs of the smallest network, and after leaving in mid-work."""
     lab.task("New digits")
-    lab.control("network").select_option("digits-ddgan")
+    lab.control("network").select_option("digits-vae")
     lab.compute()
     session = lab.page.context.new_cdp_session(lab.page)
 
@@ -579,6 +579,6 @@ def test_memory_does_not_grow(lab: Lab) -> None:
             }
         }"""
     )
-    assert used() - before < 50
+    assert used() - before < 5
     lab.root.locator('[data-action="run"]').click()
     lab.page.goto("about:blank")
