@@ -97,10 +97,15 @@ EVERY = [
 ]
 
 
-def opened(watched: tuple[Any, Any], site: str, name: str) -> Widgets:
+def opened(watched: tuple[Any, Any], site: str, name: str, anew: bool = False) -> Widgets:
+    """A page and its widgets. Tests of one page that follow each other share it, for a browser
+    takes seconds to lay it out; each is of another widget. It is loaded ``anew`` for one that would
+    have to wait until the page has computed what a test before has asked it for.
+    """
     page, _ = watched
     page.set_viewport_size({"width": 1280, "height": 900})
-    page.goto(f"{site}/{name}.html")
+    if anew or page.url != f"{site}/{name}.html":
+        page.goto(f"{site}/{name}.html")
     return Widgets(page, {widget: LABELS[widget] for widget in PAGES[name]})
 
 
@@ -182,7 +187,34 @@ def test_each_widget_of_the_course_is_tried_here(book: Path) -> None:
         assert len(stored(name)) == len(PAGES[name])
 
 
-@pytest.mark.parametrize("name", ["index", "notebooks/00_start", "notebooks/02_ddpm"])
+def test_the_latent_is_decoded_at_the_chosen_place(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/00_start")
+    widget = stored("notebooks/00_start")[1]
+    page.ready("latent")
+    slider = page.slider("latent", "across")
+    slider.focus()
+    press(page, "Home", *["ArrowRight"] * 3)
+    page.slider("latent", "up").focus()
+    press(page, "End", "ArrowLeft")
+    widget._trait_values |= {"across": 3, "up": widget._side - 2}
+    assert first_number(page.said("latent", "across")) == pytest.approx(
+        float(widget.z[0]), abs=0.01
+    )
+    assert (page.greys("latent", "picture") - greys(widget.picture)).abs().max() <= 1
+    plane = page.canvas("latent", "plane")
+    plane.scroll_into_view_if_needed()
+    size = plane.bounding_box()
+    plane.click(position={"x": size["width"] - 3, "y": size["height"] - 3})  # the lower right
+    widget._trait_values |= {"across": widget._side - 1, "up": 0}
+    assert (page.greys("latent", "picture") - greys(widget.picture)).abs().max() <= 1
+    slider.focus()
+    press(page, "Home")
+    before = page.read("latent", "plane")
+    page.drag(slider, 0, 0.5)
+    assert page.read("latent", "plane") != before  # the frame moves along
+
+
+@pytest.mark.parametrize("name", ["notebooks/00_start", "index", "notebooks/03_ddim"])
 def test_a_film_shows_the_frame_that_was_stored(watched: Any, site: str, name: str) -> None:
     page = opened(watched, site, name)
     for player, widget in zip(PAGES[name], stored(name), strict=True):
@@ -230,6 +262,37 @@ def test_the_bound_closes_at_the_posterior(watched: Any, site: str) -> None:
     widget.mean, widget.std = 1.1, 0.5
     assert widget.gap < 0.001
     assert f"gap {widget.gap:.3f} nats" in page.words("bound")
+
+
+def test_the_posterior_is_equation_7(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/02_ddpm")
+    before = page.read("posterior", "bells")
+    for trait in ("x_0", "x_t", "t", "stride"):
+        page.slider("posterior", trait).focus()
+        press(page, *["ArrowRight"] * 3)
+    page.slider("posterior", "x_t").focus()
+    press(page, "End")
+    assert page.read("posterior", "bells") != before
+    x_0, x_t, t, stride = (
+        first_number(page.said("posterior", trait)) for trait in ("x_0", "x_t", "t", "stride")
+    )
+    times = (int(t), int(t - stride))
+    exact = posterior(torch.tensor([x_t]), torch.tensor([x_0]), *times, linear_schedule())
+    text = f"= {float(exact.mean):.3f}, standard deviation".replace("-", "\N{MINUS SIGN}")
+    page.widget("posterior").get_by_text(text).wait_for()
+    assert f"{float(exact.std):.3f}" in page.words("posterior")
+    # The top of the green bell, found in the canvas: the highest of the three, below 1 / 1.12.
+    canvas = page.canvas("posterior", "bells")
+    box = canvas.evaluate("e => [e.clientWidth, e.clientHeight]")
+    left, right, top, bottom = 46, box[0] - 20, 30, box[1] - 42  # the plot's margins, kit.js
+    place = [
+        left + (float(exact.mean) + 4) / 8 * (right - left),
+        bottom - (bottom - top) / 1.12,
+    ]
+    colour = canvas.evaluate(
+        "(e, [x, y]) => [...e.getContext('2d').getImageData(x, y, 1, 1).data].slice(0, 3)", place
+    )
+    assert colour == [0x00, 0x7A, 0x5A]
 
 
 def test_the_forward_process_is_the_formula(watched: Any, site: str) -> None:
@@ -287,37 +350,6 @@ def test_the_last_of_many_steps_back_is_two_bumps(watched: Any, site: str) -> No
         page.widget("back").get_by_text(shared).wait_for()
 
 
-def test_the_posterior_is_equation_7(watched: Any, site: str) -> None:
-    page = opened(watched, site, "notebooks/02_ddpm")
-    before = page.read("posterior", "bells")
-    for trait in ("x_0", "x_t", "t", "stride"):
-        page.slider("posterior", trait).focus()
-        press(page, *["ArrowRight"] * 3)
-    page.slider("posterior", "x_t").focus()
-    press(page, "End")
-    assert page.read("posterior", "bells") != before
-    x_0, x_t, t, stride = (
-        first_number(page.said("posterior", trait)) for trait in ("x_0", "x_t", "t", "stride")
-    )
-    times = (int(t), int(t - stride))
-    exact = posterior(torch.tensor([x_t]), torch.tensor([x_0]), *times, linear_schedule())
-    text = f"= {float(exact.mean):.3f}, standard deviation".replace("-", "\N{MINUS SIGN}")
-    page.widget("posterior").get_by_text(text).wait_for()
-    assert f"{float(exact.std):.3f}" in page.words("posterior")
-    # The top of the green bell, found in the canvas: the highest of the three, below 1 / 1.12.
-    canvas = page.canvas("posterior", "bells")
-    box = canvas.evaluate("e => [e.clientWidth, e.clientHeight]")
-    left, right, top, bottom = 46, box[0] - 20, 30, box[1] - 42  # the plot's margins, kit.js
-    place = [
-        left + (float(exact.mean) + 4) / 8 * (right - left),
-        bottom - (bottom - top) / 1.12,
-    ]
-    colour = canvas.evaluate(
-        "(e, [x, y]) => [...e.getContext('2d').getImageData(x, y, 1, 1).data].slice(0, 3)", place
-    )
-    assert colour == [0x00, 0x7A, 0x5A]
-
-
 def test_steps_and_eta_show_the_digits_that_were_stored(watched: Any, site: str) -> None:
     page = opened(watched, site, "notebooks/03_ddim")
     widget = stored("notebooks/03_ddim")[0]
@@ -357,33 +389,6 @@ def test_interpolation_shows_that_place_of_each_way(watched: Any, site: str, nam
     page.ready(name)
     shown = page.greys(name, "picture-mixed")
     assert (shown - greys(widget.mixed(1)[0, 0])).abs().max() <= 1
-
-
-def test_the_latent_is_decoded_at_the_chosen_place(watched: Any, site: str) -> None:
-    page = opened(watched, site, "notebooks/00_start")
-    widget = stored("notebooks/00_start")[1]
-    page.ready("latent")
-    slider = page.slider("latent", "across")
-    slider.focus()
-    press(page, "Home", *["ArrowRight"] * 3)
-    page.slider("latent", "up").focus()
-    press(page, "End", "ArrowLeft")
-    widget._trait_values |= {"across": 3, "up": widget._side - 2}
-    assert first_number(page.said("latent", "across")) == pytest.approx(
-        float(widget.z[0]), abs=0.01
-    )
-    assert (page.greys("latent", "picture") - greys(widget.picture)).abs().max() <= 1
-    plane = page.canvas("latent", "plane")
-    plane.scroll_into_view_if_needed()
-    size = plane.bounding_box()
-    plane.click(position={"x": size["width"] - 3, "y": size["height"] - 3})  # the lower right
-    widget._trait_values |= {"across": widget._side - 1, "up": 0}
-    assert (page.greys("latent", "picture") - greys(widget.picture)).abs().max() <= 1
-    slider.focus()
-    press(page, "Home")
-    before = page.read("latent", "plane")
-    page.drag(slider, 0, 0.5)
-    assert page.read("latent", "plane") != before  # the frame moves along
 
 
 def test_the_boxes_of_the_unet_show_what_it_computed(watched: Any, site: str) -> None:
@@ -465,18 +470,6 @@ def test_the_arrows_end_where_the_formulas_say(watched: Any, site: str) -> None:
     assert page.read("arrows", "plane") != before
 
 
-def test_cats_and_dogs_are_asked_for_by_name(watched: Any, site: str) -> None:
-    page = opened(watched, site, "notebooks/05_guidance")
-    page.ready("pets")
-    label = page.slider("pets", "label")
-    assert label.locator("option").all_inner_texts() == ["cat", "dog", "nothing"]
-    before = page.read("pets", "samples")
-    label.select_option("1")
-    page.drag(page.slider("pets", "scale"), 0, 0.999)
-    page.ready("pets")
-    assert page.read("pets", "samples") != before
-
-
 def test_truncation_shows_the_samples_that_were_stored(watched: Any, site: str) -> None:
     page = opened(watched, site, "notebooks/05_guidance")
     widget = stored("notebooks/05_guidance")[3]
@@ -487,6 +480,18 @@ def test_truncation_shows_the_samples_that_were_stored(watched: Any, site: str) 
     before = page.read("cut", "input")
     page.drag(page.slider("cut", "scale"), 0.5, 0.1)
     assert page.read("cut", "input") != before
+
+
+def test_cats_and_dogs_are_asked_for_by_name(watched: Any, site: str) -> None:
+    page = opened(watched, site, "notebooks/05_guidance", anew=True)
+    page.ready("pets")
+    label = page.slider("pets", "label")
+    assert label.locator("option").all_inner_texts() == ["cat", "dog", "nothing"]
+    before = page.read("pets", "samples")
+    label.select_option("1")
+    page.drag(page.slider("pets", "scale"), 0, 0.999)
+    page.ready("pets")
+    assert page.read("pets", "samples") != before
 
 
 def test_the_true_step_and_ddpms_share_what_the_formulas_say(watched: Any, site: str) -> None:
@@ -674,7 +679,7 @@ def test_the_final_test_is_graded_without_a_kernel(watched: Any, site: str) -> N
 def test_the_first_page_plays_pauses_and_rests_for_who_wants_less_motion(
     watched: Any, site: str
 ) -> None:
-    page = opened(watched, site, "index")
+    page = opened(watched, site, "index", anew=True)
     slider = page.slider("player", "frame")
     until(slider, "e => Number(e.value) >= 2")
     page.widget("player").get_by_role("button", name="Pause").click()
@@ -683,7 +688,7 @@ def test_the_first_page_plays_pauses_and_rests_for_who_wants_less_motion(
     page.page.wait_for_timeout(900)
     assert slider.input_value() == resting
     page.page.emulate_media(reduced_motion="reduce")
-    page = opened(watched, site, "index")
+    page = opened(watched, site, "index", anew=True)
     page.ready("player")
     page.page.wait_for_timeout(900)
     assert page.slider("player", "frame").input_value() == slider.get_attribute("max")

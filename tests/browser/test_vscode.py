@@ -204,7 +204,7 @@ def test_the_kernel_brings_the_engine_and_the_page_computes(show: Any) -> None:
     page.ready("walks")
     page.widget("walks").get_by_role("button", name="New noise").click()
     page.widget("walks").get_by_text("Computed here by digits-ddpm: 4 network calls").wait_for()
-    assert page.widget("walks").get_attribute("data-engine") == "ready"
+    page.widget("walks").and_(page.page.locator("[data-engine=ready]")).wait_for()
     assert widget.seed == 1
     exact = ((widget.pictures()[0, 0].clamp(-1, 1) + 1) * 127.5).round()
     assert (page.greys("walks", "x-0") - exact).abs().max() <= 3 + STORED
