@@ -40,13 +40,13 @@ def philox(counter: Sequence[Word], key: tuple[int, int]) -> tuple[Word, ...]:
     for _ in range(ROUNDS):
         product_0, product_1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
         c0, c1, c2, c3 = (
-            ((product_1 >> 32) & MASK) ^ c1 ^ k0,
-            product_1 & MASK,
-            ((product_0 >> 32) & MASK) ^ c3 ^ k1,
-            product_0 & MASK,
+            ((product_1 >> 32) ^ c1 ^ k0) & MASK,
+            product_1,  # its lower word is meant; the upper one is cut off where it is used
+            ((product_0 >> 32) ^ c3 ^ k1) & MASK,
+            product_0,
         )
         k0, k1 = (k0 + WEYL[0]) & MASK, (k1 + WEYL[1]) & MASK
-    return c0, c1, c2, c3
+    return c0, c1 & MASK, c2, c3 & MASK
 
 
 def derived(seed: int, *uses: int) -> int:
