@@ -38,7 +38,7 @@ unit: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Every cell of every lesson runs, and of the book's first page; outputs may differ, errors may not.
-# The longest lessons come first (conftest.py).
+# The longest lessons come first, and trainings of so many seconds get a tenth of them (conftest.py).
 nbval: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 	  --nbval-lax --nbval-cell-timeout=600 -p no:cacheprovider notebooks book/index.ipynb

@@ -1,8 +1,10 @@
 """The house is in order: notebooks, requirements and files say the same thing everywhere."""
 
+import ast
 import importlib.util
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -108,6 +110,21 @@ def test_the_longest_lessons_are_run_first_and_their_cells_in_order():
     seconds = [float(facts[n][0]) * (60 if "minute" in facts[n][1] else 1) for n in names]
     assert seconds == sorted(seconds, reverse=True)
     assert seconds[0] > seconds[-1]
+
+
+def test_a_lesson_that_is_run_as_a_test_has_a_tenth_of_its_trainings_seconds_and_else_no_change():
+    hurried = runpy.run_path(str(ROOT / "conftest.py"))["hurried"]
+    trainings = 0
+    for path in LESSONS:
+        for cell in jupytext.read(path).cells:
+            if cell.cell_type == "code":
+                tree = ast.parse(cell.source)
+                for part in ast.walk(tree):
+                    if isinstance(part, ast.keyword) and part.arg == "seconds":
+                        part.value = ast.parse(f"{part.value.value / 10:g}").body[0].value
+                        trainings += 1
+                assert ast.dump(ast.parse(hurried(cell.source))) == ast.dump(tree)
+    assert trainings
 
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]

@@ -41,9 +41,7 @@ class GaussianMixture:
     def log_joint(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
         """log p(component k, x_t), [B, D] -> [B, K]."""
         _, variance, gap = self._noised(x_t, t, schedule)
-        squared = (gap**2).sum(-1)
-        D = x_t.shape[1]
-        return self.weights.log() - 0.5 * (squared / variance + D * (2 * math.pi * variance).log())
+        return self._log_joint(variance, gap)
 
     def log_prob(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
         """log p(x_t) in nats, [B, D] -> [B]; t = 0 gives the data's own density."""
@@ -58,7 +56,8 @@ class GaussianMixture:
         alpha_t, variance, gap = self._noised(x_t, t, schedule)
         pull = alpha_t * self.stds**2 / variance  # how far x_t moves a component's own guess
         guess = self.means + pull[..., None] * gap  # E[x_0 | x_t, component], [B, K, D]
-        return (self.class_posterior(x_t, t, schedule)[..., None] * guess).sum(1).to(x_t.dtype)
+        share = self._log_joint(variance, gap).softmax(1)  # p(component | x_t)
+        return (share[..., None] * guess).sum(1).to(x_t.dtype)
 
     def sample_x0(
         self,
@@ -72,7 +71,8 @@ class GaussianMixture:
         First the component that x_t came from, then a clean point of it.
         """
         alpha_t, variance, gap = self._noised(x_t, t, schedule)
-        k = torch.multinomial(self.class_posterior(x_t, t, schedule), 1, generator=generator)
+        share = self._log_joint(variance, gap).softmax(1)  # p(component | x_t)
+        k = torch.multinomial(share, 1, generator=generator)
         stds = self.stds.to(gap.dtype)
         pull = (alpha_t * stds**2 / variance).expand(len(x_t), -1).gather(1, k)  # as in `denoise`
         left = (stds**2 * (1 - alpha_t**2 * stds**2 / variance)).expand(len(x_t), -1).gather(1, k)
@@ -87,7 +87,7 @@ class GaussianMixture:
     def score(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
         """grad log p(x_t), [B, D] -> [B, D]: the direction towards more likely points."""
         _, variance, gap = self._noised(x_t, t, schedule)
-        weight = self.class_posterior(x_t, t, schedule) / variance
+        weight = self._log_joint(variance, gap).softmax(1) / variance
         return -(weight[..., None] * gap).sum(1).to(x_t.dtype)
 
     def _noised(
@@ -99,6 +99,11 @@ class GaussianMixture:
         alpha_t, sigma_t = (level.to(x_t.dtype) for level in schedule.at(t, x_t))
         variance = alpha_t**2 * self.stds**2 + sigma_t**2
         return alpha_t, variance, x_t[:, None] - alpha_t[..., None] * self.means
+
+    def _log_joint(self, variance: Tensor, gap: Tensor) -> Tensor:
+        """`log_joint` of what `_noised` found."""
+        squared, D = (gap**2).sum(-1), gap.shape[-1]
+        return self.weights.log() - 0.5 * (squared / variance + D * (2 * math.pi * variance).log())
 
 
 def grid_mixture(side: int = 5, std: float = 0.05, spacing: float = 0.5) -> GaussianMixture:

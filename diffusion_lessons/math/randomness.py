@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Self, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import checks
 
-Word = TypeVar("Word", int, Tensor)
+Word = TypeVar("Word", int, Tensor, NDArray[np.int64])
 
 MASK = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -30,20 +32,21 @@ ROUNDS = 10
 def philox(counter: Sequence[Word], key: tuple[int, int]) -> tuple[Word, ...]:
     """Philox-4x32 with ten rounds: four words of 32 bits -> four random words of 32 bits.
 
-    Words are ints or int64 tensors; int64 products overflow, which leaves their 64 bits right.
+    Words are ints, or int64 tensors or arrays that broadcast; int64 products overflow, which leaves
+    their 64 bits right.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(ROUNDS):
         product_0, product_1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
         c0, c1, c2, c3 = (
-            ((product_1 >> 32) & MASK) ^ c1 ^ k0,
-            product_1 & MASK,
-            ((product_0 >> 32) & MASK) ^ c3 ^ k1,
-            product_0 & MASK,
+            ((product_1 >> 32) ^ c1 ^ k0) & MASK,
+            product_1,  # its lower word is meant; the upper one is cut off where it is used
+            ((product_0 >> 32) ^ c3 ^ k1) & MASK,
+            product_0,
         )
         k0, k1 = (k0 + WEYL[0]) & MASK, (k1 + WEYL[1]) & MASK
-    return c0, c1, c2, c3
+    return c0, c1 & MASK, c2, c3 & MASK
 
 
 def derived(seed: int, *uses: int) -> int:
@@ -149,10 +152,14 @@ class RowGenerator(torch.Generator):
         """Random words of 32 bits as int64, [n, ...], of which each row has its own."""
         n, width = shape[0], math.prod(shape[1:])
         number, place = self.rows(n)[:, None], torch.arange(-(-width // 4), device=self.device)
-        zero = torch.zeros_like(number * place)
-        counter = (place + zero, zero + self.draws, (number & MASK) + zero, (number >> 32) + zero)
+        counter = place, torch.full_like(place[:1], self.draws), number & MASK, number >> 32
+        key = _key(self.seed_of_rows)
         self.draws += 1
-        words = torch.stack(philox(counter, _key(self.seed_of_rows)), 2)  # [n, width / 4, 4]
+        if self.device.type == "cpu":  # NumPy is quicker at many small steps
+            each = [torch.from_numpy(w) for w in philox([part.numpy() for part in counter], key)]
+        else:
+            each = [*philox(counter, key)]
+        words = torch.stack(torch.broadcast_tensors(*each), 2)  # [n, width / 4, 4]
         return words.flatten(1)[:, :width].reshape(list(shape))
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
