@@ -44,20 +44,24 @@ def exact(stepper: DDGANStepper, x_t: torch.Tensor) -> dict[str, torch.Tensor]:
     """All boxes of one step, from an exact x_t [2, 1, 28, 28]."""
     t, schedule = stepper.t, vp_schedule(4)
     time = torch.full((2,), t)
+    clean, noise = torch.stack([ring(), ring().transpose(1, 2)]), stepper._noise(2)
     with torch.no_grad():
-        drawn = stepper.gan.generator_net(x_t, stepper._z[[stepper.z] * 2], time, LABEL)
-        noise = stepper._noise(2)
-        clean = torch.stack([ring(), ring().transpose(1, 2)])
-        q, p = (posterior(x_t, x_0, t, t - 1, schedule) for x_0 in (drawn, clean))
-        made, true = q.mean + q.std * noise, p.mean + p.std * noise
-        judge = stepper.gan.discriminator
-        return {
-            "x_t": x_t,
-            "x0_drawn": drawn,
-            "x_s_made": made,
-            "x_s_true": true,
-            "logits": torch.stack([judge(true, x_t, time, LABEL), judge(made, x_t, time, LABEL)]),
-        }
+        drawn = [stepper.gan.generator_net(x_t, z.expand(2, -1), time, LABEL) for z in stepper._z]
+        true, *made = (
+            q.mean + q.std * noise
+            for q in (posterior(x_t, x_0, t, t - 1, schedule) for x_0 in (clean, *drawn))
+        )
+        # All pairs in one batch, with others beside them.
+        here = (torch.cat([true, *made]), x_t.repeat(4, 1, 1, 1), time.repeat(4), LABEL.repeat(4))
+        batch = [torch.cat(both) for both in zip(here, stepper._others(), strict=True)]
+        logits = stepper.gan.discriminator(*batch)[:8].view(4, 2)
+    return {
+        "x_t": x_t,
+        "x0_drawn": drawn[stepper.z],
+        "x_s_made": made[stepper.z],
+        "x_s_true": true,
+        "logits": logits[[0, 1 + stepper.z]],
+    }
 
 
 @pytest.mark.parametrize(("t", "z", "picture"), [(1, 0, 0), (2, 2, 1), (4, 1, 1)])
@@ -76,6 +80,36 @@ def test_a_step_of_training(stepper: DDGANStepper, t: int, z: int, picture: int)
     assert stepper.losses == pytest.approx(losses, abs=1e-4)
     if t == 1:  # at s = 0 the posterior is the clean picture itself
         torch.testing.assert_close(stepper.x_s_true, stepper.x_0, rtol=0, atol=COARSE + GREY)
+
+
+class OfTheBatch(torch.nn.Module):
+    """Says nothing of a pair, only how much the pairs of its batch differ."""
+
+    def forward(self, x_s: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return x_s.std(0).mean().expand(len(x_s))
+
+
+def test_true_and_made_pairs_are_judged_in_one_batch(gan: Gan) -> None:
+    pictures = torch.stack([ring(), ring().transpose(1, 2)])
+    stepper = DDGANStepper(Gan(gan.generator_net, OfTheBatch()), pictures, latents=2)
+    for stepper.t in (1, 2, 3, 4):
+        true, made = stepper.judged
+        assert true == made
+
+
+def test_beside_them_are_true_pairs_of_all_times(stepper: DDGANStepper) -> None:
+    x_s, x_t, t, label = stepper._others()
+    assert [int((t == time).sum()) for time in (1, 2, 3, 4)] == [16] * 4
+    for time in (1, 2, 3, 4):  # each picture as often, with its own label
+        assert sorted(label[t == time].tolist()) == [3] * 8 + [7] * 8
+    clean = torch.stack([ring(), ring().transpose(1, 2)])[(label == 7).long()]
+    torch.testing.assert_close(x_s[t == 1], clean[t == 1])  # at s = 0
+    rest = t > 1
+    schedule = vp_schedule(4)
+    p = posterior(x_t[rest], clean[rest], t[rest], t[rest] - 1, schedule)
+    noise = (x_s[rest] - p.mean) / p.std
+    assert float(noise.mean()) == pytest.approx(0, abs=0.03)
+    assert float(noise.std()) == pytest.approx(1, abs=0.03)
 
 
 def test_sampling_goes_on_from_the_first_latent(stepper: DDGANStepper) -> None:

@@ -13,6 +13,8 @@ from diffusion_lessons import GaussianMixture, forward, linear_schedule, posteri
 
 pytest.importorskip("anywidget")
 
+from matplotlib.text import Text
+
 from diffusion_lessons.page.widgets import MultimodalExplorer
 
 SCHEDULE = linear_schedule()
@@ -47,13 +49,13 @@ def test_the_bumps_are_bayes_rule(
         torch.full_like(x, x_t)
     )
     wanted = log_q.softmax(0) / (GRID[1] - GRID[0])
-    true, gauss = explorer.curves(GRID)
+    true, gauss = explorer.back().curves(GRID)
     torch.testing.assert_close(true, wanted, atol=2e-3 * float(wanted.max()), rtol=0)
     # DDPM's bell has the true mean, and too little spread.
     mean = torch.trapezoid(true * GRID, GRID)
-    torch.testing.assert_close(explorer.step.mean[0, 0], mean, atol=1e-3, rtol=0)
+    torch.testing.assert_close(explorer.back().bell.mean[0, 0], mean, atol=1e-3, rtol=0)
     spread = torch.trapezoid(true * (GRID - mean) ** 2, GRID)
-    assert float(explorer.step.std) ** 2 <= float(spread) + 1e-9
+    assert float(explorer.back().bell.std) ** 2 <= float(spread) + 1e-9
     area = torch.trapezoid(torch.minimum(true, gauss), GRID)
     assert explorer.overlap == pytest.approx(float(area), abs=2e-3)
 
@@ -71,11 +73,11 @@ def test_the_truth_is_the_product_of_prior_and_likelihood(
 ) -> None:
     product.t, product.stride, product.x_t = 300, stride, -0.3
     assert product.s == max(0, 300 - stride)
-    prior, likelihood = product.factors(GRID)
+    prior, likelihood = product.back().factors(GRID)
     for factor in (prior, likelihood):
         assert float(torch.trapezoid(factor, GRID)) == pytest.approx(1, abs=1e-3)
     wanted = prior * likelihood / torch.trapezoid(prior * likelihood, GRID)
-    true, gauss = product.curves(GRID)
+    true, gauss = product.back().curves(GRID)
     torch.testing.assert_close(true, wanted, atol=2e-3 * float(wanted.max()), rtol=0)
     for power in (1, 2):  # the Gaussian beside it has its mean and its variance
         moments = [torch.trapezoid(density * GRID**power, GRID) for density in (true, gauss)]
@@ -107,17 +109,17 @@ def test_the_page_computes_the_same(explorer: MultimodalExplorer, tmp_path: Path
             [...priorAt(Float64Array.of(-1, 0.1, 2), {json.dumps(mixture)}, 300, schedule)]];"""
     parts, mean, known, area, std, prior = javascript.run(tmp_path, module)
     torch.testing.assert_close(
-        torch.tensor(parts).double(), torch.stack(explorer.exact(), 1), atol=1e-6, rtol=1e-6
+        torch.tensor(parts).double(), torch.stack(explorer.back().exact(), 1), atol=1e-6, rtol=1e-6
     )
-    assert mean == pytest.approx(float(explorer.step.mean), abs=1e-6)
+    assert mean == pytest.approx(float(explorer.back().bell.mean), abs=1e-6)
     x = torch.tensor([[-0.4]]).double()
     q = posterior(x, torch.tensor([[1.4]]).double(), 700, 300, SCHEDULE)
     assert known == pytest.approx([float(q.mean), float(q.std)], abs=1e-6)
     assert area == 1.5
     nearest = MultimodalExplorer(MIXTURE, SCHEDULE, bayes=True)
     nearest.t, nearest.stride, nearest.x_t = 700, 400, -0.4
-    assert std == pytest.approx(float(nearest.bell.std), abs=1e-6)
-    wanted, _ = nearest.factors(torch.tensor([-1, 0.1, 2], dtype=torch.float64))
+    assert std == pytest.approx(float(nearest.back().bell.std), abs=1e-6)
+    wanted, _ = nearest.back().factors(torch.tensor([-1, 0.1, 2], dtype=torch.float64))
     assert prior == pytest.approx(wanted.tolist(), abs=1e-6)
 
 
@@ -148,12 +150,41 @@ def test_values_stay_in_their_range(
         product.stride = 1001
 
 
-def test_the_fallback_picture_says_what_they_share(explorer: MultimodalExplorer) -> None:
-    (axes,) = explorer.figure().axes
-    assert f"they share {100 * explorer.overlap:.0f} %" in axes.get_title(loc="left")
+def titles(explorer: MultimodalExplorer) -> list[str]:
+    return [axes.get_title(loc="left") for axes in explorer.figure().axes]
 
 
-def test_the_fallback_picture_shows_what_is_multiplied(product: MultimodalExplorer) -> None:
-    (axes,) = product.figure().axes
-    named = {text.get_text().partition(" $")[0] for text in axes.get_legend().get_texts()}
-    assert {"prior", "likelihood", "nearest Gaussian"} <= named
+def test_the_fallback_picture_shows_three_steps(explorer: MultimodalExplorer) -> None:
+    explorer.t, explorer.stride = 600, 20  # shown in the place of a step of 1
+    assert titles(explorer) == [
+        f"600 to {s}: they share {100 * explorer.back(s).overlap:.0f} %" for s in (580, 300, 100)
+    ]
+    drawn = [text for text in explorer.figure().findobj(Text) if "they share" in text.get_text()]
+    assert [text.get_fontweight() for text in drawn] == ["bold", "normal", "normal"]
+    assert (explorer.t, explorer.stride) == (600, 20)
+    explorer.stride = 280
+    assert [title[:10] for title in titles(explorer)] == ["600 to 599", "600 to 320", "600 to 100"]
+    explorer.t = 2  # there is one step alone
+    assert len(titles(explorer)) == 1
+
+
+def test_the_fallback_picture_names_its_curves(
+    explorer: MultimodalExplorer, product: MultimodalExplorer
+) -> None:
+    wanted = {
+        explorer: ["$q(x_s | x_t)$", "DDPM's step", "$q(x_s | x_t, x_0)$"],
+        product: ["$q(x_s | x_t)$", "prior", "likelihood", "nearest Gaussian"],
+    }
+    for widget, names in wanted.items():
+        (legend,) = widget.figure().legends
+        shown = [text.get_text() for text in legend.get_texts()]
+        assert [text.partition(" $")[0] for text in shown] == names
+        assert all(len(axes.lines) == len(names) + 1 for axes in widget.figure().axes)  # and x_t
+
+
+def test_a_known_clean_value_leaves_one_bump(explorer: MultimodalExplorer) -> None:
+    explorer.t, explorer.stride, explorer.component = 600, 300, 2
+    *_, known, _ = explorer.figure().axes[1].lines
+    density = torch.tensor(known.get_ydata())
+    steps = density.diff().sign()
+    assert int((steps.diff() < -1).sum()) == 1

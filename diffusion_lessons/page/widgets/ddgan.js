@@ -70,7 +70,7 @@ const SAY = {
       : `The same formula, with the true x_0 in place of x_0′. Beside x_${at.t} it is the true pair.`,
   judged: (at) =>
     at.unjudged ??
-    `The discriminator, a network, is shown each of the two beside x_${at.t}, and t. It takes the true pair for real with ${percent(at.real)}, the made one with ${percent(at.fake)}; when neither network can better the other, both are near 50\u00a0%. It removes no noise.`,
+    `The discriminator, a network, is shown each of the two beside x_${at.t}, and t. It takes the true pair for real with ${percent(at.real)}, the made one with ${percent(at.fake)}: the less the two differ, the less it can tell these pairs apart. (All pairs here are in one batch, with true pairs of all times beside them.) It removes no noise.`,
   losses: (at) =>
     at.unjudged ??
     `D wants −log D(true) − log(1 − D(made)) = ${fixed(at.lossD, 2)} small; G wants −log D(made) = ${fixed(at.lossG, 2)} small, and its gradient comes back through D and through the posterior to x_0′, to G and to z's mapping.`,

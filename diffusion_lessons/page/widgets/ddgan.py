@@ -23,6 +23,7 @@ BOXES = {
     "sampling": ("x_t", "z", "x0_drawn", "x_s_made"),
 }
 LEVELS = 24  # greys of noisy pictures
+OTHERS = 64  # true pairs in the discriminator's batch, beside those that are shown
 
 
 class Pair(Protocol):
@@ -43,7 +44,7 @@ class DDGANStepper(kit.Computed):
 
     - a step of training: x_0 is noised to x_t; the generator draws x_0' of it; the posterior goes
       back to s = t - 1 with x_0' (the made pair) and with x_0 (the true one); the discriminator
-      judges both pairs; what their losses are;
+      judges both pairs, in one batch; what their losses are;
     - a step of sampling: x_t, from pure noise on by the steps before (with the first z each), and
       from there the same boxes without the data.
 
@@ -146,13 +147,31 @@ class DDGANStepper(kit.Computed):
     def _judged_pairs(self, x_t: Tensor, x_s_made: Tensor, t: int) -> dict[str, Any]:
         """The true x_s, and what the discriminator says to it and to those that were made."""
         x_s_true = self._back(x_t, self._clean, t)
-        seen = (x_t, torch.full((len(x_t),), t), self.label)
-        judge = self.gan.discriminator
+        # A `Discriminator` has learnt from batches of all times, and sees how much one's members
+        # differ. So all pairs are judged in one batch, with others of all times beside them.
+        many = 1 + len(x_s_made)
+        x_s = torch.cat([x_s_true, *x_s_made])
+        here = [x_s, x_t.repeat(many, 1, 1, 1), torch.full((len(x_s),), t)]
+        if self.label is not None:
+            here.append(self.label.repeat(many))
+        every = [torch.cat(both) for both in zip(here, self._others(), strict=True)]
+        logits = self.gan.discriminator(*every)[: len(x_s)].view(many, len(x_t)).tolist()
         return {
             "x_s_true": kit.pack_greys(x_s_true, LEVELS),
-            "logits_made": torch.stack([judge(x_s, *seen) for x_s in x_s_made]).tolist(),
-            "logits_true": judge(x_s_true, *seen).tolist(),
+            "logits_true": logits[0],
+            "logits_made": logits[1:],
         }
+
+    def _others(self) -> list[Tensor]:
+        """True pairs of the pictures at all times: x_s, x_t, t and, if there are any, labels."""
+        count, T = self._counts["picture"], self._counts["t"]
+        row = torch.arange(OTHERS)
+        x_0, t = self._clean[row % count], row // count % T + 1
+        q = forward(x_0, 0, t, self.schedule)
+        x_t = q.mean + q.std * kit.draw_noise(x_0, self.seed, 4)
+        p = posterior(x_t, x_0, t, t - 1, self.schedule)
+        x_s = p.mean + p.std * kit.draw_noise(x_0, self.seed, 5)
+        return [x_s, x_t, t] if self.label is None else [x_s, x_t, t, self.label[row % count]]
 
     @property
     def _z(self) -> Tensor:

@@ -190,7 +190,7 @@ class DiscriminatorExplorer(kit.Explorer):
         for points, colour in [(self.true, DATA), (self.made, RESULT)]:
             across, up = points.numpy().T
             axes.scatter(across, up, s=6, color=colour)
-        axes.plot(*self.x_t.tolist(), "x", color=INK)
+        axes.plot(*self.x_t.tolist(), "o", color=INK)
         axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
         return figure
 

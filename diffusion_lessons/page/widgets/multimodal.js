@@ -139,7 +139,7 @@ function render({ model, el }) {
     onInput: (k) => view.set({ component: Number(k) }),
   });
   const known = [
-    ...["Where ", math("x_s"), " was: ", key("result", "truly"), " ", math("q(x_s | x_t)"), "; "],
+    ...["Where ", math("x_s"), " was: ", key("data", "truly"), " ", math("q(x_s | x_t)"), "; "],
     ...[key("ink", "as DDPM draws it", "dl-dashed"), "; "],
     ...[key("signal", "if the clean value is known", "dl-dotted"), " ", math("q(x_s | x_t, x_0)")],
   ];
@@ -200,7 +200,7 @@ function render({ model, el }) {
       plot.line(xs, third, { colour: colours.noise, dash: [2, 3], width: 2.2 });
     } else {
       plot.line(xs, third, { colour: colours.signal, dash: [2, 3], width: 2 });
-      plot.line(xs, truth, { colour: colours.result, width: 3, area: 0.18 });
+      plot.line(xs, truth, { colour: colours.data, width: 3, area: 0.18 });
       plot.line(xs, gauss, { colour: colours.ink, dash: [8, 4], width: 2.5 });
     }
     plot.dot(xt, 0, colours.ink);
@@ -211,7 +211,7 @@ function render({ model, el }) {
       note,
       [t, s, xt, component].join(),
       `The truth and ${whose} share `,
-      h("span", { class: "dl-number dl-result" }, percent),
+      h("span", { class: `dl-number dl-${bayes ? "result" : "data"}` }, percent),
       bayes
         ? " of their area."
         : " of their area. With the clean value known it is always one bell, of the same width as DDPM's.",
