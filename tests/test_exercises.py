@@ -102,7 +102,7 @@ SOLUTIONS: dict[str, list[Any]] = {
         lambda mu, std, g, s: mu + std * std * s * g,
     ],
     "06.1": ["c"],
-    "06.2": [(80.5 / 0.21) / (1000 / 4), 1.53, 1.5],
+    "06.2": [(80.5 / 0.21) / (1000 / 4), 1.53, 1.5, "1.5x", "1.5 times", "about 1.5"],
     "06.3": [(0.5, 0.4), torch.tensor([0.5, 0.4])],
     "06.4": [
         lambda x_t, x_0, t, s, schedule: posterior(x_t, x_0, t, s, schedule).sample(),
@@ -882,6 +882,11 @@ def number_forms(value: float) -> list[Any]:
         f" {text} ",
         f"~{text}",
         f"= {text}",
+        f"about {text}",
+        f"Roughly ~{text}",
+        f"{text}x",
+        f"{text} times",
+        f"about {text} \u00d7",
         text.replace("-", "\u2212"),
     ]
     forms += [f"{100 * value:.6f} %", f"{100 * value:.6f}%", f"{100 * value:.6f} percent"]
@@ -922,6 +927,10 @@ def test_whole_numbers_are_read_with_their_thousands(value: int) -> None:
         ("-1,000", "may mean -1000 or -1.000"),
         ("big", "this is a str"),
         ("0.5 or 0.6", "this is a str"),
+        ("about", "this is a str"),
+        ("x", "this is a str"),
+        ("0.5 times 3", "this is a str"),
+        ("1,533 times", "may mean 1533 or 1.533"),
         ("1.234,5", "this is a str"),
         ("1/0", "this is a str"),
         ("", "this is a str"),

@@ -7,12 +7,21 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from diffusion_lessons.data import to_bytes
 from diffusion_lessons.math.sampling import Step
 from diffusion_lessons.networks.unet import UNet
-from diffusion_lessons.page.viz import film_outlet, picture_outlet, save_film, save_grid, show_unet
+from diffusion_lessons.page.palette import DATA, RESULT
+from diffusion_lessons.page.viz import (
+    film_outlet,
+    picture_outlet,
+    save_film,
+    save_grid,
+    show_points,
+    show_unet,
+)
 
 PICTURES = torch.linspace(-1, 1, 6 * 28 * 28).view(6, 1, 28, 28)
 
@@ -71,6 +80,13 @@ def test_a_full_disk_leaves_the_old_picture(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_true_is_violet_and_what_is_drawn_is_green() -> None:
+    clouds = {name: torch.zeros(3, 2) for name in ("data", "T = 4", "truth")}
+    for axes, colour in zip(show_points(clouds).axes, (DATA, RESULT, DATA), strict=True):
+        (points,) = axes.collections
+        assert to_hex(points.get_facecolor()[0]) == colour
 
 
 def test_a_look_at_a_name_opens_no_figure(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def show_points(
 ) -> Figure:
     """Named sets of points [N, 2] side by side, in the colour of samples.
 
-    The set that is called "data" has that of data.
+    The sets that are called "data" and "truth" have that of data.
     """
     for name, points in clouds.items():
         checks.floats(**{name: points})
@@ -124,7 +124,7 @@ def show_points(
     size = checks.positive("size", size)
     figure, axes = plt.subplots(1, len(clouds), figsize=(size * len(clouds), size + 0.3))
     for ax, (name, points) in zip(np.atleast_1d(axes), clouds.items(), strict=True):
-        own = DATA if name == "data" else color
+        own = DATA if name in ("data", "truth") else color
         ax.scatter(*points.detach().cpu().T, s=2, color=own, alpha=0.5, linewidths=0)
         ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[], title=name)
         ax.set_aspect("equal")

@@ -27,6 +27,10 @@ LETTER = re.compile(
     ) ["'\s]*""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
+APPROXIMATE = re.compile(
+    r"(?:[~\u2248=\s]|(?:about|approximately|approx\.?|around|roughly)(?=[\W\d]))+", re.IGNORECASE
+)
+TIMES = re.compile(r"(?<=[\d.])\s*(?:x|\u00d7|times)$", re.IGNORECASE)
 SECOND = re.compile(r"\W*(?:or|and|,|/)?\W*[a-z]\W*", re.IGNORECASE)
 """What follows a letter where somebody cannot decide: "b or c"."""
 
@@ -52,7 +56,7 @@ def _letter(answer: Any) -> str | None:
 
 
 def number(answer: Any) -> float:
-    """One finite number: 0.5, "0.5", "0,5", "50 %", "1/2", Fraction(1, 2), [0.5], tensor(0.5)."""
+    """One finite number: 0.5, "0,5", "50 %", "1/2", "about 0.5", "0.5x", [0.5], tensor(0.5)."""
     answer = alone(answer)
     if isinstance(answer, Tensor):
         answer = answer.detach()
@@ -70,7 +74,9 @@ def number(answer: Any) -> float:
 
 def _written(text: str) -> float:
     """A number in text. Raises ValueError for other text."""
-    text = text.strip().lstrip("~≈= ").replace("\u2212", "-")
+    text = text.strip()
+    begun = APPROXIMATE.match(text)
+    text = TIMES.sub("", text[begun.end() if begun else 0 :]).replace("\u2212", "-")
     text = re.sub(r"(?<=\d)\s(?=\d{3}\b)", "", text)  # 10 000
     text = re.sub(r"\s*/\s*", "/", text)  # 1 / 2, which older Fractions refuse
     bare = re.sub(r"\s*(%|percent|per cent)$", "", text)
