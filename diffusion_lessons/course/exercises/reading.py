@@ -27,12 +27,13 @@ LETTER = re.compile(
     ) ["'\s]*""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
+SECOND = re.compile(r"\W*(?:or|and|,|/)?\W*[a-z]\W*", re.IGNORECASE)
+"""What follows a letter where somebody cannot decide: "b or c"."""
 APPROXIMATE = re.compile(
     r"(?:[~\u2248=\s]|(?:about|approximately|approx\.?|around|roughly)(?=[\W\d]))+", re.IGNORECASE
 )
 TIMES = re.compile(r"(?<=[\d.])\s*(?:x|\u00d7|times)$", re.IGNORECASE)
-SECOND = re.compile(r"\W*(?:or|and|,|/)?\W*[a-z]\W*", re.IGNORECASE)
-"""What follows a letter where somebody cannot decide: "b or c"."""
+"""What may stand before a number and after it: "about 1.5x"."""
 
 
 def choice(answer: Any, hints: dict[str, str], right: str) -> None:
