@@ -63,7 +63,7 @@ class Pictures:
             for name, tensor in images._asdict().items()
         }
         return {
-            "folder": self.folder.name,
+            "folder": self.folder.resolve().name,  # of "." as well
             "pictures": len(self.train.labels),
             "held_out": len(self.held_out.labels),
             "classes": list(self.classes),
@@ -88,13 +88,13 @@ class Pictures:
 
     def left_out_in_words(self, most: int = 5) -> list[str]:
         """A line for each file that is left out, or for so many of them."""
-        lines = [f"left out: {_readable(name)}: {why}" for name, why in self.left_out.items()]
-        more = len(lines) - most
-        return lines if more <= 0 else [*lines[:most], f"left out: {more:,} more"]
+        return _lines(self.left_out, most)
 
 
 def pictures(folder: Path | str, size: int = 28, progress: bool = True) -> Pictures:
     """The pictures in a folder (no classes) or, if it holds folders, those in each (a class each).
+
+    A folder that holds nothing but one other, as an unpacked archive may, stands for that one.
 
     PNG, JPEG, WebP and what else `ENDINGS` names, of any size: the middle square of each, brought
     to ``size``, a multiple of 4 in 8..64. Turned as its EXIF says; transparent parts are white; of
@@ -134,6 +134,7 @@ class Found(NamedTuple):
     files: dict[str, os.stat_result]  # pictures, by their paths in it, sorted
     left_out: dict[str, str]
     classes: tuple[str, ...]
+    depth: int  # of the folders whose names are those of the classes
 
 
 def _found(folder: Path) -> Found:
@@ -151,7 +152,7 @@ def _found(folder: Path) -> Found:
         try:
             about = path.stat()
         except OSError as error:
-            broken = path.is_symlink() and not path.exists()
+            broken = os.path.islink(path) and not os.path.exists(path)  # pathlib's may raise
             left_out[name] = "a link that leads nowhere" if broken else _why(error)
             continue
         if stat.S_ISREG(about.st_mode):
@@ -159,18 +160,47 @@ def _found(folder: Path) -> Found:
         else:
             left_out[name] = "no ordinary file"
     for ending, count in sorted(others.items()):
-        left_out[f"{count:,} of {ending}"] = "no picture by its name"
+        left_out[f"{count:,} of {ending}"] = "no kind of file that is read"
     if not files:
         known = ", ".join(ending.removeprefix(".") for ending in ENDINGS)
-        raise ValueError(f"{folder} holds no pictures (files of {known})")
-    tops = {Path(name).parts[0] for name in files if len(Path(name).parts) > 1}
-    beside = sum(len(Path(name).parts) == 1 for name in files)
-    if tops and beside:
+        lines = "; ".join(_lines(left_out))
         raise ValueError(
-            f"{folder} holds {beside:,} pictures beside folders of pictures "
-            f"({_readable(min(tops))}): put all into one folder, or each into the one of its class"
+            f"{folder} holds no pictures (files of {known})" + f": {lines}" * bool(lines)
         )
-    return Found(files, left_out, tuple(sorted(tops)) if len(tops) > 1 else ())
+    depth, classes = _classes(folder, files, left_out)
+    return Found(files, left_out, classes, depth)
+
+
+def _classes(
+    folder: Path, files: Iterable[str], left_out: dict[str, str]
+) -> tuple[int, tuple[str, ...]]:
+    """How deep the folders lie that are the classes, and their names, if they are several.
+
+    ValueError for pictures beside them. A folder there that holds none is left out.
+    """
+    parts = [Path(name).parts for name in files]
+    depth = 0
+    while True:
+        tops = {each[depth] for each in parts if len(each) > depth + 1}
+        beside = sum(len(each) == depth + 1 for each in parts)
+        here = Path(*parts[0][:depth])
+        if tops and beside:
+            raise ValueError(
+                f"{folder / here} holds {beside:,} picture{'s' * (beside > 1)} beside folders of "
+                f"pictures ({readable(min(tops))}): put all into one folder, or each into the one "
+                "of its class"
+            )
+        if not tops:
+            return depth, ()
+        told = {Path(name).parts[: depth + 1] for name in left_out}
+        for path in sorted((folder / here).iterdir()):
+            name = here / path.name
+            named = path.name.startswith(".") or path.name in tops or name.parts in told
+            if os.path.isdir(path) and not named:
+                left_out[str(name)] = "a folder without pictures"
+        if len(tops) > 1:
+            return depth, tuple(sorted(tops))
+        depth += 1
 
 
 def _walk(
@@ -192,7 +222,7 @@ def _walk(
     for path in entries:
         if path.name.startswith("."):
             continue
-        if path.is_dir():
+        if os.path.isdir(path):  # pathlib's raises where a right is missing
             yield from _walk(path, above | {here}, left_out, top)
         else:
             yield path
@@ -227,7 +257,9 @@ def _read_all(folder: Path, found: Found, size: int, progress: bool) -> Made:
     with (
         ThreadPoolExecutor() as pool,  # Pillow lets other threads run
         warnings.catch_warnings(),
-        tqdm(total=len(found.files), desc=folder.name, leave=False, disable=not progress) as bar,
+        tqdm(
+            total=len(found.files), desc=folder.resolve().name, leave=False, disable=not progress
+        ) as bar,
     ):
         warnings.simplefilter("ignore")  # Pillow's own, of what is taken all the same
         for name, digest, picture in pool.map(read, found.files):
@@ -239,8 +271,8 @@ def _read_all(folder: Path, found: Found, size: int, progress: bool) -> Made:
     if not rows:
         name = next(iter(found.files))
         raise ValueError(
-            f"{folder}: none of the {len(found.files):,} pictures can be used, "
-            f"say {_readable(name)}: {left_out[name]}"
+            f"{folder}: of {len(found.files):,} picture{'s' * (len(found.files) > 1)} none can be "
+            f"used, say {readable(name)}: {left_out[name]}"
         )
     rows.sort(key=lambda row: row[:2])
     images = torch.from_numpy(np.stack([picture for _, _, picture in rows]))
@@ -248,7 +280,7 @@ def _read_all(folder: Path, found: Found, size: int, progress: bool) -> Made:
     if (images == images[:, :1]).all():
         images = images[:, :1].contiguous()
     names = [name for _, name, _ in rows]
-    folders = [Path(name).parts[0] for name in names]
+    folders = [Path(name).parts[found.depth] for name in names]
     classes = sorted(set(folders)) if found.classes else []
     classes = classes if len(classes) > 1 else []
     place = {name: label for label, name in enumerate(classes)}
@@ -272,7 +304,9 @@ def _picture(content: bytes, size: int) -> np.ndarray:
         opened.draft(None, (2 * size, 2 * size))  # a JPEG need not be decoded in full
         image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off instead of scaling
-            grey = np.clip(np.asarray(image, dtype=np.float64) / 257, 0, 255)
+            grey = np.asarray(image, dtype=np.float64) / 257
+            if grey.min() < 0 or grey.max() > 255:
+                raise ValueError("its pixels have 32 bits, and nothing says which is white")
             image = Image.fromarray(grey.round().astype(np.uint8))
         elif image.mode == "F":
             raise ValueError("its pixels are floats, and nothing says which is white")
@@ -297,7 +331,7 @@ def _split(folder: Path, made: Made) -> Pictures:
 
 # ------------------------------------------------------------------ the cache
 
-VERSION = 1
+VERSION = 2
 """Of how pictures are read: one that another version has read is read anew."""
 
 
@@ -355,6 +389,13 @@ def _why(error: Exception) -> str:
     return next(iter(lines), type(error).__name__)
 
 
-def _readable(name: str) -> str:
-    """A file's name that can be printed, whatever bytes it is made of."""
-    return os.fsencode(name).decode("utf-8", "replace")
+def _lines(left_out: dict[str, str], most: int = 5) -> list[str]:
+    lines = [f"left out: {readable(name)}: {why}" for name, why in left_out.items()]
+    more = len(lines) - most
+    return lines if more <= 0 else [*lines[:most], f"left out: {more:,} more"]
+
+
+def readable(name: str) -> str:
+    """A file's name that can be printed in one line, whatever bytes it is made of."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

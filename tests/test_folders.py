@@ -163,8 +163,10 @@ def test_names_may_be_of_any_script(folder: Path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
-def test_a_name_that_is_no_text_can_still_be_named(folder: Path):
-    (folder / os.fsdecode(b"\xff.png")).write_bytes(b"")
+@pytest.mark.parametrize("name", [b"\xff.png", b"\n.png", b"\x1b.png", "\u202e.png".encode()])
+def test_a_name_that_is_no_text_can_still_be_named(folder: Path, name: bytes):
+    """Nor does one move what is written in the terminal."""
+    (folder / os.fsdecode(name)).write_bytes(b"")
     with pytest.warns(UserWarning, match="left out �.png"):
         read(folder)
 
@@ -230,6 +232,11 @@ def test_a_large_photograph_is_read_without_a_warning(folder: Path, recwarn):
     assert not list(recwarn)
 
 
+def test_integers_of_32_bits_are_left_out(folder: Path):
+    Image.fromarray(np.full((12, 12), 70_000, dtype=np.int32)).save(folder / "long.tif")
+    assert "32 bits" in why_left_out(folder, "long.tif")
+
+
 def test_floats_are_left_out(folder: Path):
     Image.new("F", (12, 12), 0.5).save(folder / "floats.tif")
     assert "floats" in why_left_out(folder, "floats.tif")
@@ -249,7 +256,7 @@ def test_a_pipe_is_left_out_and_not_waited_for(folder: Path):
 def test_other_files_are_counted(folder: Path):
     for name in ("a.txt", "b.txt"):
         (folder / name).write_text("words")
-    assert why_left_out(folder, "2 of .txt") == "no picture by its name"
+    assert why_left_out(folder, "2 of .txt") == "no kind of file that is read"
 
 
 def test_many_that_are_left_out_make_few_lines(folder: Path):
@@ -294,7 +301,8 @@ def test_each_folder_within_is_a_class_with_all_that_lies_in_it(folder: Path):
             picture(seed).save(folder / name / f"{seed}.png")
     for i in range(2):
         (folder / f"{i}.png").unlink()
-    found = read(folder)
+    with pytest.warns(UserWarning, match="left out empty: a folder without pictures"):
+        found = read(folder)
     assert found.classes == ("cat", "dog")
     labels = dict(zip(found.names, found.train.labels.tolist(), strict=True))
     wanted = {"cat/3.png": 0, "cat/young/4.png": 0, "dog/1.png": 1, "dog/2.png": 1}
@@ -318,6 +326,60 @@ def test_a_single_folder_within_makes_no_classes(folder: Path, tmp_path: Path):
     assert read(tmp_path / "outer").classes == ()
 
 
+def test_a_folder_that_holds_nothing_but_another_stands_for_it(tmp_path: Path):
+    """As an archive may be unpacked, beside what a Mac puts into one."""
+    for name in ("pets/of mine/cat", "pets/of mine/dog", "__MACOSX"):
+        (tmp_path / name).mkdir(parents=True)
+    for seed, name in enumerate(("cat/1.png", "cat/young/2.png", "dog/3.png")):
+        (tmp_path / "pets" / "of mine" / name).parent.mkdir(exist_ok=True)
+        picture(seed).save(tmp_path / "pets" / "of mine" / name)
+    (tmp_path / "__MACOSX" / "._1.png").write_bytes(b"of a Mac")
+    with pytest.warns(UserWarning, match="__MACOSX: a folder without pictures"):
+        found = read(tmp_path)
+    assert found.classes == ("cat", "dog")
+    labels = dict(zip(found.names, found.train.labels.tolist(), strict=True))
+    assert labels == {
+        "pets/of mine/cat/1.png": 0,
+        "pets/of mine/cat/young/2.png": 0,
+        "pets/of mine/dog/3.png": 1,
+    }
+    picture(4).save(tmp_path / "pets" / "of mine" / "loose.png")
+    with pytest.raises(ValueError, match=r"of mine holds 1 picture beside folders of pictures"):
+        read(tmp_path)
+
+
+def test_a_folder_without_pictures_among_those_of_the_classes_is_named(folder: Path):
+    for name in ("cat", "dog", "bird", "notes"):
+        (folder / name).mkdir()
+    for i, name in enumerate(("cat", "dog")):
+        (folder / f"{i}.png").rename(folder / name / "x.png")
+    (folder / "notes" / "read me.txt").write_text("words")
+    with pytest.warns(UserWarning, match="left out"):
+        left_out = read(folder).left_out
+    assert left_out == {
+        "1 of .txt": "no kind of file that is read",
+        "bird": "a folder without pictures",
+        "notes": "a folder without pictures",
+    }
+
+
+def test_a_folder_whose_files_may_not_be_looked_at_is_left_out(folder: Path, bound: list[str]):
+    """Its names can be read, and nothing else."""
+    for i, name in enumerate(("cat", "dog")):
+        (folder / name).mkdir()
+        (folder / f"{i}.png").rename(folder / name / "x.png")
+    (folder / "dog").chmod(0o444)
+    program = (
+        "import sys, warnings; from diffusion_lessons import pictures; "
+        "warnings.simplefilter('ignore'); "
+        f"print(pictures(sys.argv[1], {SIZE}, progress=False).left_out)"
+    )
+    command = [*bound, sys.executable, "-c", program, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    (folder / "dog").chmod(0o755)
+    assert done.stdout.strip() == "{'dog/x.png': 'Permission denied'}"
+
+
 def test_pictures_beside_folders_of_pictures_are_refused(folder: Path):
     (folder / "cat").mkdir()
     picture(3).save(folder / "cat" / "3.png")
@@ -327,11 +389,13 @@ def test_pictures_beside_folders_of_pictures_are_refused(folder: Path):
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("words")
-    with pytest.raises(ValueError, match=r"holds no pictures \(files of png, jpg"):
+    with pytest.raises(
+        ValueError, match=r"holds no pictures \(files of png, jpg.*: left out: 1 of \.txt: no kind"
+    ):
         read(tmp_path)
     (tmp_path / "bad.png").write_bytes(b"")
     with pytest.raises(
-        ValueError, match=r"none of the 1 pictures can be used, say bad\.png: no picture that"
+        ValueError, match=r"of 1 picture none can be used, say bad\.png: no picture that"
     ):
         read(tmp_path)
 
@@ -456,6 +520,13 @@ def test_where_no_cache_can_be_written_the_folder_is_read_all_the_same(
     monkeypatch.setenv("DIFFUSION_LESSONS_CACHE", "")
     monkeypatch.setattr(folders, "cache_folder", lambda: None)
     assert len(read(forty).names) == 40
+
+
+def test_a_folder_that_is_named_by_a_dot_has_its_own_name(
+    forty: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(forty)
+    assert read(Path()).about == read(forty).about
 
 
 def test_what_a_card_says_of_a_folder_can_be_written(forty: Path):

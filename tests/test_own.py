@@ -1,6 +1,7 @@
 """Your own pictures: trained on, drawn, measured, and told from copies, by function and command."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -351,7 +352,7 @@ def test_from_a_folder_to_samples_and_what_they_are_worth(
         assert run(command, path, "--data", folder) == 2
         assert "was trained on other pictures (mine: 54 and 6 held out)" in capsys.readouterr().err
     assert run(*arguments, "--out", out) == 2
-    assert "holds the training of another" in capsys.readouterr().err
+    assert "6 held out) than there are now (61 grey pictures" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -360,14 +361,29 @@ def test_with_classes_each_is_drawn_and_seen(
 ):
     small = ["--size", "8", "--steps", "2", "--set", "channels=8", "batch_size=8"]
     assert run("train", "digits-ddgan", "--data", classes, *small, "--out", tmp_path) == 0
-    assert "60 coloured pictures of 8 x 8 in 2 classes" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "60 coloured pictures of 8 x 8 in 2 classes" in said
+    assert "\nclasses: blue, red\n" in said
     path, grid = tmp_path / "coloured-ddgan.safetensors", tmp_path / "grid.png"
     assert cards.read_card(path)["data"]["classes"] == ["blue", "red"]
     assert run("sample", path, "--each", "3", "--out", grid) == 0
     assert Image.open(grid).size == (3 * 8 * 2, 2 * 8 * 2)
     assert "rows: blue, red\n" in capsys.readouterr().err
-    assert run("sample", path, "--labels", "1", "--out", grid) == 0
-    assert "rows: red\n" in capsys.readouterr().err
+    named = tmp_path / "named.png"
+    for labels, rows, out in ((["1"], "red", grid), (["red"], "red", named)):
+        assert run("sample", path, "--labels", *labels, "--out", out) == 0
+        assert f"rows: {rows}\n" in capsys.readouterr().err
+    assert grid.read_bytes() == named.read_bytes()
+    for wrong in ("2", "-1", "green", "1.0"):
+        assert run("sample", path, "--labels", wrong) == 2
+        words = f"--labels must lie in 0..1 (blue, red), got '{wrong}'"
+        assert words in capsys.readouterr().err
+    single = tmp_path / "single"
+    assert run("sample", path, "--each", "2", "--single", "--out", single) == 0
+    drawn = sorted(file.relative_to(single) for file in single.rglob("*.png"))
+    assert drawn == [Path(f"{name}/00{i}.png") for name in ("blue", "red") for i in (0, 1)]
+    assert read(single, 8).classes == ("blue", "red")
+    capsys.readouterr()
     assert run("evaluate", path, "--data", classes) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["floor"]["class_accuracy"] == 1
@@ -383,6 +399,47 @@ def test_a_run_on_a_folder_goes_on_and_says_what_is_left(
         assert run("train", "digits-ddpm", "--data", folder, "--steps", str(steps), *small) == 0
         said = capsys.readouterr().out
         assert (words in said) if words else ("updates of" not in said)
+    timed = ["--seconds", "1", *small[:-1], tmp_path / "timed"]
+    assert run("train", "digits-ddpm", "--data", folder, *timed) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"about \d+ updates of 8 pictures, [\d.]+ passes over 54: 1 seconds on", said)
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_what_was_made_and_the_same_command_goes_on(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    arguments = ["train", "digits-ddpm", "--data", folder, "--steps", "4"]
+    arguments += ["--set", "channels=8", "batch_size=8", "--out"]
+    assert run(*arguments, tmp_path / "whole") == 0
+
+    def broken_off(steps: Any, label: str) -> Any:
+        for step in steps:
+            if step.step == 3:
+                raise KeyboardInterrupt
+            yield step
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cli.training, "watch", broken_off)
+        assert run(*arguments, tmp_path / "stopped") == 130
+    said = capsys.readouterr().err.splitlines()
+    assert said[-2:] == ["3 updates are saved; the same command goes on", "stopped"]
+    assert run(*arguments, tmp_path / "stopped") == 0
+    assert "1 updates of 8 pictures" in capsys.readouterr().out
+    whole, stopped = (
+        cards.read_card(tmp_path / place / "mine-ddpm.safetensors")["sha256"]
+        for place in ("whole", "stopped")
+    )
+    assert whole == stopped
+
+    picture = folder / "00.png"
+    Image.new("L", (28, 28)).save(picture)  # another picture of the same name
+    assert run(*arguments, tmp_path / "stopped") == 2
+    words = "a training on other pictures (60 grey pictures of 28 x 28: 54 to train on, 6 held out)"
+    assert f"{words} than lie there now: begin anew" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

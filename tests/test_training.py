@@ -775,6 +775,36 @@ def test_a_run_may_be_interrupted_at_any_line_and_ends_with_the_same_bits(run, t
         assert next(iter(run(steps=5, checkpoint=path)[1])).step == 5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("run", [points_run, adam_run, pictures_run])
+def test_what_was_reached_at_an_interrupt_can_be_saved_and_another_run_goes_on(run, tmp_path):
+    """The update that was broken off is taken back first; 20 places."""
+    model, steps = run(steps=5, checkpoint=tmp_path / "whole")
+    with Interrupted() as counted:
+        losses, _, _ = finish(steps)
+    wanted, tensors = read_state(tmp_path / "whole")
+    random = torch.Generator().manual_seed(1)
+    reached = set()
+    for i, at in enumerate(torch.randint(1, counted.lines, (20,), generator=random).tolist()):
+        path, seen = tmp_path / str(i), {}
+        _, steps = run(steps=5, checkpoint=path)
+        with pytest.raises(KeyboardInterrupt), Interrupted(at):
+            looked_at(steps, seen)
+        made = steps.save()
+        assert made - len(seen) in (0, 1)  # counted, and not handed over yet
+        assert steps.save() == made
+        assert path.exists() == bool(made)
+        again, steps = run(steps=5, start=7, checkpoint=path)
+        after, numbers, _ = finish(steps)
+        if made < 5:
+            assert (numbers, after) == ([*range(made + 1, 6)], losses[made:])
+        torch.testing.assert_close(weights(again), weights(model), **SAME)
+        torch.testing.assert_close(read_state(path)[1], tensors, **SAME)
+        reached.add(made)
+    assert len(reached) > 2
+    assert wanted["step"] == 5
+
+
 class Fails:
     """A loss that fails once, in its third call, with any exception."""
 

@@ -12,6 +12,7 @@ import torch
 
 from .. import checks
 from ..files import expanded
+from ..folders import readable
 from ..math.solvers import SAMPLERS
 from ..measuring.drawing import draw, draw_walk, settled
 from ..measuring.evaluation import (
@@ -63,10 +64,10 @@ def add_commands(commands: Commands) -> None:
     sample.add_argument("--columns", type=positive, help="of the grid (default: as many as --each)")
     sample.add_argument(
         "--labels",
-        type=int,
         nargs="+",
         metavar="CLASS",
-        help="the classes, a row for each (default: all; of CIFAR-10, 3 is a cat and 5 a dog)",
+        help="the classes by name or number, a row for each (default: all; of CIFAR-10, 3 is a "
+        "cat and 5 a dog)",
     )
     sample.set_defaults(run=run_sample)
 
@@ -153,14 +154,16 @@ def run_sample(options: argparse.Namespace) -> None:
         raise ValueError("--loop belongs to --film")
     if options.columns and options.single:
         raise ValueError("--columns belongs to a grid or a film, not to --single")
-    labels, numbers = _rows(model, options.labels, options.each)
+    names = _names(path)
+    wanted = _classes(model, options.labels, names)
+    labels, numbers = _rows(model, wanted, options.each)
     (settings,) = settings_of(options)
     write = _film if options.film else _single if options.single else _grid
     settings, compute = settled(model, settings), compute_of(options)
     asked = Asked(model, labels, settings, options.seed or 0, numbers, compute)
     out = write(options, asked)
     tell(compute)
-    _tell_rows(path, options.labels)
+    _tell_rows(names, wanted)
     print(out)
 
 
@@ -210,9 +213,12 @@ def _single(options: argparse.Namespace, asked: Asked) -> Path:
         raise ValueError(f"--single fills a folder, and {folder} is the name of one picture")
     classes = [""] * len(asked.numbers)
     if isinstance(asked.labels, torch.Tensor):
-        classes = [str(label) for label in asked.labels.tolist()]
-    names = [f"{number % MOST_OF_A_CLASS:03}.png" for number in asked.numbers.tolist()]
-    places = [folder / each / name for each, name in zip(classes, names, strict=True)]
+        names = _names(network_path(options.network))
+        if any(Path(name).name != name or name.startswith(".") for name in names):
+            names = []  # they would lead elsewhere
+        classes = [names[i] if names else str(i) for i in asked.labels.tolist()]
+    files = [f"{number % MOST_OF_A_CLASS:03}.png" for number in asked.numbers.tolist()]
+    places = [folder / each / file for each, file in zip(classes, files, strict=True)]
     firsts = {place.parent: place for place in places}.values()
     shared.from_main(lambda: [picture_outlet(place, 1, asked.model.shape) for place in firsts])
     x = draw(*asked)
@@ -222,17 +228,32 @@ def _single(options: argparse.Namespace, asked: Asked) -> Path:
     return folder
 
 
-def _rows(
-    model: Drawer, classes: list[int] | None, each: int
-) -> tuple[torch.Tensor | int, torch.Tensor]:
+def _names(path: Path) -> list[str]:
+    """What the classes of the network at ``path`` are called, if its card says so."""
+    names: list[str] = cards.read_card(path).get("data", {}).get("classes", [])
+    return names
+
+
+def _classes(model: Drawer, asked: list[str] | None, names: list[str]) -> list[int]:
+    """The classes that are asked for by name or, where no name is meant, by number; else all."""
+    if not model.classes and asked:
+        raise ValueError("--labels: this network knows no classes")
+    labels = []
+    for word in asked or []:
+        label = names.index(word) if word in names else -1
+        if label < 0 and word.isdecimal():
+            label = int(word)
+        if not 0 <= label < model.classes:
+            known = f" ({', '.join(map(readable, names))})" if names else ""
+            raise ValueError(f"--labels must lie in 0..{model.classes - 1}{known}, got {word!r}")
+        labels.append(label)
+    return labels or list(range(model.classes))
+
+
+def _rows(model: Drawer, wanted: list[int], each: int) -> tuple[torch.Tensor | int, torch.Tensor]:
     """Labels, and numbers that a class's pictures keep whatever other classes stand beside it."""
     if not model.classes:
-        if classes:
-            raise ValueError("--labels: this network knows no classes")
         return each, torch.arange(each)
-    wanted = classes or list(range(model.classes))
-    if not all(0 <= label < model.classes for label in wanted):
-        raise ValueError(f"labels must lie in 0..{model.classes - 1}, got {wanted}")
     labels = torch.tensor(wanted).repeat_interleave(each)
     return labels, labels * MOST_OF_A_CLASS + torch.arange(each).repeat(len(wanted))
 
@@ -356,9 +377,7 @@ def run_export(options: argparse.Namespace) -> None:
     print(f"{out}: its answers are torch's to {difference:.1e}")
 
 
-def _tell_rows(path: Path, wanted: list[int] | None) -> None:
-    """Of one's own pictures, which class each row shows, for whoever looks on."""
-    names = cards.read_card(path).get("data", {}).get("classes", [])
+def _tell_rows(names: list[str], wanted: list[int]) -> None:
+    """Where classes have names, which of them each row shows, for whoever looks on."""
     if names and processes().main and sys.stderr is not None:
-        shown = [names[label] for label in wanted or range(len(names))]
-        print(f"rows: {', '.join(shown)}", file=sys.stderr)
+        print(f"rows: {', '.join(readable(names[label]) for label in wanted)}", file=sys.stderr)

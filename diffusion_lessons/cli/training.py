@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from ..files import claimed, expanded
+from ..folders import readable
 from ..math.prediction import PREDICTIONS
 from ..math.sampling import final
 from ..math.schedule import SCHEDULES
@@ -50,7 +52,9 @@ def add_commands(commands: Commands) -> None:
         "--seconds", type=positive, help="of training, instead: as many updates as fit into them"
     )
     train.add_argument(
-        "--predict", choices=list(PREDICTIONS), help="what the network predicts (default: noise)"
+        "--predict",
+        choices=list(PREDICTIONS),
+        help="what the network predicts (default: noise, with --data x0)",
     )
     train.add_argument("--schedule", choices=list(SCHEDULES), help="default: linear")
     train.add_argument(
@@ -64,11 +68,17 @@ def add_commands(commands: Commands) -> None:
         metavar="NAME=VALUE",
         help="an argument of the recipe, such as T=2 for digits-ddgan",
     )
-    add_data(train, "train on the pictures in this folder (or in its folders, a class each)")
+    add_data(
+        train,
+        "of digits-ddpm and digits-ddgan: train on the pictures in this folder (PNG, JPEG, WebP, "
+        "...), or in its folders, a class each; one in ten is held out",
+    )
     train.add_argument(
         "--size", type=positive, help="of the pictures: a multiple of 4 in 8..64 (default: 28)"
     )
-    train.add_argument("--flip", action="store_true", help="on their mirror images, too")
+    train.add_argument(
+        "--flip", action="store_true", help="train on the mirror images of the pictures, too"
+    )
     train.add_argument("--compile", action="store_true", help="torch.compile; for GPUs")
     add_compute(train)
     train.set_defaults(run=run_train)
@@ -145,30 +155,50 @@ def _run_train(options: argparse.Namespace, wanted: Wanted, state: Path, target:
         compile=compiler() if options.compile else None,
         identity=wanted.identity,
     )
+    _check_pictures(state, wanted)
     try:
-        run = RECIPES[options.recipe](train_options, **wanted.arguments)
+        run: Any = RECIPES[options.recipe](train_options, **wanted.arguments)
     except TypeError as error:  # all else that is given here has been checked
         raise ValueError(f"--set: {error}") from error
-    if options.data is not None and options.seconds is None:
-        trial = replace(train_options, steps=TRIED, checkpoint=None)
+    if options.data is not None:
+        trial = replace(train_options, steps=TRIED, seconds=None, checkpoint=None)
         plan_in_words(run, RECIPES[options.recipe](trial, **wanted.arguments))
-    step = final(watch(run, wanted.name))
+    try:
+        step = final(watch(run, wanted.name))
+    except KeyboardInterrupt:
+        if (made := run.save()) and processes().main and sys.stderr is not None:
+            print(f"{made:,} updates are saved; the same command goes on", file=sys.stderr)
+        raise
     if not processes().main:
         return
-    made = read_state(state)[0]
+    saved = read_state(state)[0]
     card: dict[str, Any] = {
         "command": wanted.command(vars(options), compute_words(options)),
         "steps": step.step,
         "seconds": round(step.seconds),
-        "compute": made["compute"],
+        "compute": saved["compute"],
         "machine": cards.machine(),
         "processes": processes().size,
     } | wanted.origin
-    if len(made["history"]) > 1:  # the last command alone would make another network
-        card |= {"command": wanted.commands(made["history"]), "history": made["history"]}
+    if len(saved["history"]) > 1:  # the last command alone would make another network
+        card |= {"command": wanted.commands(saved["history"]), "history": saved["history"]}
     checkpoints.save(target, step.model, card)
-    words = Compute.from_dict(made["compute"]).in_words()
+    words = Compute.from_dict(saved["compute"]).in_words()
     print(f"{target}: {step.step} steps in {step.seconds:.0f} s, {words}")
+
+
+def _check_pictures(state: Path, wanted: Wanted) -> None:
+    """ValueError if the run that is there has learnt from other pictures, or of another size."""
+    now = wanted.identity.get("data")
+    saved = read_state(state)[0].get("identity", {}) if now and state.exists() else {}
+    before = saved.get("data", now)
+    if now and before and before != now:
+        first, second = (text.rpartition(", ")[0] for text in (before, now))
+        than = f"there are now ({second})" if first != second else "lie there now"
+        raise ValueError(
+            f"{state} is a training on other pictures ({first}) than {than}: begin anew in another "
+            "folder (--out), or go on with the pictures and the --size that it began with"
+        )
 
 
 TRIED = 8
@@ -178,16 +208,18 @@ TRIED = 8
 def plan_in_words(run: Any, trial: Any) -> None:
     """Say how many updates a run has left, how many passes that is, and how long it will take."""
     plan = run.plan
-    left = plan.steps - plan.done
-    if not left:
+    if not (plan.steps - plan.done if plan.seconds is None else plan.seconds):
         return
     ends = [step.seconds for step in trial]
     each = median(later - earlier for earlier, later in pairwise(ends))  # the first one is slow
+    known = plan.seconds is None  # how many updates there will be, or how long they may take
+    left = plan.steps - plan.done if known else max(1, round(plan.seconds / each))
+    duration = _duration(left * each if known else plan.seconds)
     passes = left * plan.batch_size / plan.rows
     print(
-        f"{left:,} updates of {plan.batch_size} pictures, {passes:.1f} passes over "
-        f"{plan.rows:,}: about {_duration(left * each)} on this machine "
-        f"({each:.2f} s an update); can be interrupted",
+        f"{'' if known else 'about '}{left:,} updates of {plan.batch_size} pictures, "
+        f"{passes:.1f} passes over {plan.rows:,}: {'about ' if known else ''}{duration} on this "
+        f"machine ({each:.2f} s an update); can be interrupted",
         flush=True,
     )
 
@@ -259,6 +291,8 @@ def _add_data(options: argparse.Namespace, wanted: Wanted) -> None:
         raise ValueError(f"--data is not for {options.recipe}, which has data of its own")
     data = pictures_of(options.data, options.size or 28)
     print(data.in_words(), flush=True)
+    if data.classes:
+        print(f"classes: {', '.join(map(readable, data.classes))}", flush=True)
     about = data.about | {"size": data.shape[-1], "flip": options.flip}
     wanted.arguments |= {"data": data, "flip": options.flip}
     wanted.identity["data"] = f"{data.in_words()}, {about['sha256']}"

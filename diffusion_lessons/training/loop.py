@@ -326,11 +326,8 @@ class Training:
 
     def _advance(self) -> None:
         """One update, counted at once or not at all."""
-        changing = self._changing()
-        if self.before.of is self.reached:  # an exception came in the middle of this very update
-            self.optimizers.keep_only(self.before.put_back(changing))
-        else:
-            self.before.take(changing, self.reached)
+        if not self._taken_back():
+            self.before.take(self._changing(), self.reached)
         start = time.perf_counter()
         loss = self._updated(self._network)
         self.average.update(self.model, self.reached.step)
@@ -340,6 +337,20 @@ class Training:
         if self.options.seconds is not None:
             spent = self.shared.from_main(partial(float, spent))
         self.reached = Reached(self.reached.step + 1, spent, loss)
+
+    def _taken_back(self) -> bool:
+        """Whether an exception came in the middle of the next update; then it is taken back."""
+        if self.before.of is not self.reached:
+            return False
+        self.optimizers.keep_only(self.before.put_back(self._changing()))
+        return True
+
+    def save(self) -> int:
+        """Save what was reached, if it is not saved yet; how many updates that is."""
+        self._taken_back()
+        if self.reached.step:
+            self._check_and_save(now=True)
+        return self.reached.step
 
     def _changing(self) -> dict[Name, Any]:
         """Everything that an update changes."""
@@ -380,11 +391,11 @@ class Training:
         shared.mean_([loss, *self.statistics])
         return loss
 
-    def _check_and_save(self) -> None:
+    def _check_and_save(self, now: bool = False) -> None:
         """Every so often, and at the end: FloatingPointError for numbers that are not finite."""
         step, seconds, loss = self.reached
         done, path = self.progress == 1, self.options.checkpoint
-        save = path is not None and (step % self.options.save_every == 0 or done)
+        save = path is not None and (now or step % self.options.save_every == 0 or done)
         save = save and self.saved is not self.reached
         look = save or done or loss.device.type == "cpu" or step % LOOK == 0
         if look and not math.isfinite(loss.item()):
@@ -468,6 +479,7 @@ class Plan(NamedTuple):
 
     steps: int | None
     done: int  # of them
+    seconds: float | None  # that are left, if a run has seconds instead of steps
     batch_size: int | None
     rows: int | None  # of the data
 
@@ -486,12 +498,18 @@ class Run(Iterator[TrainStep]):
     def plan(self) -> "Plan":
         """What is to be done, and how much of it is."""
         about = getattr(self._training.batches, "about", {})
+        seconds = self._training.options.seconds
         return Plan(
             self._training.options.steps,
             self._training.reached.step,
+            None if seconds is None else max(0.0, seconds - self._training.reached.seconds),
             about.get("batch_size"),
             about.get("rows"),
         )
+
+    def save(self) -> int:
+        """Write the state of a run that was stopped to its checkpoint; how many updates it made."""
+        return self._training.save()
 
     def __next__(self) -> TrainStep:
         training, handed = self._training, self._training.handed

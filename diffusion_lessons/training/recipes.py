@@ -598,7 +598,8 @@ def _own(data: Pictures, flip: bool, batch_size: int) -> Images:
     if count < batch_size:
         raise ValueError(
             f"{data.folder} has {count} pictures to train on, fewer than a batch of {batch_size}: "
-            f"add some, or take smaller batches (batch_size={max(1, count // 2)})"
+            f"add some, or take smaller batches (batch_size={max(1, count // 2)}; of the command, "
+            f"--set batch_size={max(1, count // 2)})"
         )
     return Images(images, labels)
 
