@@ -27,6 +27,8 @@ from .files import aside, cache_folder, expanded, outlet, read_bytes, read_tenso
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # as Pillow finds them in the bytes
 
+MOST_BYTES = 10**9  # of a file; so many threads read at a time as there are cores, and some
+
 SMALLEST, LARGEST = 8, 64
 HELD_OUT = 10
 """One picture of so many is never trained on."""
@@ -155,10 +157,12 @@ def _found(folder: Path) -> Found:
             broken = os.path.islink(path) and not os.path.exists(path)  # pathlib's may raise
             left_out[name] = "a link that leads nowhere" if broken else _why(error)
             continue
-        if stat.S_ISREG(about.st_mode):
-            files[name] = about
-        else:
+        if not stat.S_ISREG(about.st_mode):
             left_out[name] = "no ordinary file"
+        elif about.st_size > MOST_BYTES:
+            left_out[name] = f"{about.st_size / 1e9:.1f} GB are too much for a picture"
+        else:
+            files[name] = about
     for ending, count in sorted(others.items()):
         left_out[f"{count:,} of {ending}"] = "no kind of file that is read"
     if not files:
@@ -253,7 +257,7 @@ def _read_all(folder: Path, found: Found, size: int, progress: bool) -> Made:
             return name, "", _why(error)
 
     rows: list[tuple[str, str, np.ndarray]] = []
-    left_out = dict(found.left_out)
+    left_out: dict[str, str] = {}
     with (
         ThreadPoolExecutor() as pool,  # Pillow lets other threads run
         warnings.catch_warnings(),
@@ -274,6 +278,7 @@ def _read_all(folder: Path, found: Found, size: int, progress: bool) -> Made:
             f"{folder}: of {len(found.files):,} picture{'s' * (len(found.files) > 1)} none can be "
             f"used, say {readable(name)}: {left_out[name]}"
         )
+    left_out |= found.left_out  # last: damage comes before what was never a picture
     rows.sort(key=lambda row: row[:2])
     images = torch.from_numpy(np.stack([picture for _, _, picture in rows]))
     images = images.permute(0, 3, 1, 2).contiguous()  # [N, H, W, 3] -> [N, 3, H, W]

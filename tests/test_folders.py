@@ -225,6 +225,13 @@ def test_more_pixels_than_pillow_takes_are_left_out(folder: Path):
     assert "more pixels than Pillow takes" in why_left_out(folder, "bomb.png")
 
 
+@pytest.mark.unix
+def test_a_file_that_would_fill_the_memory_is_left_out(folder: Path):
+    (folder / "huge.tif").write_bytes(b"II*\0")
+    os.truncate(folder / "huge.tif", 3 * 10**9)  # a hole, where the file system knows holes
+    assert why_left_out(folder, "huge.tif") == "3.0 GB are too much for a picture"
+
+
 def test_a_large_photograph_is_read_without_a_warning(folder: Path, recwarn):
     """Above 89 million pixels Pillow warns, and a JPEG need not be decoded in full."""
     Image.new("L", (10_000, 9_000), 77).save(folder / "large.jpg")
@@ -262,7 +269,8 @@ def test_other_files_are_counted(folder: Path):
 def test_many_that_are_left_out_make_few_lines(folder: Path):
     for i in range(20):
         (folder / f"bad{i:02}.png").write_bytes(b"")
-    with pytest.warns(UserWarning, match="15 more"):
+    (folder / "a.txt").write_text("words")  # what is damaged comes first
+    with pytest.warns(UserWarning, match="16 more"):
         lines = read(folder).left_out_in_words()
     assert len(lines) == 6
     assert lines[0] == "left out: bad00.png: no picture that Pillow can read"

@@ -60,7 +60,12 @@ def add_commands(commands: Commands) -> None:
     sample.add_argument(
         "--loop", action="store_true", help="the film begins anew when it has ended"
     )
-    sample.add_argument("--each", type=positive, default=8, help="pictures of each class")
+    sample.add_argument(
+        "--each",
+        type=positive,
+        default=8,
+        help="pictures of each class, or of all where there are none (default: 8)",
+    )
     sample.add_argument("--columns", type=positive, help="of the grid (default: as many as --each)")
     sample.add_argument(
         "--labels",

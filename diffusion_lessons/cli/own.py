@@ -38,7 +38,7 @@ def add_commands(commands: Commands) -> None:
     near.add_argument(
         "--rows", type=positive, default=10, help="samples that are shown (default: 10)"
     )
-    near.add_argument("--out", type=Path, default=Path("nearest.png"))
+    near.add_argument("--out", type=Path, default=Path("nearest.png"), help="default: nearest.png")
     add_settings(near, None)
     add_compute(near)
     near.set_defaults(run=run_nearest)

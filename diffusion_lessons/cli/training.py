@@ -42,8 +42,15 @@ from .options import (
 
 def add_commands(commands: Commands) -> None:
     """The two commands and their options."""
-    train = commands.add_parser("train", help="run a recipe; an unfinished run goes on")
-    train.add_argument("recipe", choices=sorted(RECIPES))
+    train = commands.add_parser(
+        "train",
+        help="run a recipe, with --data on your own pictures; an unfinished run goes on",
+    )
+    train.add_argument(
+        "recipe",
+        choices=sorted(RECIPES),
+        help="what to train; digits-ddpm and digits-ddgan take pictures of your own (--data)",
+    )
     train.add_argument("--out", type=Path, default=Path("runs"), help="folder (default: runs)")
     train.add_argument("--seed", type=int, default=0)
     long = train.add_mutually_exclusive_group()
@@ -70,8 +77,8 @@ def add_commands(commands: Commands) -> None:
     )
     add_data(
         train,
-        "of digits-ddpm and digits-ddgan: train on the pictures in this folder (PNG, JPEG, WebP, "
-        "...), or in its folders, a class each; one in ten is held out",
+        "train on the pictures in this folder (PNG, JPEG, WebP, ...), or in its folders, a class "
+        "each; one in ten is held out",
     )
     train.add_argument(
         "--size", type=positive, help="of the pictures: a multiple of 4 in 8..64 (default: 28)"
@@ -217,7 +224,8 @@ def plan_in_words(run: Any, trial: Any) -> None:
     duration = _duration(left * each if known else plan.seconds)
     passes = left * plan.batch_size / plan.rows
     print(
-        f"{'' if known else 'about '}{left:,} updates of {plan.batch_size} pictures, "
+        f"{'' if known else 'about '}{left:,} update{'s' * (left > 1)} of "
+        f"{plan.batch_size} pictures, "
         f"{passes:.1f} passes over {plan.rows:,}: {'about ' if known else ''}{duration} on this "
         f"machine ({each:.2f} s an update); can be interrupted",
         flush=True,
@@ -228,7 +236,7 @@ def _duration(seconds: float) -> str:
     for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.{int(seconds < 10 * size and unit != 'minutes')}f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return "a second" if seconds < 1.5 else f"{seconds:.0f} seconds"
 
 
 def _compute(options: argparse.Namespace, state: Path) -> Compute | None:

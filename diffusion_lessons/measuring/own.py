@@ -135,8 +135,8 @@ def evaluate_pictures(
     half = len(data.held_out.labels) // 2
     if half < 2:
         raise ValueError(
-            f"{data.folder} has {len(data.held_out.labels)} pictures held out, and four are the "
-            "least to compare with: it takes 40 different pictures, better 2,000"
+            f"of {data.folder} {len(data.held_out.labels)} of the pictures are held out, and four "
+            "are the least to compare with: it takes 40 different pictures, better 2,000"
         )
     most = min(half, MOST_SAMPLES)
     count = most if count is None else checks.whole("count", count, 2, most)

@@ -80,7 +80,7 @@ def show_rows(rows: dict[str, Tensor], scale: float = 0.8, heads: Sequence[str] 
 
 
 def show_named(images: Tensor, names: Sequence[str], columns: int = 8) -> Figure:
-    """Pictures [N, 1 or 3, H, W] in -1..1, each under its name."""
+    """Pictures [N, 1 or 3, H, W] in -1..1, each under its name, of a long one its ends."""
     tile(images)  # refuses what it cannot draw
     if len(names) != len(images):
         raise ValueError(f"names must be {len(images)}, one a picture, got {len(names)}")
@@ -92,7 +92,8 @@ def show_named(images: Tensor, names: Sequence[str], columns: int = 8) -> Figure
         ax.set_axis_off()
     for ax, image, name in zip(axes.flat, images, names, strict=False):
         _picture(ax, tile(image[None]))
-        ax.set_title(name, fontsize=7, parse_math=False)
+        short = name if len(name) <= 24 else f"{name[:11]}…{name[-12:]}"
+        ax.set_title(short, fontsize=7, parse_math=False)
     plt.close(figure)
     return figure
 
