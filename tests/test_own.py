@@ -226,7 +226,7 @@ def test_evaluate_refuses_what_does_not_fit(folder: Path, classes: Path):
         evaluate_pictures(ddpm, read(classes, 8))
     images = digits(train=False).images
     model: Any = final(RECIPES["digits-ddpm"](TWO, data=made(images[:64]), channels=8)).model
-    with pytest.raises(ValueError, match="0 pictures held out, and four are the least"):
+    with pytest.raises(ValueError, match="0 of the pictures are held out, and four are the least"):
         evaluate_pictures(model, made(images[:64]))
 
 
