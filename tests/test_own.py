@@ -332,7 +332,9 @@ def test_from_a_folder_to_samples_and_what_they_are_worth(
 
     capsys.readouterr()
     assert run("evaluate", path, "--data", folder, "--steps", "2", "--write") == 0
-    result = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert "3 samples have no covariance of 64 features" in said.err
+    result = json.loads(said.out)
     assert result["samples"] == 3
     assert result["floor"]["frechet_distance"] > 0
     assert cards.read_card(path)["measured"] == [result]

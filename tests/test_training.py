@@ -794,7 +794,7 @@ def test_what_was_reached_at_an_interrupt_can_be_saved_and_another_run_goes_on(r
         assert made - len(seen) in (0, 1)  # counted, and not handed over yet
         assert steps.save() == made
         assert path.exists() == bool(made)
-        again, steps = run(steps=5, start=7, checkpoint=path)
+        again, steps = run(steps=5, start=7 if made else 100, checkpoint=path)
         after, numbers, _ = finish(steps)
         if made < 5:
             assert (numbers, after) == ([*range(made + 1, 6)], losses[made:])

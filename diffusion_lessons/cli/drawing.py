@@ -44,6 +44,9 @@ from .options import (
 
 MOST_OF_A_CLASS = 1000
 
+FEW_SAMPLES = 64
+"""As many as there are features of one's own pictures: so many have no covariance of full rank."""
+
 
 def add_commands(commands: Commands) -> None:
     """The three commands and their options."""
@@ -327,6 +330,12 @@ def _evaluate_own(path: Path, model: Any, options: argparse.Namespace) -> None:
     result |= {"command": command, "machine": cards.machine()}
     print(json.dumps(result, indent=2), flush=True)  # first: the disk may refuse it now
     tell(compute)
+    if (few := result["samples"]) <= FEW_SAMPLES and shared.main and sys.stderr is not None:
+        print(
+            f"{few} samples have no covariance of 64 features: such figures say hardly anything; "
+            "from some thousand pictures on there are more to compare with",
+            file=sys.stderr,
+        )
     if options.write and shared.main:
         cards.add_measured(path, sha256, result)
 
