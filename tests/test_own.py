@@ -429,6 +429,13 @@ def test_ctrl_c_saves_what_was_made_and_the_same_command_goes_on(
         assert run(*arguments, tmp_path / "stopped") == 130
     said = capsys.readouterr().err.splitlines()
     assert said[-2:] == ["3 updates are saved; the same command goes on", "stopped"]
+    short = [*arguments[:5], "3", *arguments[6:]]  # as many as were made: the network as it is
+    assert run(*short, tmp_path / "stopped") == 0
+    card = cards.read_card(tmp_path / "stopped" / "mine-ddpm.safetensors")
+    assert card["steps"] == 3
+    assert "--steps 4 " in card["command"]
+    assert card["command"].endswith("  # stopped after 3")
+    capsys.readouterr()
     assert run(*arguments, tmp_path / "stopped") == 0
     assert "1 update of 8 pictures" in capsys.readouterr().out
     whole, stopped = (

@@ -119,11 +119,12 @@ class Wanted:
             words += [] if budget.get(name) is None else [f"--{name}", str(budget[name])]
         return shlex.join([*words, *self.words, *compute])
 
-    def commands(self, history: list[dict[str, Any]]) -> str:
-        """The commands, a line each, that make a network with such a history."""
+    def commands(self, history: list[dict[str, Any]], made: int) -> str:
+        """The commands, a line each, that make a network of so many updates with such a history."""
         lines = []
         formats = {tuple(part["compute"].items()) for part in history}
         ends = [part["from"] for part in history[1:]]
+        ends += [made] if history[-1].get("steps") else []
         for part, end in zip_longest(history, ends):
             if not part.keys() & BUDGETS:
                 continue  # a version that kept no history
@@ -187,8 +188,10 @@ def _run_train(options: argparse.Namespace, wanted: Wanted, state: Path, target:
         "machine": cards.machine(),
         "processes": processes().size,
     } | wanted.origin
-    if len(saved["history"]) > 1:  # the last command alone would make another network
-        card |= {"command": wanted.commands(saved["history"]), "history": saved["history"]}
+    history = saved["history"]
+    if len(history) > 1 or history[-1].get("steps", step.step) != step.step:
+        # The last command alone would make another network.
+        card |= {"command": wanted.commands(history, step.step), "history": history}
     checkpoints.save(target, step.model, card)
     words = Compute.from_dict(saved["compute"]).in_words()
     print(f"{target}: {step.step} steps in {step.seconds:.0f} s, {words}")
