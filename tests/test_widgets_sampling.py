@@ -458,10 +458,10 @@ def test_only_what_was_given_can_be_chosen(guided: GuidanceExplorer) -> None:
 
 
 def test_the_fallback_picture_has_a_row_for_each_scale(guided: GuidanceExplorer) -> None:
-    (axes,) = guided.figure().axes
+    axes = guided.figure().axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["1"]  # what is computed
     guided.store_ahead()
-    (axes,) = guided.figure().axes
+    axes = guided.figure().axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["0", "1", "2.5"]
     picture = axes.images[0].get_array()
     assert picture.shape == (3 * 12, 3 * 12)
@@ -526,6 +526,16 @@ def test_truncation_that_cannot_be_shown_is_refused(change: dict[str, Any], mess
 
 
 def test_the_fallback_picture_of_truncation_names_its_scale(truncated: TruncationExplorer) -> None:
-    (axes,) = truncated.figure().axes
+    axes, plot = truncated.figure().axes
     assert axes.get_ylabel() == "threshold"
     assert [text.get_text() for text in axes.get_yticklabels()] == ["1"]
+    # Beside it the measured curves, and on the knob's own a dot where the threshold was measured.
+    lines = {line.get_label(): line.get_xydata().tolist() for line in plot.lines}
+    assert lines["truncation"] == [[0.2, 0.95], [0.7, 0.8]]
+    assert lines["guidance"] == [[0.9, 0.7]]
+    assert len(plot.lines) == 2
+    truncated.scale = 2
+    _, plot = truncated.figure().axes
+    assert plot.lines[1].get_xydata().tolist() == [[0.7, 0.8]]
+    bare = TruncationExplorer(decode, 4, (0.5, 1, 2), (3, 0), 5)
+    assert len(bare.figure().axes) == 1
