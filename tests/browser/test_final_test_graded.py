@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("anywidget")
 
+from pages import until
 from test_no_kernel import show
 
 from diffusion_lessons.course.quiz import numbers
@@ -38,13 +39,16 @@ class Card:
 
     def give(self, text: str) -> str:
         """Type in an answer: what is said of it."""
+        verdict = self.part.locator("[role=status]")
+        before = verdict.inner_text()
         self.part.get_by_role("textbox").fill(text)
         self.part.get_by_role("button", name="Check").click()
-        return str(self.part.get_by_role("status").inner_text())
+        until(verdict, "(e, before) => e.innerText && e.innerText !== before", before)
+        return str(verdict.inner_text())
 
-    @property
-    def state(self) -> str:
-        return str(self.dot.get_attribute("data-state"))
+    def becomes(self, state: str) -> None:
+        """Its dot is in this state, or will be when it is painted."""
+        until(self.dot, "(e, state) => e.dataset.state === state", state)
 
 
 def test_a_share_as_a_whole_number_costs_no_try(page: Any) -> None:
@@ -53,17 +57,18 @@ def test_a_share_as_a_whole_number_costs_no_try(page: Any) -> None:
     said = card.give(str(percent))
     assert f"write {percent} % or {percent / 100:g}, if you mean that" in said
     assert card.give("120").endswith("A share is at most 1.")
-    assert card.state == "open"
+    card.becomes("open")
     assert card.give(f"{percent} %").startswith("Right.")
-    assert card.state == "right"
+    card.becomes("right")
     page.locator(".dl-dot").last.click()
-    assert page.locator(".dl-score").inner_text().startswith("1 of 20 points at the first try")
+    words = "1 of 20 points at the first try"
+    until(page.locator(".dl-score"), "(e, words) => e.innerText.startsWith(words)", words)
 
 
 def test_where_no_share_is_asked_any_number_is_an_answer(page: Any) -> None:
     card = Card(page, OTHER)
     assert "if you mean that" not in card.give(f"{card.answer + 7:.2f}")
-    assert card.state == "wrong"
+    card.becomes("wrong")
 
 
 def test_all_points_lead_to_the_lesson_that_was_not_asked_about(page: Any) -> None:
@@ -72,5 +77,6 @@ def test_all_points_lead_to_the_lesson_that_was_not_asked_about(page: Any) -> No
         assert card.give(str(card.answer)).startswith("Right."), ITEMS[number]
     page.locator(".dl-dot").last.click()
     score = page.locator('section[data-part="score"]')
-    assert "Nothing in lessons 00 to 07 is left for you; lesson 09 is" in score.inner_text()
+    words = "Nothing in lessons 00 to 07 is left for you; lesson 09 is"
+    until(score, "(e, words) => e.innerText.includes(words)", words)
     assert score.get_by_role("link", name="lesson 09").get_attribute("href") == "09_since.ipynb"
