@@ -121,7 +121,7 @@ def test_the_network_of_lesson_04_looks_around_at_two_resolutions():
 @pytest.mark.slow
 def test_the_gan_is_ablated_the_same_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "gan.jsonl"
-    rows = list(ablate_gan(out, steps=1, samples=20, variants=["T = 1", "no z"]))
+    rows = list(ablate_gan(out, (0,), 1, 20, ["T = 1", "no z"]))
     assert [row["variant"] for row in rows] == ["T = 1", "no z"]
     assert rows[0]["parameters"] > rows[1]["parameters"]  # z's mapping
     assert all(row["frechet_distance"] > row["floor"]["frechet_distance"] for row in rows)
