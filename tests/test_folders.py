@@ -190,8 +190,8 @@ def test_a_file_that_was_cut_off_is_left_out(folder: Path, ending: str):
     assert why_left_out(folder, f"cut.{ending}")
 
 
-def test_a_file_without_rights_is_left_out(folder: Path, bound: list[str]):
-    (folder / "1.png").chmod(0)
+def left_out_where_rights_hold(folder: Path, bound: list[str]) -> str:
+    """What is left out of the pictures there, read by a program that rights hold for."""
     program = (
         "import sys, warnings; from diffusion_lessons import pictures; "
         "warnings.simplefilter('ignore'); "
@@ -199,7 +199,13 @@ def test_a_file_without_rights_is_left_out(folder: Path, bound: list[str]):
     )
     command = [*bound, sys.executable, "-c", program, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.strip() == "{'1.png': 'Permission denied'}"
+    return done.stdout.strip()
+
+
+def test_a_file_without_rights_is_left_out(folder: Path, bound: list[str]):
+    (folder / "1.png").chmod(0)
+    told = left_out_where_rights_hold(folder, bound)
+    assert told == "{'1.png': 'Permission denied'}"
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (20_000, 3)])
@@ -377,15 +383,9 @@ def test_a_folder_whose_files_may_not_be_looked_at_is_left_out(folder: Path, bou
         (folder / name).mkdir()
         (folder / f"{i}.png").rename(folder / name / "x.png")
     (folder / "dog").chmod(0o444)
-    program = (
-        "import sys, warnings; from diffusion_lessons import pictures; "
-        "warnings.simplefilter('ignore'); "
-        f"print(pictures(sys.argv[1], {SIZE}, progress=False).left_out)"
-    )
-    command = [*bound, sys.executable, "-c", program, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    told = left_out_where_rights_hold(folder, bound)
     (folder / "dog").chmod(0o755)
-    assert done.stdout.strip() == "{'dog/x.png': 'Permission denied'}"
+    assert told == "{'dog/x.png': 'Permission denied'}"
 
 
 def test_pictures_beside_folders_of_pictures_are_refused(folder: Path):

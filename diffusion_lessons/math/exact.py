@@ -56,8 +56,7 @@ class GaussianMixture:
         alpha_t, variance, gap = self._noised(x_t, t, schedule)
         pull = alpha_t * self.stds**2 / variance  # how far x_t moves a component's own guess
         guess = self.means + pull[..., None] * gap  # E[x_0 | x_t, component], [B, K, D]
-        share = self._log_joint(variance, gap).softmax(1)  # p(component | x_t)
-        return (share[..., None] * guess).sum(1).to(x_t.dtype)
+        return (self._shares(variance, gap)[..., None] * guess).sum(1).to(x_t.dtype)
 
     def sample_x0(
         self,
@@ -71,8 +70,7 @@ class GaussianMixture:
         First the component that x_t came from, then a clean point of it.
         """
         alpha_t, variance, gap = self._noised(x_t, t, schedule)
-        share = self._log_joint(variance, gap).softmax(1)  # p(component | x_t)
-        k = torch.multinomial(share, 1, generator=generator)
+        k = torch.multinomial(self._shares(variance, gap), 1, generator=generator)
         stds = self.stds.to(gap.dtype)
         pull = (alpha_t * stds**2 / variance).expand(len(x_t), -1).gather(1, k)  # as in `denoise`
         left = (stds**2 * (1 - alpha_t**2 * stds**2 / variance)).expand(len(x_t), -1).gather(1, k)
@@ -87,7 +85,7 @@ class GaussianMixture:
     def score(self, x_t: Tensor, t: Time, schedule: NoiseSchedule) -> Tensor:
         """grad log p(x_t), [B, D] -> [B, D]: the direction towards more likely points."""
         _, variance, gap = self._noised(x_t, t, schedule)
-        weight = self._log_joint(variance, gap).softmax(1) / variance
+        weight = self._shares(variance, gap) / variance
         return -(weight[..., None] * gap).sum(1).to(x_t.dtype)
 
     def _noised(
@@ -104,6 +102,10 @@ class GaussianMixture:
         """`log_joint` of what `_noised` found."""
         squared, D = (gap**2).sum(-1), gap.shape[-1]
         return self.weights.log() - 0.5 * (squared / variance + D * (2 * math.pi * variance).log())
+
+    def _shares(self, variance: Tensor, gap: Tensor) -> Tensor:
+        """`class_posterior` of what `_noised` found."""
+        return self._log_joint(variance, gap).softmax(1)
 
 
 def grid_mixture(side: int = 5, std: float = 0.05, spacing: float = 0.5) -> GaussianMixture:

@@ -42,21 +42,16 @@ def dominated(answer: Any) -> str:
         rows = (torch.tensor(x, dtype=torch.float64) for x in (a, b))
         return bool(called(answer, *rows, like=torch.tensor(0.0)))
 
-    good = [0.9, 0.8, 50.0]
-    if beaten(good, [0.85, 0.7, 20.0]) and not beaten([0.85, 0.7, 20.0], good):
+    def one_of(row: list[float], other: list[float]) -> list[list[float]]:
+        """A row with one side of another, each in turn."""
+        return [[*row[:i], other[i], *row[i + 1 :]] for i in range(3)]
+
+    worse, good, better = [0.85, 0.7, 20.0], [0.9, 0.8, 50.0], [0.95, 0.9, 60.0]
+    if beaten(good, worse) and not beaten(worse, good):
         raise Hint("exchanged: is *b* the better one?")
-    better = [0.95, 0.9, 60.0]
-    alone = [
-        [b if i == k else a for k, (a, b) in enumerate(zip(good, better, strict=True))]
-        for i in range(3)
-    ]
-    worse = [
-        [a - (b - a) if i == k else b for k, (a, b) in enumerate(zip(good, better, strict=True))]
-        for i in range(3)
-    ]
-    if any(beaten(good, b) for b in worse) or beaten(good, [0.8, 0.7, 60.0]):
+    if any(beaten(good, b) for b in [*one_of(better, worse), *one_of(worse, better)]):
         raise Hint("b must be at least as good in *all* three, not in some.")
-    if not all(beaten(good, b) for b in alone):
+    if not all(beaten(good, b) for b in one_of(good, better)):
         raise Hint("b may be equal in some, if it is better in one, whichever that is.")
     if beaten(good, good):
         raise Hint("two equal methods: neither is better anywhere, so neither is beaten.")
